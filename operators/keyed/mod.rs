@@ -1,0 +1,5 @@
+//! The stateful operators.
+
+mod chunk;
+
+pub use chunk::Chunk;

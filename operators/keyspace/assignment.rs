@@ -1,0 +1,401 @@
+use serde::{Deserialize, Serialize};
+
+use super::{Command, KeyRange};
+
+/// Which worker owns each shard, for all of the key space.
+///
+/// Looking up a routing key reads one slot of a directory indexed by the key's top bits; where
+/// shards begin inside that slot, a binary search among those few follows.
+///
+/// ```
+/// use thalweg::{Assignment, Command, KeyRange};
+///
+/// let before = Assignment::even(4, 2).unwrap();
+/// let shard = before.range(before.find(7));
+/// let after = before.apply(&[
+///     Command::Split { shard, at: 7 },
+///     Command::Move { shard: KeyRange::new(7, shard.end()).unwrap(), to: 1 },
+/// ]).unwrap();
+/// assert_eq!((after.owner(after.find(6)), after.owner(after.find(7))), (0, 1));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Shards", into = "Shards")]
+pub struct Assignment {
+    starts: Vec<u64>,
+    owners: Vec<u32>,
+    workers: usize,
+    shift: u32,
+    /// For each value of the top bits, the shard that holds the first routing key with them.
+    directory: Vec<u32>,
+}
+
+/// A part of the key space that changes its owner between two assignments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Handover {
+    /// The routing keys: a shard, or a part of one.
+    pub range: KeyRange,
+    /// The worker that gives it up.
+    pub from: usize,
+    /// The worker that takes it.
+    pub to: usize,
+}
+
+/// Why an assignment can't be, or can't be changed as a command says.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RoutingError {
+    /// No shard has just this range.
+    #[error("no shard has the range {range}: the nearest is {nearest}")]
+    UnknownRange {
+        /// The range that was named.
+        range: KeyRange,
+        /// The shard that holds the range's first routing key.
+        nearest: KeyRange,
+    },
+    /// Two shards hold the same routing keys.
+    #[error("the shards {left} and {right} overlap")]
+    Overlap {
+        /// The shard that begins first.
+        left: KeyRange,
+        /// The shard that begins inside it.
+        right: KeyRange,
+    },
+    /// No shard holds these routing keys.
+    #[error("no shard holds the routing keys {range}")]
+    Gap {
+        /// What is missing.
+        range: KeyRange,
+    },
+    /// The worker is not one of those running.
+    #[error("worker {worker} can't own the shard {range}: there are {workers} workers, counted from 0")]
+    WorkerOutOfRange {
+        /// The shard.
+        range: KeyRange,
+        /// The worker that was named.
+        worker: usize,
+        /// How many there are.
+        workers: usize,
+    },
+    /// A split at a routing key that would leave one part empty, or lies outside the shard.
+    #[error("the shard {range} can't be split at {at:#x}: both parts must hold a routing key")]
+    SplitOutside {
+        /// The shard.
+        range: KeyRange,
+        /// The routing key that was named.
+        at: u64,
+    },
+    /// A merge of shards that two workers own.
+    #[error("{left} and {right} can't be merged: workers {left_owner} and {right_owner} own them; move one first")]
+    DifferentOwners {
+        /// The shard with the lower routing keys.
+        left: KeyRange,
+        /// The shard with the higher ones.
+        right: KeyRange,
+        /// The owner of `left`.
+        left_owner: usize,
+        /// The owner of `right`.
+        right_owner: usize,
+    },
+    /// A number of shards or workers that no dataflow can have.
+    #[error("{shards} shards on {workers} workers: both must be at least 1 and at most {}", u32::MAX)]
+    OutOfBounds {
+        /// The number of shards.
+        shards: usize,
+        /// The number of workers.
+        workers: usize,
+    },
+}
+
+impl Assignment {
+    /// Shards of equal width, dealt to the workers in turn.
+    pub fn even(shards: usize, workers: usize) -> Result<Self, RoutingError> {
+        check_bounds(shards, workers)?;
+        let start = |i: usize| ((i as u128) << 64).div_ceil(shards as u128) as u64;
+        Ok(Self::index((0..shards).map(start).collect(), (0..shards).map(|i| (i % workers) as u32).collect(), workers))
+    }
+
+    /// These shards with their owners, in order of their ranges.
+    pub fn new(shards: impl IntoIterator<Item = (KeyRange, usize)>, workers: usize) -> Result<Self, RoutingError> {
+        let (mut starts, mut owners) = (Vec::new(), Vec::new());
+        let mut previous: Option<KeyRange> = None;
+        for (range, worker) in shards {
+            check_worker(range, worker, workers)?;
+            let expected = previous.map_or(0, |p| p.end());
+            let start = u128::from(range.start());
+            if let Some(left) = previous.filter(|_| start < expected) {
+                return Err(RoutingError::Overlap { left, right: range });
+            }
+            if let Some(missing) = u64::try_from(expected).ok().and_then(|from| KeyRange::new(from, start)) {
+                return Err(RoutingError::Gap { range: missing });
+            }
+            starts.push(range.start());
+            owners.push(worker as u32);
+            previous = Some(range);
+        }
+        check_bounds(starts.len(), workers)?;
+        match previous {
+            Some(last) if last.last() < u64::MAX => Err(RoutingError::Gap { range: KeyRange::from(last.last() + 1..) }),
+            _ => Ok(Self::index(starts, owners, workers)),
+        }
+    }
+
+    /// The number of shards.
+    #[allow(clippy::len_without_is_empty, reason = "there is always a shard")]
+    pub fn len(&self) -> usize {
+        self.starts.len()
+    }
+
+    /// The number of workers that may own shards.
+    pub fn workers(&self) -> usize {
+        self.workers
+    }
+
+    /// The index of the shard that holds the routing key.
+    #[inline]
+    pub fn find(&self, key: u64) -> usize {
+        let slot = (key >> self.shift) as usize;
+        let first = self.directory[slot] as usize;
+        let last = self.directory.get(slot + 1).map_or(self.starts.len() - 1, |l| *l as usize);
+        if first == last {
+            return first;
+        }
+        first + self.starts[first + 1..=last].partition_point(|start| *start <= key)
+    }
+
+    /// The worker that owns the shard at this index. Panics if there is none.
+    #[inline]
+    pub fn owner(&self, index: usize) -> usize {
+        self.owners[index] as usize
+    }
+
+    /// The range of the shard at this index. Panics if there is none.
+    pub fn range(&self, index: usize) -> KeyRange {
+        let end = self.starts.get(index + 1).map_or(1 << 64, |s| u128::from(*s));
+        KeyRange::new(self.starts[index], end).expect("shards are not empty")
+    }
+
+    /// The index of the shard with just this range.
+    pub fn position(&self, range: KeyRange) -> Option<usize> {
+        self.starts.binary_search(&range.start()).ok().filter(|i| self.range(*i) == range)
+    }
+
+    /// The shards and their owners, in order of their ranges.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (KeyRange, usize)> + '_ {
+        (0..self.len()).map(|i| (self.range(i), self.owner(i)))
+    }
+
+    /// The assignment after these commands, or the first one's error that can't be carried out.
+    pub fn apply<'a>(&self, commands: impl IntoIterator<Item = &'a Command>) -> Result<Self, RoutingError> {
+        let mut next = self.clone();
+        for command in commands {
+            next.change(command)?;
+        }
+        Ok(Self::index(next.starts, next.owners, next.workers))
+    }
+
+    /// Which parts of the key space another worker owns in `next`, in order of their ranges.
+    pub fn handovers(&self, next: &Assignment) -> Vec<Handover> {
+        let mut handovers = Vec::new();
+        let (mut old, mut new) = (0, 0);
+        while old < self.len() && new < next.len() {
+            let (before, after) = (self.range(old), next.range(new));
+            if self.owners[old] != next.owners[new]
+                && let Some(range) = before.intersection(&after)
+            {
+                handovers.push(Handover { range, from: self.owner(old), to: next.owner(new) });
+            }
+            old += usize::from(before.last() <= after.last());
+            new += usize::from(after.last() <= before.last());
+        }
+        handovers
+    }
+
+    /// The same shards on another number of workers. Where all owners still exist nothing changes;
+    /// otherwise the shards are dealt anew, in turn.
+    pub fn rescaled(&self, workers: usize) -> Result<Self, RoutingError> {
+        check_bounds(self.len(), workers)?;
+        let owners = if workers == self.workers {
+            self.owners.clone()
+        } else {
+            (0..self.len()).map(|i| (i % workers) as u32).collect()
+        };
+        Ok(Self::index(self.starts.clone(), owners, workers))
+    }
+
+    /// Carries out one command without bringing the directory up to date.
+    fn change(&mut self, command: &Command) -> Result<(), RoutingError> {
+        match *command {
+            Command::Split { shard, at } => {
+                let index = self.known(shard)?;
+                let (_, right) = shard.split(at).ok_or(RoutingError::SplitOutside { range: shard, at })?;
+                self.starts.insert(index + 1, right.start());
+                self.owners.insert(index + 1, self.owners[index]);
+            }
+            Command::Merge { left, right } => {
+                let (l, r) = (self.known(left)?, self.known(right)?);
+                if l >= r {
+                    return Err(RoutingError::Overlap { left: right, right: left });
+                }
+                if l + 1 < r {
+                    let range =
+                        KeyRange::new(left.last() + 1, u128::from(right.start())).expect("a shard lies between");
+                    return Err(RoutingError::Gap { range });
+                }
+                let (left_owner, right_owner) = (self.owner(l), self.owner(r));
+                if left_owner != right_owner {
+                    return Err(RoutingError::DifferentOwners { left, right, left_owner, right_owner });
+                }
+                self.starts.remove(r);
+                self.owners.remove(r);
+            }
+            Command::Move { shard, to } => {
+                let index = self.known(shard)?;
+                check_worker(shard, to, self.workers)?;
+                self.owners[index] = to as u32;
+            }
+            Command::Checkpoint => {}
+        }
+        Ok(())
+    }
+
+    fn known(&self, range: KeyRange) -> Result<usize, RoutingError> {
+        let nearest = || self.range(self.starts.partition_point(|s| *s <= range.start()) - 1);
+        self.position(range).ok_or_else(|| RoutingError::UnknownRange { range, nearest: nearest() })
+    }
+
+    /// Builds the directory: about two slots per shard.
+    fn index(starts: Vec<u64>, owners: Vec<u32>, workers: usize) -> Self {
+        let bits = (starts.len() * 2).next_power_of_two().trailing_zeros();
+        let shift = 64 - bits;
+        let mut shard = 0;
+        let directory = (0..1u64 << bits)
+            .map(|slot| {
+                while starts.get(shard + 1).is_some_and(|next| *next <= slot << shift) {
+                    shard += 1;
+                }
+                shard as u32
+            })
+            .collect();
+        Assignment { starts, owners, workers, shift, directory }
+    }
+}
+
+fn check_bounds(shards: usize, workers: usize) -> Result<(), RoutingError> {
+    let possible = 1..=u32::MAX as usize;
+    if possible.contains(&shards) && possible.contains(&workers) {
+        Ok(())
+    } else {
+        Err(RoutingError::OutOfBounds { shards, workers })
+    }
+}
+
+fn check_worker(range: KeyRange, worker: usize, workers: usize) -> Result<(), RoutingError> {
+    if worker < workers { Ok(()) } else { Err(RoutingError::WorkerOutOfRange { range, worker, workers }) }
+}
+
+/// An assignment as it is written: its directory is derived, its invariants are checked on reading.
+#[derive(Serialize, Deserialize)]
+struct Shards {
+    workers: usize,
+    shards: Vec<(KeyRange, usize)>,
+}
+
+impl From<Assignment> for Shards {
+    fn from(assignment: Assignment) -> Self {
+        Shards { workers: assignment.workers, shards: assignment.iter().collect() }
+    }
+}
+
+impl TryFrom<Shards> for Assignment {
+    type Error = RoutingError;
+
+    fn try_from(written: Shards) -> Result<Self, RoutingError> {
+        Assignment::new(written.shards, written.workers)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn range(start: u64, end: u128) -> KeyRange {
+        KeyRange::new(start, end).unwrap()
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let all = 1 << 64;
+        let two = Assignment::new([(range(0, 9), 0), (range(9, all), 1)], 2).unwrap();
+        assert_eq!(
+            Assignment::new([(range(0, 9), 0), (range(8, all), 1)], 2),
+            Err(RoutingError::Overlap { left: range(0, 9), right: range(8, all) })
+        );
+        assert_eq!(
+            Assignment::new([(range(0, 9), 0), (range(10, all), 1)], 2),
+            Err(RoutingError::Gap { range: range(9, 10) })
+        );
+        assert_eq!(Assignment::new([(range(0, 9), 0)], 2), Err(RoutingError::Gap { range: range(9, all) }));
+        assert_eq!(Assignment::new([(range(3, all), 0)], 2), Err(RoutingError::Gap { range: range(0, 3) }));
+        assert_eq!(
+            Assignment::new([(range(0, all), 2)], 2),
+            Err(RoutingError::WorkerOutOfRange { range: KeyRange::ALL, worker: 2, workers: 2 })
+        );
+        assert!(matches!(Assignment::even(0, 2), Err(RoutingError::OutOfBounds { .. })));
+        let error = |command| two.apply([&command]).unwrap_err();
+        assert_eq!(
+            error(Command::Split { shard: range(0, 8), at: 3 }),
+            RoutingError::UnknownRange { range: range(0, 8), nearest: range(0, 9) }
+        );
+        assert_eq!(
+            error(Command::Split { shard: range(0, 9), at: 0 }),
+            RoutingError::SplitOutside { range: range(0, 9), at: 0 }
+        );
+        assert_eq!(
+            error(Command::Move { shard: range(0, 9), to: 2 }),
+            RoutingError::WorkerOutOfRange { range: range(0, 9), worker: 2, workers: 2 }
+        );
+        let merge = Command::Merge { left: range(0, 9), right: range(9, all) };
+        assert!(matches!(error(merge.clone()), RoutingError::DifferentOwners { .. }));
+        assert_eq!(two.apply([&Command::Move { shard: range(0, 9), to: 1 }, &merge]).unwrap().len(), 1);
+    }
+
+    /// Ends of shards, some of them crowded into one slot of the directory.
+    fn ends() -> impl Strategy<Value = Vec<u64>> {
+        prop::collection::btree_set(prop_oneof![1..200u64, any::<u64>().prop_map(|e| e.max(1))], 0..40)
+            .prop_map(|ends| ends.into_iter().collect())
+    }
+
+    fn assignment(ends: &[u64], workers: usize) -> Assignment {
+        let starts = [0].into_iter().chain(ends.iter().copied());
+        let ends = ends.iter().map(|e| u128::from(*e)).chain([1 << 64]);
+        Assignment::new(starts.zip(ends).enumerate().map(|(i, (s, e))| (range(s, e), i % workers)), workers).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn a_lookup_finds_the_shard_that_holds_the_key(ends in ends(), keys: Vec<u64>) {
+            let assignment = assignment(&ends, 3);
+            for key in keys.iter().chain(&ends).chain(&[0, 1, 199, u64::MAX]) {
+                prop_assert!(assignment.range(assignment.find(*key)).contains(*key));
+            }
+        }
+
+        #[test]
+        fn handovers_are_where_owners_differ(old in ends(), new in ends(), keys: Vec<u64>) {
+            let (old, new) = (assignment(&old, 2), assignment(&new, 3));
+            let handovers = old.handovers(&new);
+            prop_assert!(handovers.windows(2).all(|w| w[0].range.last() < w[1].range.start()));
+            for key in keys.into_iter().chain(0..200) {
+                let (from, to) = (old.owner(old.find(key)), new.owner(new.find(key)));
+                let handover = handovers.iter().find(|h| h.range.contains(key)).map(|h| (h.from, h.to));
+                prop_assert_eq!(handover, (from != to).then_some((from, to)));
+            }
+        }
+
+        #[test]
+        fn an_assignment_survives_being_written(ends in ends()) {
+            let assignment = assignment(&ends, 3);
+            prop_assert_eq!(&serde_json::from_str::<Assignment>(&serde_json::to_string(&assignment).unwrap()).unwrap(), &assignment);
+        }
+    }
+}

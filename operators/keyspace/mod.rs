@@ -1,0 +1,17 @@
+//! The key space: routing keys, the ranges that are shards, and who owns them. Pure.
+//!
+//! A routing key is a `u64`. The user's function gives one for each record: [`stable_hash`] of a
+//! key field, or an order-preserving encoding of it ([`ordered_key`]). A shard is a [`KeyRange`];
+//! an [`Assignment`] says which worker owns each shard, and a [`Command`] changes it.
+
+mod assignment;
+mod command;
+mod hash;
+mod order;
+mod range;
+
+pub use assignment::{Assignment, Handover, RoutingError};
+pub use command::{Command, Script, ScriptError};
+pub use hash::{StableHash, stable_hash};
+pub use order::{OrderedKey, ordered_key};
+pub use range::KeyRange;

@@ -1,0 +1,34 @@
+//! What to do: pure functions from profiles to commands.
+
+use std::collections::BTreeMap;
+
+use crate::error::Error;
+use crate::keyspace::{Assignment, Command};
+use crate::profile::Profile;
+
+/// What a policy may look at.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// The epoch that has just become complete.
+    pub epoch: u64,
+    /// The boundary at which the commands will take effect: `epoch + lead`.
+    pub boundary: u64,
+    /// The assignment just before that boundary: all commands given so far are in it.
+    pub assignment: &'a Assignment,
+    /// The shards that saw records in the epoch, in order of their ranges: those of the assignment that was in
+    /// force *then*, which with a lead of more than 1 need not be those of `assignment`.
+    pub profiles: &'a [Profile],
+}
+
+/// Decides, from one complete epoch's profiles, what to do `lead` epochs later. A pure function of what it has
+/// been shown so far: no clock, no I/O, no unseeded randomness.
+pub trait Policy: 'static {
+    /// The commands for the view's boundary, to be applied in their order.
+    fn decide(&mut self, view: &View<'_>) -> Vec<Command>;
+
+    /// Commands known before the run, by boundary.
+    fn known(&mut self, start: &Assignment) -> Result<BTreeMap<u64, Vec<Command>>, Error> {
+        let _ = start;
+        Ok(BTreeMap::new())
+    }
+}
