@@ -1,12 +1,13 @@
 use serde::{Deserialize, Serialize};
 
+use super::codec::Codec;
 use crate::keyspace::KeyRange;
 
 /// A bounded part of a shard's state, encoded, on its way to another worker or to the store: the one form in which
 /// state leaves a worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Chunk {
-    /// The shard, or the part of one, to which the keys belong.
+    /// Where the keys lie: in a migration the part of the key space that moves, in a snapshot the hull of the keys.
     pub range: KeyRange,
     /// Whether no other chunk of this range follows.
     pub last: bool,
@@ -15,4 +16,43 @@ pub struct Chunk {
     /// The keys with their routing keys, states and timers, as the codec writes them.
     #[serde(with = "serde_bytes")]
     pub bytes: Vec<u8>,
+}
+
+/// A chunk being filled.
+pub(super) struct ChunkBuilder<K, S, C: Codec<K, S>> {
+    encoder: C::Encoder,
+    keys: u32,
+    hull: Option<KeyRange>,
+}
+
+impl<K, S, C: Codec<K, S>> ChunkBuilder<K, S, C> {
+    pub fn new() -> Self {
+        ChunkBuilder { encoder: C::Encoder::default(), keys: 0, hull: None }
+    }
+
+    pub fn push(&mut self, routing: u64, key: &K, state: &S, timers: &Vec<u64>) {
+        C::push(&mut self.encoder, routing, key, state, timers);
+        self.keys += 1;
+        let single = KeyRange::single(routing);
+        self.hull = Some(self.hull.map_or(single, |hull| hull.hull(&single)));
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.keys == 0
+    }
+
+    pub fn length(&self) -> usize {
+        C::length(&self.encoder)
+    }
+
+    /// The smallest range that holds all keys so far.
+    pub fn hull(&self) -> Option<KeyRange> {
+        self.hull
+    }
+
+    /// Takes what has been filled in, and begins anew.
+    pub fn take(&mut self, range: KeyRange, last: bool) -> Chunk {
+        let filled = std::mem::replace(self, Self::new());
+        Chunk { range, last, keys: filled.keys, bytes: C::finish(filled.encoder) }
+    }
 }

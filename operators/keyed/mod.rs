@@ -1,5 +1,17 @@
-//! The stateful operators.
+//! The stateful operators: a worker's shards, and how their state leaves and arrives.
 
 mod chunk;
+pub mod codec;
+mod fault;
+mod leaving;
+mod logic;
+mod operator;
+mod shards;
+mod streams;
+mod waits;
 
 pub use chunk::Chunk;
+pub use fault::Fault;
+pub use logic::{Context, Logic};
+pub use operator::{KeyedSettings, KeyedStreams, keyed};
+pub use streams::{Report, Restore, SnapshotContent, SnapshotPart};

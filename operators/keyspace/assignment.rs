@@ -192,6 +192,13 @@ impl Assignment {
         Ok(Self::index(next.starts, next.owners, next.workers))
     }
 
+    /// The assignment after those of these commands that can be carried out, and the others with their errors.
+    pub fn apply_valid(&self, commands: &[Command]) -> (Self, Vec<(Command, RoutingError)>) {
+        let mut next = self.clone();
+        let refused = commands.iter().filter_map(|c| next.change(c).err().map(|error| (c.clone(), error))).collect();
+        (Self::index(next.starts, next.owners, next.workers), refused)
+    }
+
     /// Which parts of the key space another worker owns in `next`, in order of their ranges.
     pub fn handovers(&self, next: &Assignment) -> Vec<Handover> {
         let mut handovers = Vec::new();

@@ -73,6 +73,11 @@ impl KeyRange {
         (start <= last).then_some(KeyRange { start, last })
     }
 
+    /// The smallest range that covers both.
+    pub fn hull(&self, other: &KeyRange) -> KeyRange {
+        KeyRange { start: self.start.min(other.start), last: self.last.max(other.last) }
+    }
+
     /// The parts before `at`, and from `at` on; `None` unless both hold a routing key.
     pub fn split(&self, at: u64) -> Option<(KeyRange, KeyRange)> {
         (self.start < at && at <= self.last)

@@ -1,5 +1,17 @@
 //! What to do: pure functions from profiles to commands.
 
+mod config;
+mod loads;
+mod measure;
+mod plan;
+mod reactive;
+mod scripted;
+mod shape;
+
+pub use config::PolicyConfig;
+pub use reactive::Reactive;
+pub use scripted::{Scripted, Static};
+
 use std::collections::BTreeMap;
 
 use crate::error::Error;

@@ -1,4 +1,46 @@
 //! Statistics of a shard: per epoch, and rolling over a window of epochs. Pure, but for the operator.
+//!
+//! [`Statistics`] takes in a shard's records, a call each; [`Rolling`] merges what the workers report of an epoch
+//! and makes a [`Profile`] per shard; [`ProfileStream`] is both as an operator. What the figures promise, at the
+//! default share of sampled records:
+//!
+//! | figure | sees | error |
+//! |---|---|---|
+//! | records, largest and mean size | every record | none |
+//! | mean, deviation | every record with a finite value | rounding |
+//! | distinct | every record | none up to [`HEAD`] records, then 1.6 % relative standard error |
+//! | heavy, skew | the first [`HEAD`] records of an epoch, then sampled ones | at 100,000 records, 3 % relative standard error for a share of a tenth, 10 % for one of a hundredth |
+//! | sizes' quantiles | like heavy | in value at most a sixteenth too high, in rank that of the sample |
+//! | sample | like heavy | each record has the same chance, approximately |
+//! | busy | sampled records | a sum of sampled times |
+//!
+//! Two runs on the same input agree in all that sees every record. What is sampled depends on the order in which
+//! records reach a worker; on the same order it is the same.
+
+mod config;
+mod distinct;
+mod head;
+mod heavy;
+mod keysample;
+mod moments;
+mod operator;
+mod rolling;
+mod sampler;
+mod sizes;
+mod sketches;
+mod statistics;
+#[cfg(test)]
+mod tests;
+mod window;
+
+pub use config::{DEFAULT_SAMPLE, DEFAULT_WINDOW, ProfileConfig};
+pub use head::HEAD;
+pub use heavy::MAX_HEAVY;
+pub use keysample::KEY_SAMPLE;
+pub use operator::ProfileStream;
+pub use rolling::{Rolling, ShardEpoch};
+pub use sampler::Sampler;
+pub use statistics::Statistics;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +53,7 @@ pub struct Profile {
     pub epoch: u64,
     /// The shard.
     pub range: KeyRange,
-    /// The worker that owned it in that epoch.
+    /// The worker that owned it in that epoch: of several that report records of it, the one with most.
     pub worker: usize,
     /// Keys with state at the end of the epoch.
     pub keys: u64,
@@ -28,23 +70,26 @@ pub struct Profile {
 /// Figures about some records of one shard.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
-    /// Epochs the figures cover.
+    /// Epochs the figures cover, idle ones included; a rolling summary begins with the shard's first records.
     pub epochs: u64,
     /// Records, exactly.
     pub records: u64,
-    /// Mean of the value that the user named; 0 without records.
+    /// Mean of the value that the user named, over those that are finite; 0 without any.
     pub mean: f64,
-    /// Population standard deviation of that value.
+    /// Population standard deviation of those values; 0 without any.
     pub deviation: f64,
     /// Estimated number of distinct routing keys.
     pub distinct: f64,
-    /// The heaviest routing keys found, heaviest first.
+    /// The heaviest routing keys found, heaviest first, at most [`MAX_HEAVY`]. A key that was sampled too seldom for
+    /// its share to be known is not among them, so that there may be none.
     pub heavy: Vec<HeavyKey>,
-    /// How many times the records of an average key the heaviest key has: 1 where all are alike.
+    /// How many times the records of an average key the heaviest key has: 1 where all are alike, or differ no more
+    /// than sampling explains; 0 without records.
     pub skew: f64,
     /// Record sizes.
     pub sizes: Sizes,
-    /// A uniform sample of the records' routing keys, ascending.
+    /// A uniform sample of the records' routing keys, ascending, at most [`KEY_SAMPLE`]: a key with a tenth of the
+    /// records makes up about a tenth of it.
     pub sample: Vec<u64>,
     /// Estimated time spent on the records, in nanoseconds.
     pub busy_nanos: u64,
@@ -64,7 +109,7 @@ pub struct HeavyKey {
 pub struct Sizes {
     /// Mean.
     pub mean: f64,
-    /// Median.
+    /// Median: half of the records are no larger.
     pub p50: u64,
     /// 99th percentile.
     pub p99: u64,
@@ -73,6 +118,16 @@ pub struct Sizes {
 }
 
 /// Health in (0, 1] of something that carries `load` where its fair share would be `fair`: `1 / (1 + load / fair)`.
+///
+/// It falls as the load grows, strictly, and depends on the load in units of the fair share only. So the healths of
+/// shards, of workers, and of the same shard under different total loads can be compared: 1 is idle, 0.5 is exactly
+/// one worker's fair share, and 1/3 is twice that. Where the fair share is 0 or unknown nothing is overloaded.
+///
+/// ```
+/// use thalweg::profile::health;
+///
+/// assert_eq!((health(0.0, 100.0), health(100.0, 100.0), health(300.0, 100.0)), (1.0, 0.5, 0.25));
+/// ```
 pub fn health(load: f64, fair: f64) -> f64 {
     if fair > 0.0 { 1.0 / (1.0 + load / fair) } else { 1.0 }
 }

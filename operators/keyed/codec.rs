@@ -1,0 +1,255 @@
+//! How keys and states look as bytes: on their way to another worker, and in the store.
+//!
+//! | codec           | for                                         | notes                                             |
+//! |-----------------|---------------------------------------------|---------------------------------------------------|
+//! | [`Columns`]     | `K` and `S` that derive `columnar::Columnar` | the default: compact, and decoded without parsing |
+//! | [`Serde`]       | `K` and `S` that are `serde` types          | postcard, whose format is documented and stable   |
+//! | `Abomonated`    | `K` and `S` that are `Abomonation`          | behind the feature `abomonation`                  |
+
+use std::marker::PhantomData;
+
+use columnar::bytes::stash::Stash;
+use columnar::{Columnar, ContainerOf, Index, Len, Push};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::Cause;
+
+/// One key with all that is kept for it: routing key, key, state, and the times of its timers, ascending.
+pub type Row<K, S> = (u64, K, S, Vec<u64>);
+
+/// Encodes rows, and decodes them.
+pub trait Codec<K, S>: 'static {
+    /// What a checkpoint written with this codec says of it. To be changed whenever the format changes.
+    const NAME: &'static str;
+
+    /// Rows being encoded.
+    type Encoder: Default + 'static;
+
+    /// Appends a row.
+    fn push(encoder: &mut Self::Encoder, routing: u64, key: &K, state: &S, timers: &Vec<u64>);
+
+    /// The bytes that the rows take so far, at least approximately.
+    fn length(encoder: &Self::Encoder) -> usize;
+
+    /// The rows' bytes.
+    fn finish(encoder: Self::Encoder) -> Vec<u8>;
+
+    /// Gives the rows back in their order. The bytes are those that `finish` gave, or damaged ones.
+    fn decode(bytes: Vec<u8>, each: impl FnMut(Row<K, S>)) -> Result<(), Cause>;
+}
+
+/// Columns of routing keys, keys, states and timers, by the `columnar` crate.
+///
+/// Its format holds for one version of `columnar` and one byte order: read a checkpoint with the build that wrote it,
+/// or use [`Serde`] where it has to outlive the build.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Columns;
+
+impl<K: Columnar, S: Columnar> Codec<K, S> for Columns {
+    const NAME: &'static str = if cfg!(target_endian = "little") { "columnar-0.13-le" } else { "columnar-0.13-be" };
+
+    type Encoder = ContainerOf<Row<K, S>>;
+
+    fn push(encoder: &mut Self::Encoder, routing: u64, key: &K, state: &S, timers: &Vec<u64>) {
+        encoder.push((&routing, key, state, timers));
+    }
+
+    fn length(encoder: &Self::Encoder) -> usize {
+        columnar::bytes::indexed::length_in_bytes(&columnar::Borrow::borrow(encoder))
+    }
+
+    fn finish(encoder: Self::Encoder) -> Vec<u8> {
+        let stash: Stash<Self::Encoder, Vec<u8>> = Stash::Typed(encoder);
+        let mut bytes = Vec::with_capacity(stash.length_in_bytes());
+        stash.write_bytes(&mut bytes).expect("writing to memory can't fail");
+        bytes
+    }
+
+    fn decode(bytes: Vec<u8>, mut each: impl FnMut(Row<K, S>)) -> Result<(), Cause> {
+        let stash: Stash<Self::Encoder, Vec<u8>> = Stash::try_from_bytes(bytes)?;
+        let rows = stash.borrow();
+        for index in 0..rows.len() {
+            each(<Row<K, S> as Columnar>::into_owned(rows.get(index)));
+        }
+        Ok(())
+    }
+}
+
+/// Rows one after the other, by `serde` in the format of the `postcard` crate.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Serde;
+
+impl<K, S> Codec<K, S> for Serde
+where
+    K: Serialize + DeserializeOwned + 'static,
+    S: Serialize + DeserializeOwned + 'static,
+{
+    const NAME: &'static str = "postcard-1";
+
+    type Encoder = SerdeEncoder<K, S>;
+
+    fn push(encoder: &mut Self::Encoder, routing: u64, key: &K, state: &S, timers: &Vec<u64>) {
+        let before = encoder.bytes.len();
+        if let Err(error) = postcard::to_io(&(routing, key, state, timers), &mut encoder.bytes) {
+            encoder.bytes.truncate(before);
+            panic!("a key or state refuses to be serialised: {error}");
+        }
+    }
+
+    fn length(encoder: &Self::Encoder) -> usize {
+        encoder.bytes.len()
+    }
+
+    fn finish(encoder: Self::Encoder) -> Vec<u8> {
+        encoder.bytes
+    }
+
+    fn decode(bytes: Vec<u8>, mut each: impl FnMut(Row<K, S>)) -> Result<(), Cause> {
+        let mut rest = bytes.as_slice();
+        while !rest.is_empty() {
+            let (row, after) = postcard::take_from_bytes(rest)?;
+            each(row);
+            rest = after;
+        }
+        Ok(())
+    }
+}
+
+/// Rows being encoded by [`Serde`].
+#[derive(Debug)]
+pub struct SerdeEncoder<K, S> {
+    bytes: Vec<u8>,
+    rows: PhantomData<fn(K, S)>,
+}
+
+impl<K, S> Default for SerdeEncoder<K, S> {
+    fn default() -> Self {
+        SerdeEncoder { bytes: Vec::new(), rows: PhantomData }
+    }
+}
+
+#[cfg(feature = "abomonation")]
+pub use abomonated::Abomonated;
+
+#[cfg(feature = "abomonation")]
+mod abomonated {
+    #![allow(unsafe_code)]
+
+    use abomonation::Abomonation;
+
+    use super::{Codec, Row};
+    use crate::error::Cause;
+
+    /// Columns as they lie in memory, by the `abomonation` crate.
+    ///
+    /// Why it is opt-in: the crate is unmaintained since 2019 and unsound (RUSTSEC-2021-0120, no patched version): decoding
+    /// reinterprets bytes, padding is read, and the layout of Rust types is not fixed between compilers. Bytes from
+    /// another build, another machine or a damaged disk are undefined behaviour, and so is a key or state in which
+    /// something aligned follows a string. Use it only for state that moves between the workers of one binary and never
+    /// for checkpoints that another build might read; [`Columns`](super::Columns) is as fast.
+    #[derive(Clone, Copy, Debug, Default)]
+    pub struct Abomonated;
+
+    const ALIGNMENT: usize = 8;
+
+    impl<K, S> Codec<K, S> for Abomonated
+    where
+        K: Abomonation + Clone + 'static,
+        S: Abomonation + Clone + 'static,
+    {
+        const NAME: &'static str = concat!("abomonation-0.7-", env!("CARGO_PKG_VERSION"));
+
+        type Encoder = (Vec<u64>, Vec<K>, Vec<S>, Vec<Vec<u64>>);
+
+        fn push(encoder: &mut Self::Encoder, routing: u64, key: &K, state: &S, timers: &Vec<u64>) {
+            encoder.0.push(routing);
+            encoder.1.push(key.clone());
+            encoder.2.push(state.clone());
+            encoder.3.push(timers.clone());
+        }
+
+        fn length(encoder: &Self::Encoder) -> usize {
+            let apart = |sum: usize, (key, state): (&K, &S)| sum + key.extent() + state.extent();
+            encoder.0.len() * size_of::<Row<K, S>>() + encoder.1.iter().zip(&encoder.2).fold(0, apart)
+        }
+
+        fn finish((routing, keys, states, timers): Self::Encoder) -> Vec<u8> {
+            let mut bytes = Vec::new();
+            write(&routing, &mut bytes);
+            write(&keys, &mut bytes);
+            write(&states, &mut bytes);
+            write(&timers, &mut bytes);
+            bytes
+        }
+
+        fn decode(mut bytes: Vec<u8>, mut each: impl FnMut(Row<K, S>)) -> Result<(), Cause> {
+            let rest = bytes.as_mut_slice();
+            let (routing, rest) = read::<u64>(rest)?;
+            let (keys, rest) = read::<K>(rest)?;
+            let (states, rest) = read::<S>(rest)?;
+            let (timers, _) = read::<Vec<u64>>(rest)?;
+            for (((routing, key), state), timers) in routing.iter().zip(keys).zip(states).zip(timers) {
+                each((*routing, key.clone(), state.clone(), timers.clone()));
+            }
+            Ok(())
+        }
+    }
+
+    /// Appends a column behind its length, padded so that the next one is aligned.
+    fn write<A: Abomonation>(column: &Vec<A>, bytes: &mut Vec<u8>) {
+        let start = bytes.len() + ALIGNMENT;
+        bytes.resize(start, 0);
+        // SAFETY: none that the compiler could check; see the type's documentation.
+        unsafe { abomonation::encode(column, bytes) }.expect("writing to memory can't fail");
+        bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);
+        let length = (bytes.len() - start) as u64;
+        bytes[start - ALIGNMENT..start].copy_from_slice(&length.to_ne_bytes());
+    }
+
+    fn read<A: Abomonation>(bytes: &mut [u8]) -> Result<(&Vec<A>, &mut [u8]), Cause> {
+        let (length, rest) = bytes.split_first_chunk_mut::<ALIGNMENT>().ok_or("the bytes end inside a length")?;
+        let length = usize::try_from(u64::from_ne_bytes(*length))?;
+        let (column, rest) = rest.split_at_mut_checked(length).ok_or("the bytes end inside a column")?;
+        // SAFETY: as above: the bytes come from `write` in this very build.
+        let decoded = unsafe { abomonation::decode::<Vec<A>>(column) };
+        Ok((decoded.ok_or("the bytes end inside a column")?.0, rest))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    type Rows = Vec<Row<String, (u64, i64)>>;
+
+    fn round_trip<C: Codec<String, (u64, i64)>>(rows: &Rows) -> Rows {
+        let mut encoder = C::Encoder::default();
+        for (routing, key, state, timers) in rows {
+            C::push(&mut encoder, *routing, key, state, timers);
+        }
+        let mut decoded = Rows::new();
+        C::decode(C::finish(encoder), |row| decoded.push(row)).unwrap();
+        decoded
+    }
+
+    proptest! {
+        #[test]
+        fn rows_come_back_as_they_were(rows: Rows) {
+            prop_assert_eq!(&round_trip::<Columns>(&rows), &rows);
+            prop_assert_eq!(&round_trip::<Serde>(&rows), &rows);
+            #[cfg(feature = "abomonation")]
+            prop_assert_eq!(&round_trip::<Abomonated>(&rows), &rows);
+        }
+    }
+
+    #[test]
+    fn bytes_cut_short_are_an_error() {
+        let mut encoder = Default::default();
+        <Serde as Codec<u64, String>>::push(&mut encoder, 1, &2, &"three".into(), &vec![4]);
+        let mut bytes = <Serde as Codec<u64, String>>::finish(encoder);
+        bytes.pop();
+        assert!(<Serde as Codec<u64, String>>::decode(bytes, |_| ()).is_err());
+    }
+}

@@ -1,0 +1,34 @@
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use crate::error::Error;
+
+/// Where an operator puts an error that ends its work: a store that can't be read any more, say.
+///
+/// An operator has nobody to return an error to. One that meets an error puts it here and acts no more; it keeps its
+/// capabilities, so that nothing downstream takes the output for complete. The program that steps the worker asks
+/// between steps, see [`Fault::check`].
+#[derive(Clone, Debug, Default)]
+pub struct Fault(Rc<RefCell<Option<Error>>>);
+
+impl Fault {
+    /// No fault so far.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The error, if there is one. To be called by the program between steps of the worker, such as
+    /// `while !probe.done() { worker.step_or_park(None); fault.check()?; }`.
+    pub fn check(&self) -> Result<(), Error> {
+        self.0.borrow_mut().take().map_or(Ok(()), Err)
+    }
+
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.borrow().is_some()
+    }
+
+    /// Only the first error is kept: the others follow from it.
+    pub(crate) fn set(&self, error: Error) {
+        self.0.borrow_mut().get_or_insert(error);
+    }
+}

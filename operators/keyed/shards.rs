@@ -1,0 +1,418 @@
+//! The shards of one worker. Pure: it knows nothing of timely.
+//!
+//! Keys with their states lie in a map per shard. When the assignment changes, a shard that stays as it is keeps its map.
+//! All other maps *dissolve*: a few keys at a time, each key goes where the new assignment says, to another shard
+//! here or into a chunk for another worker. A key that is asked for while its old map dissolves is fetched from there, so
+//! splits and merges never make a record wait.
+//!
+//! A snapshot goes over the maps a few keys at a time too. Every key remembers the number of the last snapshot that has
+//! it; a key the snapshot in progress has not is saved before it is changed, and before it goes elsewhere.
+
+use std::collections::{HashMap, VecDeque};
+
+use foldhash::fast::RandomState;
+use indexmap::IndexMap;
+use indexmap::map::Entry as MapEntry;
+
+use super::chunk::{Chunk, ChunkBuilder};
+use super::codec::Codec;
+use super::leaving::{Departures, Parcel, Snapshot};
+use crate::error::Cause;
+use crate::keyspace::{Assignment, KeyRange};
+use crate::profile::{ShardEpoch, Statistics};
+
+/// Keys looked at per call of [`Shards::work`], at the most; a full chunk ends it sooner. At some 50 ns per key this
+/// is about 50 µs.
+const KEYS_PER_TURN: usize = 1024;
+
+/// Keys encoded per epoch to learn how long a row is.
+const KEYS_WEIGHED: usize = 8;
+
+/// A key, when something is due for it.
+#[derive(Clone)]
+pub(super) struct Timer<K> {
+    pub time: u64,
+    pub routing: u64,
+    pub key: K,
+}
+
+/// Where a routing key's state is.
+pub(super) enum Place {
+    /// In the shard at this index.
+    Here(usize),
+    /// On its way to the shard at this index.
+    Coming(usize),
+    /// With another worker.
+    Elsewhere,
+}
+
+pub(super) struct Entry<S> {
+    pub routing: u64,
+    /// The last snapshot that has this key as it was at the snapshot's boundary.
+    pub saved: u32,
+    pub state: S,
+}
+
+pub(super) type States<K, S> = IndexMap<K, Entry<S>, RandomState>;
+
+struct Shard<K, S> {
+    states: States<K, S>,
+    /// Parts of the range whose states are still to come.
+    missing: usize,
+    /// Timers that have come with states, to be set when all parts are there.
+    timers: Vec<Timer<K>>,
+    /// Keys below this index have not been looked at by the snapshot in progress.
+    unscanned: usize,
+    statistics: Statistics,
+}
+
+impl<K, S> Shard<K, S> {
+    fn new(missing: usize) -> Self {
+        Shard {
+            states: States::default(),
+            missing,
+            timers: Vec::new(),
+            unscanned: 0,
+            statistics: Statistics::default(),
+        }
+    }
+}
+
+/// A map whose keys go elsewhere.
+struct Dissolving<K, S> {
+    states: States<K, S>,
+    generation: u64,
+}
+
+/// What has come to a shard that was waiting.
+pub(super) struct Ready<K> {
+    pub range: KeyRange,
+    pub timers: Vec<Timer<K>>,
+}
+
+/// The shards of one worker. `H` is what must be held until a chunk has been sent: a capability.
+pub(super) struct Shards<K, S, C: Codec<K, S>, H> {
+    worker: usize,
+    chunk_bytes: usize,
+    assignment: Assignment,
+    /// Those owned here, at the indices they have in the assignment.
+    shards: Vec<Option<Box<Shard<K, S>>>>,
+    /// Counts changes of the assignment.
+    generation: u64,
+    dissolving: VecDeque<Dissolving<K, S>>,
+    departures: Departures<K, S, C, H>,
+    snapshot: Option<Snapshot<K, S, C, H>>,
+    /// Counts snapshots.
+    snapshots: u32,
+    /// Times of the timers of those keys that have any.
+    timers: HashMap<K, Vec<u64>, RandomState>,
+    /// Keys with state, those on their way to another worker included.
+    keys: u64,
+    /// Mean length of an encoded row, in bytes.
+    row_bytes: f64,
+}
+
+impl<K, S, C, H> Shards<K, S, C, H>
+where
+    K: std::hash::Hash + Eq + Clone,
+    S: Default,
+    C: Codec<K, S>,
+    H: Clone,
+{
+    /// The shards that `assignment` gives to `worker`; states in `parts` of the key space are still to come.
+    pub fn new(worker: usize, assignment: Assignment, parts: &[KeyRange], chunk_bytes: usize) -> Self {
+        let missing = |range: KeyRange| parts.iter().filter(|part| part.intersection(&range).is_some()).count();
+        let shards = assignment
+            .iter()
+            .map(|(range, owner)| (owner == worker).then(|| Box::new(Shard::new(missing(range)))))
+            .collect();
+        Shards {
+            worker,
+            chunk_bytes,
+            assignment,
+            shards,
+            generation: 0,
+            dissolving: VecDeque::new(),
+            departures: Departures::new(),
+            snapshot: None,
+            snapshots: 0,
+            timers: HashMap::default(),
+            keys: 0,
+            row_bytes: (size_of::<u64>() + size_of::<K>() + size_of::<S>()) as f64,
+        }
+    }
+
+    pub fn assignment(&self) -> &Assignment {
+        &self.assignment
+    }
+
+    /// The ranges of the shards owned here.
+    pub fn ranges(&self) -> Vec<KeyRange> {
+        self.assignment.iter().filter(|(_, owner)| *owner == self.worker).map(|(range, _)| range).collect()
+    }
+
+    #[inline]
+    pub fn place(&self, routing: u64) -> Place {
+        let index = self.assignment.find(routing);
+        match &self.shards[index] {
+            Some(shard) if shard.missing == 0 => Place::Here(index),
+            Some(_) => Place::Coming(index),
+            None => Place::Elsewhere,
+        }
+    }
+
+    pub fn range(&self, index: usize) -> KeyRange {
+        self.assignment.range(index)
+    }
+
+    /// The statistics of a shard that is here. Panics if it isn't.
+    #[inline]
+    pub fn statistics(&mut self, index: usize) -> &mut Statistics {
+        &mut self.shards[index].as_mut().expect("the shard is here").statistics
+    }
+
+    /// Lets `logic` change the state of a key whose shard is here. It pushes the times for which it schedules
+    /// the key, and says whether the key is to be forgotten. New timers are appended to `scheduled`.
+    #[inline]
+    pub fn update(
+        &mut self,
+        index: usize,
+        routing: u64,
+        key: K,
+        scheduled: &mut Vec<Timer<K>>,
+        logic: impl FnOnce(&K, &mut S, &mut Vec<u64>) -> bool,
+    ) {
+        let states = &mut self.shards[index].as_mut().expect("the shard is here").states;
+        let at = match states.entry(key) {
+            MapEntry::Occupied(entry) => entry.index(),
+            MapEntry::Vacant(entry) => {
+                let fetched = self.dissolving.iter_mut().find_map(|old| old.states.swap_remove(entry.key()));
+                let at = entry.index();
+                entry.insert(fetched.unwrap_or_else(|| {
+                    self.keys += 1;
+                    Entry { routing, saved: self.snapshots, state: S::default() }
+                }));
+                at
+            }
+        };
+        let (key, entry) = states.get_index_mut(at).expect("it has just been found or inserted");
+        if let Some(snapshot) = &mut self.snapshot {
+            snapshot.save(self.snapshots, key, entry, &self.timers);
+        }
+        let mut times = Vec::new();
+        let forget = logic(key, &mut entry.state, &mut times);
+        for time in times {
+            let times = self.timers.entry(key.clone()).or_default();
+            if let Err(position) = times.binary_search(&time) {
+                times.insert(position, time);
+                scheduled.push(Timer { time, routing, key: key.clone() });
+            }
+        }
+        if forget {
+            if self.timers.contains_key(key) {
+                entry.state = S::default();
+            } else {
+                states.swap_remove_index(at);
+                self.keys -= 1;
+            }
+        }
+    }
+
+    /// Takes a timer off a key; the index of the key's shard if the timer was still set, and set here. That of a shard
+    /// parts of which are still to come is kept until they are there.
+    pub fn fire(&mut self, timer: &Timer<K>) -> Option<usize> {
+        let index = match self.place(timer.routing) {
+            Place::Here(index) => index,
+            Place::Coming(index) => {
+                self.shards[index].as_mut()?.timers.push(timer.clone());
+                return None;
+            }
+            Place::Elsewhere => return None,
+        };
+        let times = self.timers.get(&timer.key)?;
+        let position = times.binary_search(&timer.time).ok()?;
+        // The snapshot must see the timer as still set.
+        self.save(index, &timer.key);
+        let times = self.timers.get_mut(&timer.key)?;
+        times.remove(position);
+        if times.is_empty() {
+            self.timers.remove(&timer.key);
+        }
+        Some(index)
+    }
+
+    fn save(&mut self, index: usize, key: &K) {
+        let Some(snapshot) = &mut self.snapshot else { return };
+        let here = self.shards[index].as_mut().and_then(|shard| shard.states.get_mut(key));
+        let entry = here.or_else(|| self.dissolving.iter_mut().find_map(|old| old.states.get_mut(key)));
+        if let Some(entry) = entry {
+            snapshot.save(self.snapshots, key, entry, &self.timers);
+        }
+    }
+
+    /// Crosses a boundary from which `next` holds. The chunks for other workers that follow carry `hold`.
+    pub fn change(&mut self, next: Assignment, hold: &H) {
+        self.generation += 1;
+        let handovers = self.assignment.handovers(&next);
+        let mut old = std::mem::take(&mut self.shards);
+        let mut stays = |range| self.assignment.position(range).and_then(|index| old[index].take());
+        let mut shards = Vec::with_capacity(next.len());
+        for (range, owner) in next.iter() {
+            shards.push((owner == self.worker).then(|| {
+                let coming = || handovers.iter().filter(|h| range.covers(&h.range)).count();
+                stays(range).unwrap_or_else(|| Box::new(Shard::new(coming())))
+            }));
+        }
+        for shard in old.into_iter().flatten().filter(|shard| !shard.states.is_empty()) {
+            self.dissolving.push_back(Dissolving { states: shard.states, generation: self.generation });
+        }
+        for handover in handovers.iter().filter(|h| h.from == self.worker) {
+            self.departures.begin(handover.range, handover.to, self.generation, hold.clone());
+        }
+        self.shards = shards;
+        self.assignment = next;
+        if let Some(snapshot) = &mut self.snapshot {
+            snapshot.next = 0;
+        }
+    }
+
+    /// Crosses a boundary as of which a snapshot is to be taken. Its chunks carry `hold`. None may be in progress.
+    pub fn begin_snapshot(&mut self, hold: H) {
+        debug_assert!(self.is_settled(), "one snapshot at a time, and no state on its way");
+        self.snapshots = self.snapshots.wrapping_add(1);
+        let mut unsaved = self.dissolving.iter().map(|old| old.states.len()).sum();
+        for shard in self.shards.iter_mut().flatten() {
+            shard.unscanned = shard.states.len();
+            unsaved += shard.unscanned;
+        }
+        self.snapshot = Some(Snapshot::new(unsaved, hold));
+    }
+
+    /// Whether no snapshot is in progress and no state on its way to another worker.
+    pub fn is_settled(&self) -> bool {
+        self.snapshot.is_none() && self.departures.is_empty()
+    }
+
+    /// Takes in a chunk: keys that belong elsewhere are passed over. Gives the shards that have become complete.
+    pub fn arrive(&mut self, chunk: Chunk) -> Result<Vec<Ready<K>>, Cause> {
+        if chunk.keys > 0 {
+            let Self { assignment, shards, timers, snapshots, keys, .. } = self;
+            C::decode(chunk.bytes, |(routing, key, state, times)| {
+                let Some(shard) = &mut shards[assignment.find(routing)] else { return };
+                if !times.is_empty() {
+                    let due = times.iter().map(|time| Timer { time: *time, routing, key: key.clone() });
+                    shard.timers.extend(due);
+                    timers.insert(key.clone(), times);
+                }
+                let replaced = shard.states.insert(key, Entry { routing, saved: *snapshots, state });
+                *keys += u64::from(replaced.is_none());
+            })?;
+        }
+        Ok(if chunk.last { self.part_is_there(chunk.range) } else { Vec::new() })
+    }
+
+    fn part_is_there(&mut self, part: KeyRange) -> Vec<Ready<K>> {
+        let mut ready = Vec::new();
+        for index in self.assignment.find(part.start())..=self.assignment.find(part.last()) {
+            let Some(shard) = &mut self.shards[index] else { continue };
+            if shard.missing == 1 {
+                ready.push(Ready { range: self.assignment.range(index), timers: std::mem::take(&mut shard.timers) });
+            }
+            shard.missing = shard.missing.saturating_sub(1);
+        }
+        ready
+    }
+
+    /// Does a bounded piece of the work that boundaries have left: at most about one chunk. `true` if more is left.
+    pub fn work(&mut self, parcels: &mut Vec<Parcel<H>>) -> bool {
+        for _ in 0..KEYS_PER_TURN {
+            if !parcels.is_empty() || !(self.dissolve_key(parcels) || self.scan_key()) {
+                break;
+            }
+            if let Some(snapshot) = &mut self.snapshot {
+                snapshot.emit_if_full(self.chunk_bytes, parcels);
+            }
+        }
+        let oldest = self.dissolving.front().map(|old| old.generation);
+        self.departures.finish_before(oldest, parcels);
+        if self.snapshot.as_ref().is_some_and(Snapshot::is_complete)
+            && let Some(snapshot) = self.snapshot.take()
+        {
+            snapshot.finish(parcels);
+        }
+        for parcel in parcels.iter().filter(|parcel| parcel.chunk.keys > 0) {
+            let mean = parcel.chunk.bytes.len() as f64 / f64::from(parcel.chunk.keys);
+            self.row_bytes += (mean - self.row_bytes) / 4.0;
+        }
+        !(self.dissolving.is_empty() && self.is_settled())
+    }
+
+    /// Sends one key of the oldest dissolving map where it belongs; `false` if there is none.
+    fn dissolve_key(&mut self, parcels: &mut Vec<Parcel<H>>) -> bool {
+        let Some(oldest) = self.dissolving.front_mut() else { return false };
+        let Some((key, mut entry)) = oldest.states.pop() else {
+            self.dissolving.pop_front();
+            return true;
+        };
+        if let Some(snapshot) = &mut self.snapshot {
+            snapshot.save(self.snapshots, &key, &mut entry, &self.timers);
+        }
+        if let Some(departure) = self.departures.covering(entry.routing) {
+            let timers = self.timers.remove(&key).unwrap_or_default();
+            departure.send(&key, &entry, &timers, self.chunk_bytes, parcels);
+            self.keys -= 1;
+        } else {
+            let shard = self.shards[self.assignment.find(entry.routing)].as_mut();
+            shard.expect("what does not leave stays").states.insert(key, entry);
+        }
+        true
+    }
+
+    /// Lets the snapshot in progress look at one key; `false` if it has seen all.
+    fn scan_key(&mut self) -> bool {
+        let Some(snapshot) = &mut self.snapshot else { return false };
+        while let Some(slot) = self.shards.get_mut(snapshot.next) {
+            if let Some(shard) = slot.as_mut().filter(|shard| shard.unscanned > 0) {
+                shard.unscanned -= 1;
+                if let Some((key, entry)) = shard.states.get_index_mut(shard.unscanned) {
+                    snapshot.save(self.snapshots, key, entry, &self.timers);
+                }
+                return true;
+            }
+            snapshot.next += 1;
+        }
+        false
+    }
+
+    /// What the shard at this index has seen since it was last asked, and what it holds. Panics if it is not here.
+    pub fn take_report(&mut self, index: usize) -> ShardEpoch {
+        self.weigh(index);
+        let shard = self.shards[index].as_mut().expect("the shard is here");
+        let (keys, statistics) = (shard.states.len() as u64, std::mem::take(&mut shard.statistics));
+        let (range, worker, state_bytes) = (self.assignment.range(index), self.worker, self.bytes(keys));
+        ShardEpoch { range, worker, keys, state_bytes, statistics }
+    }
+
+    /// Keys held, and their estimated length as encoded, in bytes.
+    pub fn size(&self) -> (u64, u64) {
+        (self.keys, self.bytes(self.keys))
+    }
+
+    fn bytes(&self, keys: u64) -> u64 {
+        (keys as f64 * self.row_bytes) as u64
+    }
+
+    /// Learns the mean length of a row from a few of a shard.
+    fn weigh(&mut self, index: usize) {
+        let Some(shard) = &self.shards[index] else { return };
+        let mut builder = ChunkBuilder::<K, S, C>::new();
+        let empty = builder.length();
+        for (key, entry) in shard.states.iter().rev().take(KEYS_WEIGHED) {
+            builder.push(entry.routing, key, &entry.state, self.timers.get(key).unwrap_or(&Vec::new()));
+        }
+        if !builder.is_empty() {
+            let mean = (builder.length() - empty) as f64 / shard.states.len().min(KEYS_WEIGHED) as f64;
+            self.row_bytes += (mean - self.row_bytes) / 16.0;
+        }
+    }
+}

@@ -1,0 +1,78 @@
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::Chunk;
+use crate::error::Error;
+use crate::keyspace::KeyRange;
+use crate::profile::ShardEpoch;
+
+/// What a keyed operator tells of itself, at the epoch it tells of.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Report {
+    /// What a shard has seen in the epoch: one for each live shard and worker.
+    Shard(ShardEpoch),
+    /// The state that a worker holds at the end of the epoch.
+    Holds {
+        /// The worker.
+        worker: usize,
+        /// Its keys.
+        keys: u64,
+        /// Their estimated length, as encoded.
+        bytes: u64,
+    },
+    /// A chunk of state has left for another worker.
+    Moved {
+        /// The worker it left.
+        worker: usize,
+        /// The worker it goes to.
+        to: usize,
+        /// Its length.
+        bytes: u64,
+    },
+    /// A chunk of state has been read back from the store.
+    Restored {
+        /// The worker that read it.
+        worker: usize,
+        /// Its length.
+        bytes: u64,
+        /// How long it took to read and take in.
+        nanos: u64,
+    },
+}
+
+/// A part of a snapshot, at the boundary as of which it was taken.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SnapshotPart {
+    /// The name of the operator.
+    pub operator: String,
+    /// The worker that took it.
+    pub worker: usize,
+    /// What it is.
+    pub content: SnapshotContent,
+}
+
+/// What a part of a snapshot is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum SnapshotContent {
+    /// The shards that the worker owned just before the boundary: the first part of each worker.
+    Shards(Vec<KeyRange>),
+    /// Keys of these shards.
+    Chunk(Chunk),
+}
+
+/// Where the states of a keyed operator come from when a run does not begin with none.
+pub struct Restore {
+    /// The boundary as of which the snapshot was taken.
+    pub epoch: u64,
+    /// The ranges of the chunks, in any order.
+    pub parts: Vec<KeyRange>,
+    /// The chunks with those ranges; taken one at a time, as the operator finds time.
+    pub chunks: Box<dyn Iterator<Item = Result<Chunk, Error>>>,
+}
+
+impl fmt::Debug for Restore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Restore").field("epoch", &self.epoch).field("parts", &self.parts.len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,5 @@
+//! Seeing what goes on: events.
+
+mod event;
+
+pub use event::{CheckpointEvent, EpochEvent, Event};

@@ -1,0 +1,197 @@
+//! The orchestrator: the reports of complete epochs in, commands out. It acts on worker 0.
+//!
+//! *Emits* at each complete epoch the commands decided from it, and an event that says what was seen and decided. An edge
+//! that advances by the lead carries the commands to their boundary. Commands known before the run go out at the start.
+//! *Waits* for an epoch to be complete. *Holds* the reports of epochs that are not.
+//!
+//! | port     |     | connected to     | carries                                            |
+//! |----------|-----|------------------|----------------------------------------------------|
+//! | reports  | in  | commands, events | what all workers have seen                         |
+//! | measured | in  |                  | how long a checkpoint took: only its content counts |
+//! | commands | out |                  | what to do at the epoch plus the lead              |
+//! | events   | out |                  | what was seen and decided                          |
+
+use std::collections::BTreeMap;
+
+use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::{Exchange, Pipeline};
+use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::progress::Antichain;
+use timely::progress::frontier::MutableAntichain;
+
+use crate::epoch::Epoch;
+use crate::forecast::{Exponential, Forecaster};
+use crate::keyed::Report;
+use crate::keyspace::{Assignment, Command, RoutingError};
+use crate::observe::{CheckpointEvent, EpochEvent};
+use crate::pending::Pending;
+use crate::policy::{Policy, View};
+use crate::profile::{Rolling, ShardEpoch};
+
+type Refused = (Command, RoutingError);
+
+const COMMANDS: usize = 0;
+const EVENTS: usize = 1;
+
+/// Half the weight on the newest epoch: arrivals are smoothed only against chance.
+const ARRIVALS_ALPHA: f64 = 0.5;
+
+/// Decides, epoch by epoch. Pure: it knows nothing of timely, and of time only what it is told.
+pub struct Orchestrator {
+    lead: u64,
+    /// As it will be after all commands given so far.
+    assignment: Assignment,
+    policy: Box<dyn Policy>,
+    /// Commands known before the run that are not in the assignment yet, by boundary.
+    known: BTreeMap<u64, Vec<Command>>,
+    rolling: Rolling,
+    arrivals: Exponential,
+    /// The state of each worker, as last heard of: keys and bytes.
+    states: Vec<(u64, u64)>,
+}
+
+impl Orchestrator {
+    /// Decides by `policy`, `lead` epochs ahead, beginning from the assignment `start`. Profiles roll over `window` epochs.
+    /// The `known` commands, by boundary, are given whatever the policy decides.
+    pub fn new(
+        policy: Box<dyn Policy>,
+        start: Assignment,
+        known: BTreeMap<u64, Vec<Command>>,
+        lead: u64,
+        window: usize,
+    ) -> Self {
+        Orchestrator {
+            lead,
+            policy,
+            known,
+            rolling: Rolling::new(window, start.workers()),
+            arrivals: Exponential::new(ARRIVALS_ALPHA),
+            states: vec![(0, 0); start.workers()],
+            assignment: start,
+        }
+    }
+
+    /// What is to be commanded `lead` epochs after `epoch`, given what all workers have seen in it.
+    pub fn decide(&mut self, epoch: u64, reports: Vec<Report>) -> EpochEvent {
+        let boundary = epoch.saturating_add(self.lead);
+        self.catch_up(boundary);
+        let (shards, moved_bytes) = self.take_in(reports);
+        let mut loads = vec![0; self.assignment.workers()];
+        for shard in &shards {
+            loads[shard.worker] += shard.statistics.records();
+        }
+        let records = loads.iter().sum();
+        let forecast = self.arrivals.forecast(1);
+        self.arrivals.observe(records as f64);
+        let (commands, refused) = self.consult(epoch, boundary, shards);
+        EpochEvent {
+            epoch,
+            records,
+            loads,
+            keys: self.states.iter().map(|(keys, _)| keys).sum(),
+            state_bytes: self.states.iter().map(|(_, bytes)| bytes).sum(),
+            moved_bytes,
+            forecast: forecast.is_sure().then_some(forecast.mean),
+            boundary,
+            commands,
+            refused,
+            checkpoint: None,
+            recovery_seconds: None,
+        }
+    }
+
+    /// Sorts the reports of an epoch: what shards have seen, and the bytes that have been moved.
+    fn take_in(&mut self, reports: Vec<Report>) -> (Vec<ShardEpoch>, u64) {
+        let (mut shards, mut moved) = (Vec::new(), 0);
+        for report in reports {
+            match report {
+                Report::Shard(shard) => shards.push(shard),
+                Report::Moved { bytes, .. } => moved += bytes,
+                Report::Holds { worker, keys, bytes } => self.states[worker] = (keys, bytes),
+                Report::Restored { .. } => {}
+            }
+        }
+        (shards, moved)
+    }
+
+    /// Asks the policy, and keeps of its commands those that can be carried out.
+    fn consult(&mut self, epoch: u64, boundary: u64, shards: Vec<ShardEpoch>) -> (Vec<Command>, Vec<Refused>) {
+        let profiles = self.rolling.advance(epoch, shards);
+        let view = View { epoch, boundary, assignment: &self.assignment, profiles: &profiles };
+        let wanted = self.policy.decide(&view);
+        let (assignment, refused) = self.assignment.apply_valid(&wanted);
+        self.assignment = assignment;
+        let commands = wanted.into_iter().filter(|command| refused.iter().all(|(r, _)| r != command));
+        (commands.collect(), refused)
+    }
+
+    /// The known commands, each with what entitles to send them so early that the lead brings them to their boundary.
+    fn known_messages<T: Epoch>(&self, initial: &Capability<T>) -> Vec<(Capability<T>, Vec<Command>)> {
+        let early = |boundary: u64| T::from_number(boundary.checked_sub(self.lead)?);
+        let message =
+            |(boundary, commands): (&u64, &Vec<Command>)| Some((initial.delayed(&early(*boundary)?), commands.clone()));
+        self.known.iter().filter_map(message).collect()
+    }
+
+    /// Takes the known commands up to a boundary into the assignment.
+    fn catch_up(&mut self, boundary: u64) {
+        let later = self.known.split_off(&boundary.saturating_add(1));
+        for commands in std::mem::replace(&mut self.known, later).into_values() {
+            self.assignment = self.assignment.apply_valid(&commands).0;
+        }
+    }
+}
+
+/// The streams that leave an orchestrator. Both have records on worker 0 only.
+#[allow(missing_debug_implementations, reason = "streams are not Debug")]
+pub struct OrchestratorStreams<'scope, T: Epoch> {
+    /// What to do `lead` epochs after the time of the message.
+    pub commands: StreamVec<'scope, T, Command>,
+    /// What was seen and decided.
+    pub events: StreamVec<'scope, T, EpochEvent>,
+}
+
+/// Gathers the reports of all workers on worker 0, and asks the orchestrator once per complete epoch.
+///
+/// `measured` brings what became of checkpoints; only its content counts, not its time.
+pub fn orchestrate<'scope, T: Epoch>(
+    reports: StreamVec<'scope, T, Report>,
+    measured: StreamVec<'scope, T, CheckpointEvent>,
+    mut orchestrator: Orchestrator,
+) -> OrchestratorStreams<'scope, T> {
+    let scope = reports.scope();
+    let worker = scope.index();
+    let mut builder = OperatorBuilder::new("Orchestrate".to_owned(), scope);
+    let (commands, commands_stream) = builder.new_output();
+    let (events, events_stream) = builder.new_output();
+    let (mut commands, mut events) = (OutputBuilder::from(commands), OutputBuilder::from(events));
+    let same = || Antichain::from_elem(T::Summary::default());
+    let pact = Exchange::new(|_: &Report| 0);
+    let mut reports = builder.new_input_connection(reports, pact, [(COMMANDS, same()), (EVENTS, same())]);
+    let mut measured = builder.new_input_connection(measured, Pipeline, []);
+    builder.build(move |initial| {
+        let mut known = if worker == 0 { orchestrator.known_messages(&initial[COMMANDS]) } else { Vec::new() };
+        drop(initial);
+        let mut open: Pending<T, Vec<Report>, (Capability<T>, Capability<T>)> = Pending::new();
+        move |frontiers: &[MutableAntichain<T>]| {
+            let (mut commands, mut events) = (commands.activate(), events.activate());
+            for (capability, known) in known.drain(..) {
+                commands.session(&capability).give_iterator(known.into_iter());
+            }
+            measured.for_each(|_, _| ());
+            reports.for_each_stamp(|capability, batches| {
+                let Some(at) = capability.least() else { return };
+                let capabilities = || (capability.delayed(at, COMMANDS), capability.delayed(at, EVENTS));
+                open.entry(at, capabilities).extend(batches.flat_map(|batch| batch.drain(..)));
+            });
+            while let Some((at, (command, event), reports)) = open.release(&frontiers[0]) {
+                let decision = orchestrator.decide(at.number(), reports);
+                commands.session(&command).give_iterator(decision.commands.iter().cloned());
+                events.session(&event).give(decision);
+            }
+        }
+    });
+    OrchestratorStreams { commands: commands_stream, events: events_stream }
+}

@@ -1,0 +1,9 @@
+//! Routing by an assignment that changes at boundaries: the gate, the pact, and the versions they share.
+
+mod gate;
+mod pact;
+mod versions;
+
+pub use gate::gate;
+pub use pact::Routed;
+pub use versions::{SharedVersions, Versions};

@@ -1,0 +1,195 @@
+//! What the tests share: a driver that never hangs, a logic with every feature, and what it must give.
+#![allow(dead_code, reason = "each test uses a part")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use thalweg::keyed::Context;
+use thalweg::policy::{Policy, View};
+use thalweg::{Command, KeyRange, stable_hash};
+use timely::worker::Worker;
+use timely::{CommunicationConfig, Config, WorkerConfig};
+
+/// Generous: a machine may be busy.
+pub const DEADLINE: Duration = Duration::from_secs(120);
+
+/// How workers talk: by moving records, or by serialising them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Channels {
+    Moved,
+    Serialised,
+}
+
+pub fn timely_config(workers: usize, channels: Channels) -> Config {
+    let communication = match channels {
+        Channels::Moved => CommunicationConfig::Process(workers),
+        Channels::Serialised => CommunicationConfig::ProcessBinary(workers),
+    };
+    Config { communication, worker: WorkerConfig::default() }
+}
+
+/// Whether a worker is to give up: another one has panicked, or the deadline has passed.
+#[derive(Clone)]
+pub struct Stop {
+    failed: Arc<AtomicBool>,
+    deadline: Instant,
+}
+
+impl Stop {
+    pub fn is_set(&self) -> bool {
+        assert!(Instant::now() < self.deadline, "the deadline has passed: the dataflow hangs");
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    /// Steps the worker until `done`, or until it is to give up.
+    pub fn step_until(&self, worker: &mut Worker, mut done: impl FnMut() -> bool) {
+        while !done() && !self.is_set() {
+            worker.step_or_park(Some(Duration::from_millis(1)));
+        }
+    }
+}
+
+/// Runs `body` on each worker. The first panic, or the deadline, ends them all, and is passed on.
+pub fn drive<R: Send + 'static>(
+    config: Config,
+    body: impl Fn(&mut Worker, &Stop) -> R + Send + Sync + 'static,
+) -> Vec<R> {
+    let stop = Stop { failed: Arc::new(AtomicBool::new(false)), deadline: Instant::now() + DEADLINE };
+    let panic = Arc::new(Mutex::new(None));
+    let first = Arc::clone(&panic);
+    let guards = timely::execute(config, move |worker| {
+        let result = catch_unwind(AssertUnwindSafe(|| body(worker, &stop)));
+        if result.is_err() || stop.failed.load(Ordering::Relaxed) {
+            stop.failed.store(true, Ordering::Relaxed);
+            worker.installed_dataflows().into_iter().for_each(|dataflow| worker.drop_dataflow(dataflow));
+        }
+        result.map_err(|panic| first.lock().unwrap().get_or_insert(panic).type_id()).ok()
+    })
+    .unwrap();
+    let results: Vec<_> = guards.join().into_iter().map(|result| result.ok().flatten()).collect();
+    if let Some(panic) = panic.lock().unwrap().take() {
+        resume_unwind(panic);
+    }
+    results.into_iter().map(|result| result.expect("no worker has panicked")).collect()
+}
+
+/// A small generator of pseudo-random numbers (SplitMix64), so that a seed gives one run.
+#[derive(Clone, Debug)]
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub fn below(&mut self, end: usize) -> usize {
+        (self.next() % end as u64) as usize
+    }
+}
+
+/// Commands at random: splits (also into single keys), merges, moves and checkpoints, all of them valid.
+pub struct RandomPolicy {
+    pub random: Random,
+    /// Commands per epoch, at the most.
+    pub commands: usize,
+    /// One decision in so many asks for a checkpoint; 0 for none.
+    pub checkpoint_every: u64,
+}
+
+impl Policy for RandomPolicy {
+    fn decide(&mut self, view: &View<'_>) -> Vec<Command> {
+        let mut commands = Vec::new();
+        let mut assignment = view.assignment.clone();
+        for _ in 0..self.random.below(self.commands + 1) {
+            let shard = assignment.range(self.random.below(assignment.len()));
+            let mut wanted = match self.random.below(4) {
+                0 => vec![Command::Split { shard, at: stable_hash(&(self.random.next() % KEYS)) }],
+                1 => vec![Command::Split { shard, at: stable_hash(&(self.random.next() % KEYS)).wrapping_add(1) }],
+                2 => merge_with_next(&assignment, shard),
+                _ => vec![Command::Move { shard, to: self.random.below(assignment.workers()) }],
+            };
+            if let Ok(next) = assignment.apply(&wanted) {
+                assignment = next;
+                commands.append(&mut wanted);
+            }
+        }
+        if self.checkpoint_every > 0 && self.random.next() % self.checkpoint_every == 0 {
+            commands.push(Command::Checkpoint);
+        }
+        commands
+    }
+}
+
+fn merge_with_next(assignment: &thalweg::Assignment, left: KeyRange) -> Vec<Command> {
+    let Some(after) = left.last().checked_add(1) else { return Vec::new() };
+    let right = assignment.range(assignment.find(after));
+    let to = assignment.owner(assignment.find(left.start()));
+    vec![Command::Move { shard: right, to }, Command::Merge { left, right }]
+}
+
+pub const KEYS: u64 = 97;
+
+/// What the logic under test gives: the key, its count, and whether a record (0) or a timer (1) gave it.
+pub type Row = (u64, u64, u8);
+
+/// The outputs by epoch, sorted.
+pub type Outputs = BTreeMap<u64, Vec<Row>>;
+
+/// The keys of an epoch's records: skewed, and different in each epoch.
+pub fn records(epoch: u64, count: u64) -> impl Iterator<Item = u64> {
+    (0..count).map(move |i| (i * i + epoch * 31) % KEYS)
+}
+
+/// Counts, sets timers on some records and forgets on some timers: every feature of a keyed operator.
+pub fn on_record(key: u64, count: &mut u64, context: &mut Context<'_, u64, u64, Row>) {
+    *count += 1;
+    context.give((key, *count, 0));
+    if *count % 3 == 1 {
+        context.schedule(&(context.time() + 1 + *count % 4));
+    }
+}
+
+pub fn on_timer(count: &mut u64, context: &mut Context<'_, u64, u64, Row>) {
+    context.give((*context.key(), *count, 1));
+    if *count % 5 == 0 {
+        context.forget();
+    }
+}
+
+/// What `on_record` and `on_timer` must give: computed one record after the other, without timely.
+pub fn expected(epochs: impl IntoIterator<Item = (u64, Vec<u64>)>) -> Outputs {
+    let data: BTreeMap<u64, Vec<u64>> = epochs.into_iter().collect();
+    let mut timers: BTreeMap<u64, BTreeSet<u64>> = BTreeMap::new();
+    let mut counts: BTreeMap<u64, u64> = BTreeMap::new();
+    let mut outputs = Outputs::new();
+    let last = data.keys().next_back().copied().unwrap_or(0);
+    for epoch in 0..=last + 8 {
+        let mut rows = Vec::new();
+        for key in timers.remove(&epoch).unwrap_or_default() {
+            let count = counts.get_mut(&key).expect("a key with a timer has a state");
+            rows.push((key, *count, 1));
+            if *count % 5 == 0 {
+                *count = 0;
+            }
+        }
+        for key in data.get(&epoch).into_iter().flatten() {
+            let count = counts.entry(*key).or_default();
+            *count += 1;
+            rows.push((*key, *count, 0));
+            if *count % 3 == 1 {
+                timers.entry(epoch + 1 + *count % 4).or_default().insert(*key);
+            }
+        }
+        if !rows.is_empty() {
+            rows.sort_unstable();
+            outputs.insert(epoch, rows);
+        }
+    }
+    outputs
+}
