@@ -17,7 +17,7 @@ pub const DEFAULT_CHUNK_BYTES: usize = 64 << 10;
 
 /// What stays fixed for the life of a rebalanced dataflow.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 #[cfg_attr(feature = "clap", derive(clap::Args))]
 pub struct Config {
     /// Epochs from the one a command is decided from to its boundary, at least 1. It bounds the epochs in flight.
@@ -30,11 +30,9 @@ pub struct Config {
     #[cfg_attr(feature = "clap", arg(long, value_name = "BYTES", default_value_t = DEFAULT_CHUNK_BYTES))]
     pub chunk_bytes: usize,
     /// How closely shards are watched.
-    #[serde(flatten)]
     #[cfg_attr(feature = "clap", command(flatten))]
     pub profile: ProfileConfig,
     /// When a policy acts, and how much it may do.
-    #[serde(flatten)]
     #[cfg_attr(feature = "clap", command(flatten))]
     pub policy: PolicyConfig,
 }

@@ -1,5 +1,6 @@
 //! Thalweg.
 
+pub mod checkpoint;
 mod config;
 mod epoch;
 mod error;

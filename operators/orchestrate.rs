@@ -12,6 +12,7 @@
 //! | events   | out |                  | what was seen and decided                          |
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
@@ -21,6 +22,7 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::progress::Antichain;
 use timely::progress::frontier::MutableAntichain;
 
+use crate::checkpoint::{Observation, Trigger};
 use crate::epoch::Epoch;
 use crate::forecast::{Exponential, Forecaster};
 use crate::keyed::Report;
@@ -50,6 +52,14 @@ pub struct Orchestrator {
     arrivals: Exponential,
     /// The state of each worker, as last heard of: keys and bytes.
     states: Vec<(u64, u64)>,
+    checkpoints: Option<CheckpointClock>,
+}
+
+/// What decides on checkpoints, and how long epochs take.
+struct CheckpointClock {
+    trigger: Trigger,
+    horizon: usize,
+    seconds: Exponential,
 }
 
 impl Orchestrator {
@@ -69,12 +79,29 @@ impl Orchestrator {
             rolling: Rolling::new(window, start.workers()),
             arrivals: Exponential::new(ARRIVALS_ALPHA),
             states: vec![(0, 0); start.workers()],
+            checkpoints: None,
             assignment: start,
         }
     }
 
-    /// What is to be commanded `lead` epochs after `epoch`, given what all workers have seen in it.
-    pub fn decide(&mut self, epoch: u64, reports: Vec<Report>) -> EpochEvent {
+    /// Decides on checkpoints too, by `trigger`. It is told the arrivals that are forecast `horizon` epochs ahead.
+    pub fn decide_checkpoints(&mut self, trigger: Trigger, horizon: usize) {
+        let seconds = Exponential::new(ARRIVALS_ALPHA);
+        self.checkpoints = Some(CheckpointClock { trigger, horizon, seconds });
+    }
+
+    /// Learns what became of a checkpoint.
+    pub fn note_checkpoint(&mut self, checkpoint: &CheckpointEvent) {
+        let Some(CheckpointClock { trigger, .. }) = &mut self.checkpoints else { return };
+        match checkpoint.error {
+            None => trigger.completed(checkpoint.epoch, checkpoint.seconds),
+            Some(_) => trigger.abandoned(checkpoint.epoch),
+        }
+    }
+
+    /// What is to be commanded `lead` epochs after `epoch`, given what all workers have seen in it and how long, in
+    /// seconds, it was after the one before it that it became complete.
+    pub fn decide(&mut self, epoch: u64, reports: Vec<Report>, seconds: f64) -> EpochEvent {
         let boundary = epoch.saturating_add(self.lead);
         self.catch_up(boundary);
         let (shards, moved_bytes) = self.take_in(reports);
@@ -85,8 +112,9 @@ impl Orchestrator {
         let records = loads.iter().sum();
         let forecast = self.arrivals.forecast(1);
         self.arrivals.observe(records as f64);
+        self.note_busy(records, &shards);
         let (commands, refused) = self.consult(epoch, boundary, shards);
-        EpochEvent {
+        let mut event = EpochEvent {
             epoch,
             records,
             loads,
@@ -99,7 +127,32 @@ impl Orchestrator {
             refused,
             checkpoint: None,
             recovery_seconds: None,
+        };
+        self.consider_checkpoint(&mut event, seconds);
+        event
+    }
+
+    /// Learns how fast records are processed, from the busiest worker.
+    fn note_busy(&mut self, records: u64, shards: &[ShardEpoch]) {
+        let Some(CheckpointClock { trigger, .. }) = &mut self.checkpoints else { return };
+        let mut busy = vec![0; self.assignment.workers()];
+        for shard in shards {
+            busy[shard.worker] += shard.statistics.summary(1).busy_nanos;
         }
+        trigger.measured_mut().replayed(records, busy.into_iter().max().unwrap_or(0) as f64 * 1e-9);
+    }
+
+    fn consider_checkpoint(&mut self, event: &mut EpochEvent, seconds: f64) {
+        let Some(clock) = &mut self.checkpoints else { return };
+        clock.seconds.observe(seconds);
+        let rate = self.arrivals.forecast(clock.horizon).mean / clock.seconds.forecast(1).mean;
+        let EpochEvent { epoch, records, state_bytes, boundary, .. } = *event;
+        let observation = Observation { epoch, records, seconds, state_bytes };
+        if let Some(reason) = clock.trigger.decide(&observation, Some(rate), boundary) {
+            event.checkpoint = Some(reason.to_string());
+            event.commands.push(Command::Checkpoint);
+        }
+        event.recovery_seconds = Some(clock.trigger.recovery().seconds());
     }
 
     /// Sorts the reports of an epoch: what shards have seen, and the bytes that have been moved.
@@ -110,7 +163,11 @@ impl Orchestrator {
                 Report::Shard(shard) => shards.push(shard),
                 Report::Moved { bytes, .. } => moved += bytes,
                 Report::Holds { worker, keys, bytes } => self.states[worker] = (keys, bytes),
-                Report::Restored { .. } => {}
+                Report::Restored { bytes, nanos, .. } => {
+                    if let Some(CheckpointClock { trigger, .. }) = &mut self.checkpoints {
+                        trigger.measured_mut().restored(bytes, nanos as f64 * 1e-9);
+                    }
+                }
             }
         }
         (shards, moved)
@@ -175,19 +232,21 @@ pub fn orchestrate<'scope, T: Epoch>(
         let mut known = if worker == 0 { orchestrator.known_messages(&initial[COMMANDS]) } else { Vec::new() };
         drop(initial);
         let mut open: Pending<T, Vec<Report>, (Capability<T>, Capability<T>)> = Pending::new();
+        let mut last_complete = Instant::now();
         move |frontiers: &[MutableAntichain<T>]| {
             let (mut commands, mut events) = (commands.activate(), events.activate());
             for (capability, known) in known.drain(..) {
                 commands.session(&capability).give_iterator(known.into_iter());
             }
-            measured.for_each(|_, _| ());
+            measured.for_each(|_, batch| batch.drain(..).for_each(|event| orchestrator.note_checkpoint(&event)));
             reports.for_each_stamp(|capability, batches| {
                 let Some(at) = capability.least() else { return };
                 let capabilities = || (capability.delayed(at, COMMANDS), capability.delayed(at, EVENTS));
                 open.entry(at, capabilities).extend(batches.flat_map(|batch| batch.drain(..)));
             });
             while let Some((at, (command, event), reports)) = open.release(&frontiers[0]) {
-                let decision = orchestrator.decide(at.number(), reports);
+                let seconds = std::mem::replace(&mut last_complete, Instant::now()).elapsed().as_secs_f64();
+                let decision = orchestrator.decide(at.number(), reports, seconds);
                 commands.session(&command).give_iterator(decision.commands.iter().cloned());
                 events.session(&event).give(decision);
             }

@@ -43,6 +43,11 @@ impl<T: Timestamp + TotalOrder, V: Default, C> Pending<T, V, C> {
         self.entries.iter().map(|(time, (_, value))| (time, value))
     }
 
+    /// All that is held, in time order, to be changed.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (&T, &mut V)> {
+        self.entries.iter_mut().map(|(time, (_, value))| (time, value))
+    }
+
     /// Takes out what is held at `time`.
     pub fn remove(&mut self, time: &T) -> Option<(C, V)> {
         self.entries.remove(time)

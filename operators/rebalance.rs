@@ -10,15 +10,16 @@ use std::rc::Rc;
 use timely::ExchangeData;
 use timely::dataflow::StreamVec;
 use timely::dataflow::operators::generic::operator::empty;
-use timely::dataflow::operators::vec::Broadcast;
-use timely::dataflow::operators::{ConnectLoop, Feedback, Inspect};
+use timely::dataflow::operators::vec::{Broadcast, Map};
+use timely::dataflow::operators::{Concat, ConnectLoop, Feedback, Inspect};
 
+use crate::checkpoint::{Checkpoints, Trigger, commit, save};
 use crate::config::Config;
 use crate::epoch::Epoch;
 use crate::error::Error;
 use crate::keyed::codec::{Codec, Columns};
 use crate::keyed::{Context, Fault, KeyedSettings, Logic, keyed};
-use crate::keyspace::Command;
+use crate::keyspace::{Assignment, Command};
 use crate::observe::Event;
 use crate::orchestrate::{Orchestrator, orchestrate};
 use crate::policy::{Policy, Reactive};
@@ -53,20 +54,18 @@ impl<'scope, T: Epoch, D: ExchangeData> Rebalance<'scope, T, D> for StreamVec<'s
         H: Fn(&D) -> u64 + Clone + 'static,
     {
         config.validate()?;
-        config.initial(self.scope().peers())?;
-        let policy = Box::new(Reactive::new(config.policy.clone())?);
-        Ok(Rebalanced {
-            data: self,
-            config: config.clone(),
-            routing_key,
-            measure: Unmeasured,
+        let stage = Stage {
+            lead: config.lead_summary::<T>()?,
+            initial: config.initial(self.scope().peers())?,
             name: "keyed".to_owned(),
-            policy,
+            policy: Box::new(Reactive::new(config.policy.clone())?),
             known: BTreeMap::new(),
+            checkpoints: None,
             observers: Vec::new(),
             fault: Fault::new(),
-            codec: PhantomData,
-        })
+            config: config.clone(),
+        };
+        Ok(Rebalanced { data: self, routing_key, measure: Unmeasured, stage, codec: PhantomData })
     }
 }
 
@@ -114,20 +113,29 @@ impl<D, V: Fn(&D) -> f64 + 'static, Z: Fn(&D) -> usize + 'static> Measure<D> for
 /// [`keyed`](Rebalanced::keyed).
 pub struct Rebalanced<'scope, T: Epoch, D, H, M = Unmeasured, C = Columns> {
     data: StreamVec<'scope, T, D>,
-    config: Config,
     routing_key: H,
     measure: M,
+    stage: Stage<T>,
+    codec: PhantomData<C>,
+}
+
+/// What is chosen for a stage, whatever its records are. All of it has been checked.
+struct Stage<T: Epoch> {
+    config: Config,
+    lead: T::Summary,
+    initial: Assignment,
     name: String,
     policy: Box<dyn Policy>,
     known: BTreeMap<u64, Vec<Command>>,
+    checkpoints: Option<(Checkpoints, Trigger)>,
     observers: Vec<Box<dyn FnMut(&Event)>>,
     fault: Fault,
-    codec: PhantomData<C>,
 }
 
 impl<T: Epoch, D, H, M, C> fmt::Debug for Rebalanced<'_, T, D, H, M, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Rebalanced").field("name", &self.name).field("config", &self.config).finish_non_exhaustive()
+        let Stage { name, config, .. } = &self.stage;
+        f.debug_struct("Rebalanced").field("name", name).field("config", config).finish_non_exhaustive()
     }
 }
 
@@ -140,32 +148,49 @@ where
 {
     /// Decides by another policy than [`Reactive`]. Refuses one whose known commands can't be carried out.
     pub fn policy(mut self, mut policy: impl Policy) -> Result<Self, Error> {
-        let lead = self.config.lead;
-        self.known = policy.known(&self.config.initial(self.data.scope().peers())?)?;
-        if let Some(boundary) = self.known.keys().next().filter(|boundary| **boundary < lead) {
-            let what =
-                format!("no command can take effect at boundary {boundary}: with a lead of {lead} the first is {lead}");
-            return Err(Error::usage(what));
+        let Stage { config, initial, .. } = &self.stage;
+        let known = policy.known(&config.initial(initial.workers())?)?;
+        if let Some(boundary) = known.keys().next().filter(|boundary| **boundary < config.lead) {
+            let lead = config.lead;
+            return Err(Error::usage(format!(
+                "no command can take effect at boundary {boundary}: with a lead of {lead} epochs the first is {lead}"
+            )));
         }
-        self.policy = Box::new(policy);
+        self.stage.policy = Box::new(policy);
+        self.stage.known = known;
         Ok(self)
     }
 
-    /// Names the stage in logs, events and checkpoints: needed where a dataflow has several.
+    /// Takes checkpoints, and resumes from the one that `checkpoints` has found, if any.
+    ///
+    /// The source must then send nothing before [`Checkpoints::epoch`], and begin behind [`Checkpoints::records`]
+    /// records. Errors that come up during the run are put where `fault` finds them. Refuses a checkpoint that does
+    /// not fit the timestamp.
+    pub fn checkpoint_to(mut self, checkpoints: &Checkpoints, fault: &Fault) -> Result<Self, Error> {
+        let epoch = checkpoints.epoch();
+        if T::from_number(epoch).is_none() {
+            return Err(Error::usage(format!(
+                "the timestamp can't hold epoch {epoch}, from which the run is to go on"
+            )));
+        }
+        let trigger = Trigger::new(checkpoints.config(), epoch)?;
+        if let Some(manifest) = checkpoints.resumed() {
+            self.stage.initial = manifest.assignment.rescaled(self.stage.initial.workers())?;
+        }
+        self.stage.checkpoints = Some((checkpoints.clone(), trigger));
+        self.stage.fault = fault.clone();
+        Ok(self)
+    }
+
+    /// Names the stage in logs and checkpoints.
     pub fn named(mut self, name: &str) -> Self {
-        name.clone_into(&mut self.name);
+        name.clone_into(&mut self.stage.name);
         self
     }
 
     /// Calls `observer` with each event, on worker 0.
     pub fn observe(mut self, observer: impl FnMut(&Event) + 'static) -> Self {
-        self.observers.push(Box::new(observer));
-        self
-    }
-
-    /// Puts errors that end the stage's work where the program finds them.
-    pub fn faults_to(mut self, fault: &Fault) -> Self {
-        self.fault = fault.clone();
+        self.stage.observers.push(Box::new(observer));
         self
     }
 
@@ -175,22 +200,20 @@ where
         V: Fn(&D) -> f64 + 'static,
         Z: Fn(&D) -> usize + 'static,
     {
-        let Rebalanced { data, config, routing_key, name, policy, known, observers, fault, codec, .. } = self;
-        let measure = Measured { value, size };
-        Rebalanced { data, config, routing_key, measure, name, policy, known, observers, fault, codec }
+        let Rebalanced { data, routing_key, stage, codec, .. } = self;
+        Rebalanced { data, routing_key, measure: Measured { value, size }, stage, codec }
     }
 
     /// Encodes keys and states by another [codec](crate::keyed::codec) than [`Columns`].
     pub fn codec<C2>(self) -> Rebalanced<'scope, T, D, H, M, C2> {
-        let Rebalanced { data, config, routing_key, measure, name, policy, known, observers, fault, .. } = self;
-        Rebalanced { data, config, routing_key, measure, name, policy, known, observers, fault, codec: PhantomData }
+        let Rebalanced { data, routing_key, measure, stage, .. } = self;
+        Rebalanced { data, routing_key, measure, stage, codec: PhantomData }
     }
 
     /// Folds each record into the state of its key, which begins with the default.
     ///
     /// `key` gives what states are kept by; records of one key must have one routing key. `fold` takes a record into
-    /// its key's state; by its [`Context`] it sends any number of records, and may schedule the key only by
-    /// [`keyed`](Rebalanced::keyed), where there is something to do then.
+    /// its key's state, and sends any number of records by its [`Context`].
     pub fn fold_keyed<K, S, R, FK, F>(self, key: FK, fold: F) -> StreamVec<'scope, T, R>
     where
         K: Hash + Eq + Clone + 'static,
@@ -215,30 +238,46 @@ where
         F: FnMut(D, &mut S, &mut Context<'_, T, K, R>) + 'static,
         G: FnMut(&mut S, &mut Context<'_, T, K, R>) + 'static,
     {
-        let Rebalanced { data, config, routing_key, measure, name, policy, known, mut observers, fault, .. } = self;
+        let Rebalanced { data, routing_key, measure, stage, .. } = self;
+        let Stage { config, lead, initial, name, policy, mut known, checkpoints, mut observers, fault } = stage;
         let scope = data.scope();
-        let initial = config.initial(scope.peers()).expect("the configuration has been checked");
-        let lead = config.lead_summary::<T>().expect("the configuration has been checked");
         let (commands, control) = scope.feedback(lead);
+        let (outcomes, measured) = scope.feedback(T::Summary::default());
         let versions = Rc::new(RefCell::new(Versions::new(initial.clone())));
         let gated = gate(data, control.clone(), Rc::clone(&versions));
-        let logic =
-            Closures { routing_key: routing_key.clone(), measure, key, on_record, on_timer, types: PhantomData };
+
+        let stored = checkpoints.as_ref().map(|(checkpoints, _)| checkpoints);
+        let restore = stored.and_then(|stored| stored.restore(&name, C::ID, &initial, scope.index()));
         let settings = KeyedSettings {
             name,
             initial: initial.clone(),
             chunk_bytes: config.chunk_bytes,
             sample: config.profile.sample,
-            restore: None,
+            restore,
             fault,
         };
+        let logic =
+            Closures { routing_key: routing_key.clone(), measure, key, on_record, on_timer, types: PhantomData };
         let keyed = keyed::<_, _, C>(gated, control, versions, logic, routing_key, settings);
-        let orchestrator = Orchestrator::new(policy, initial, known, config.lead, config.profile.window);
-        let decided = orchestrate(keyed.reports, empty(scope), orchestrator);
+
+        if let Some(resumed) = stored.and_then(Checkpoints::resumed) {
+            known = known.split_off(&(resumed.epoch + 1));
+        }
+        let mut orchestrator = Orchestrator::new(policy, initial, known, config.lead, config.profile.window);
+        let store = checkpoints.map(|(checkpoints, trigger)| {
+            orchestrator.decide_checkpoints(trigger, config.policy.prediction_horizon);
+            checkpoints
+        });
+        let decided = orchestrate(keyed.reports, measured, orchestrator);
         decided.commands.broadcast().connect_loop(commands);
-        decided.events.inspect(move |event| {
-            let event = Event::Epoch(event.clone());
-            observers.iter_mut().for_each(|observe| observe(&event));
+        let completed = match &store {
+            Some(store) => commit(save(keyed.snapshots, store), decided.events.clone(), store),
+            None => empty(scope),
+        };
+        completed.clone().connect_loop(outcomes);
+        let epochs = decided.events.map(Event::Epoch);
+        epochs.concat(completed.map(Event::Checkpoint)).inspect(move |event| {
+            observers.iter_mut().for_each(|observe| observe(event));
         });
         keyed.output
     }

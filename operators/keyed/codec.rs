@@ -20,8 +20,9 @@ pub type Row<K, S> = (u64, K, S, Vec<u64>);
 
 /// Encodes rows, and decodes them.
 pub trait Codec<K, S>: 'static {
-    /// What a checkpoint written with this codec says of it. To be changed whenever the format changes.
-    const NAME: &'static str;
+    /// What tells the bytes of this codec from those of others, in checkpoints: another number for each change of the
+    /// format. Those below 0x8000 are the library's.
+    const ID: u16;
 
     /// Rows being encoded.
     type Encoder: Default + 'static;
@@ -47,7 +48,7 @@ pub trait Codec<K, S>: 'static {
 pub struct Columns;
 
 impl<K: Columnar, S: Columnar> Codec<K, S> for Columns {
-    const NAME: &'static str = if cfg!(target_endian = "little") { "columnar-0.13-le" } else { "columnar-0.13-be" };
+    const ID: u16 = if cfg!(target_endian = "little") { 1 } else { 2 };
 
     type Encoder = ContainerOf<Row<K, S>>;
 
@@ -85,7 +86,7 @@ where
     K: Serialize + DeserializeOwned + 'static,
     S: Serialize + DeserializeOwned + 'static,
 {
-    const NAME: &'static str = "postcard-1";
+    const ID: u16 = 3;
 
     type Encoder = SerdeEncoder<K, S>;
 
@@ -158,7 +159,7 @@ mod abomonated {
         K: Abomonation + Clone + 'static,
         S: Abomonation + Clone + 'static,
     {
-        const NAME: &'static str = concat!("abomonation-0.7-", env!("CARGO_PKG_VERSION"));
+        const ID: u16 = 4;
 
         type Encoder = (Vec<u64>, Vec<K>, Vec<S>, Vec<Vec<u64>>);
 

@@ -312,20 +312,23 @@ where
         let Some((capabilities, commands)) = self.boundaries.remove(at) else { return };
         self.gather();
         let (next, _) = self.shards.assignment().apply_valid(&commands);
-        if commands.contains(&Command::Checkpoint) {
-            let shards = self.snapshot_part(SnapshotContent::Shards(self.shards.ranges()));
-            ports.snapshots.session(&capabilities.snapshots).give(shards);
+        let checkpoint = commands.contains(&Command::Checkpoint);
+        if checkpoint {
             self.shards.begin_snapshot(capabilities.clone());
         }
         if next != *self.shards.assignment() {
             self.shards.change(next, &capabilities);
+        }
+        if checkpoint {
+            let shards = self.snapshot_part(SnapshotContent::Shards(self.shards.ranges()));
+            ports.snapshots.session(&capabilities.snapshots).give(shards);
         }
         self.crossed = Some(at.clone());
         self.take_arrivals();
     }
 
     fn snapshot_part(&self, content: SnapshotContent) -> SnapshotPart {
-        SnapshotPart { operator: self.name.clone(), worker: self.worker, content }
+        SnapshotPart { operator: self.name.clone(), worker: self.worker, codec: C::ID, content }
     }
 
     /// Takes in the chunks whose boundaries have been crossed.

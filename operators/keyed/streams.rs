@@ -48,6 +48,8 @@ pub struct SnapshotPart {
     pub operator: String,
     /// The worker that took it.
     pub worker: usize,
+    /// The codec of its chunks.
+    pub codec: u16,
     /// What it is.
     pub content: SnapshotContent,
 }
@@ -55,7 +57,7 @@ pub struct SnapshotPart {
 /// What a part of a snapshot is.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum SnapshotContent {
-    /// The shards that the worker owned just before the boundary: the first part of each worker.
+    /// The shards that the worker owns from the boundary on: one part of each worker.
     Shards(Vec<KeyRange>),
     /// Keys of these shards.
     Chunk(Chunk),

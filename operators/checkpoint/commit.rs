@@ -1,0 +1,206 @@
+//! Committing checkpoints: what all workers have saved becomes a manifest. It acts on worker 0.
+//!
+//! *Emits* at a checkpoint's boundary, once it is durable or abandoned, what became of it. *Waits* for what all workers have
+//! saved at the boundary; for all epochs before it to be complete, so that the source's position is known; for the thread
+//! that writes. *Holds* what has been saved until then.
+//!
+//! | port     |     | connected to |
+//! |----------|-----|--------------|
+//! | saved    | in  | outcomes     |
+//! | epochs   | in  |              |
+//! | outcomes | out |              |
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::{Exchange, Pipeline};
+use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::progress::Antichain;
+use timely::progress::frontier::MutableAntichain;
+
+use super::resume::describe;
+use super::save::Saved;
+use super::writer::{Done, Job, Writer};
+use super::{Checkpoints, MANIFEST_FORMAT, Manifest, ObjectRef};
+use crate::epoch::Epoch;
+use crate::error::Error;
+use crate::keyspace::{Assignment, KeyRange};
+use crate::observe::{CheckpointEvent, EpochEvent};
+use crate::pending::Pending;
+
+/// Makes what all workers have saved at a boundary a checkpoint, by a manifest that is written last.
+///
+/// `epochs` tells the records of each complete epoch, on worker 0.
+pub fn commit<'scope, T: Epoch>(
+    saved: StreamVec<'scope, T, Saved>,
+    epochs: StreamVec<'scope, T, EpochEvent>,
+    checkpoints: &Checkpoints,
+) -> StreamVec<'scope, T, CheckpointEvent> {
+    let scope = saved.scope();
+    let mut builder = OperatorBuilder::new("Commit".to_owned(), scope);
+    let activator = scope.worker().sync_activator_for(builder.operator_info().address.to_vec());
+    let (outcomes, stream) = builder.new_output();
+    let mut outcomes = OutputBuilder::from(outcomes);
+    let pact = Exchange::new(|_: &Saved| 0);
+    let mut saved = builder.new_input_connection(saved, pact, [(0, Antichain::from_elem(T::Summary::default()))]);
+    let mut epochs = builder.new_input_connection(epochs, Pipeline, []);
+    let writer = (scope.index() == 0).then(|| checkpoints.writer(move || _ = activator.activate()));
+    let mut committer = Committer::new(checkpoints, scope.peers());
+    builder.build(move |initial| {
+        drop(initial);
+        let mut writer = writer;
+        let mut gathering: Pending<T, Vec<Saved>> = Pending::new();
+        let mut writing: VecDeque<(Capability<T>, CheckpointEvent)> = VecDeque::new();
+        move |frontiers: &[MutableAntichain<T>]| {
+            let [saved_frontier, epochs_frontier] = frontiers else { unreachable!("there are two inputs") };
+            let mut outcomes = outcomes.activate();
+            epochs.for_each(|_, batch| batch.drain(..).for_each(|epoch| committer.note_epoch(&epoch)));
+            saved.for_each_stamp(|capability, batches| {
+                let Some(capability) = capability.retain_least(0) else { return };
+                let at = capability.time().clone();
+                gathering.entry(&at, || capability).extend(batches.flat_map(|batch| batch.drain(..)));
+            });
+            let Some(writer) = &mut writer else { return };
+            for Done { outcome, seconds, .. } in writer.iter_mut().flat_map(Writer::completed) {
+                let Some((capability, mut event)) = writing.pop_front() else { continue };
+                event.seconds += seconds;
+                event.error = outcome.err().map(|error| describe(&error));
+                committer.note_outcome(&event);
+                outcomes.session(&capability).give(event);
+            }
+            // One manifest at a time: the next one refers to the one before it.
+            while writing.is_empty() && gathering.first().is_some_and(|at| !epochs_frontier.less_than(at)) {
+                let Some((at, capability, parts)) = gathering.release(saved_frontier) else { break };
+                let (event, job) = committer.checkpoint(at.number(), parts);
+                let submitted = job.and_then(|job| match writer {
+                    Ok(writer) => writer.try_submit(job).map_err(|_| "the thread that writes is busy".to_owned()),
+                    Err(error) => Err(describe(error)),
+                });
+                match submitted {
+                    Ok(()) => writing.push_back((capability, event)),
+                    Err(error) => {
+                        let event = CheckpointEvent { error: Some(error), ..event };
+                        outcomes.session(&capability).give(event);
+                    }
+                }
+            }
+        }
+    });
+    stream
+}
+
+/// Knows what a manifest needs besides what has been saved.
+struct Committer {
+    checkpoints: Checkpoints,
+    workers: usize,
+    /// Records of complete epochs that no boundary has passed yet.
+    epochs: BTreeMap<u64, u64>,
+    /// Records before them.
+    records: u64,
+    /// Why checkpoints were commanded, by boundary.
+    reasons: BTreeMap<u64, String>,
+    previous: Option<u64>,
+}
+
+impl Committer {
+    fn new(checkpoints: &Checkpoints, workers: usize) -> Self {
+        let resumed = checkpoints.resumed();
+        Committer {
+            checkpoints: checkpoints.clone(),
+            workers,
+            epochs: BTreeMap::new(),
+            records: resumed.map_or(0, |manifest| manifest.records),
+            reasons: BTreeMap::new(),
+            previous: resumed.map(|manifest| manifest.epoch),
+        }
+    }
+
+    fn note_epoch(&mut self, event: &EpochEvent) {
+        *self.epochs.entry(event.epoch).or_default() += event.records;
+        if let Some(reason) = &event.checkpoint {
+            self.reasons.insert(event.boundary, reason.clone());
+        }
+    }
+
+    fn note_outcome(&mut self, event: &CheckpointEvent) {
+        if event.error.is_none() {
+            self.previous = Some(event.epoch);
+        }
+    }
+
+    /// The checkpoint at a boundary, from what all workers have saved at it: the job that makes it durable, or why there
+    /// can't be one.
+    fn checkpoint(&mut self, epoch: u64, parts: Vec<Saved>) -> (CheckpointEvent, Result<Job, String>) {
+        let later = self.epochs.split_off(&epoch);
+        self.records += std::mem::replace(&mut self.epochs, later).into_values().sum::<u64>();
+        let reason = self.reasons.remove(&epoch).unwrap_or_else(|| "commanded".to_owned());
+        self.reasons = self.reasons.split_off(&epoch);
+        let gathered = Gathered::from(parts);
+        let bytes = gathered.objects.iter().map(|object| object.length).sum();
+        let event = CheckpointEvent { epoch, reason, bytes, seconds: gathered.seconds, error: None };
+        let job = self
+            .manifest(&event, gathered)
+            .map(|manifest| Job::Manifest { manifest: Box::new(manifest), keep: self.checkpoints.config().keep });
+        (event, job)
+    }
+
+    fn manifest(&self, event: &CheckpointEvent, gathered: Gathered) -> Result<Manifest, String> {
+        if let Some(failure) = gathered.failure {
+            return Err(failure);
+        }
+        Ok(Manifest {
+            format: MANIFEST_FORMAT,
+            epoch: event.epoch,
+            previous: self.previous,
+            records: self.records,
+            reason: event.reason.clone(),
+            fingerprint: self.checkpoints.fingerprint().clone(),
+            assignment: assignment(&gathered.owned, self.workers).map_err(|error| describe(&error))?,
+            operators: gathered.owned.into_keys().collect(),
+            objects: gathered.objects,
+        })
+    }
+}
+
+/// What all workers have saved at one boundary.
+#[derive(Default)]
+struct Gathered {
+    /// By operator.
+    owned: BTreeMap<String, BTreeSet<(KeyRange, usize)>>,
+    objects: Vec<ObjectRef>,
+    failure: Option<String>,
+    seconds: f64,
+}
+
+impl From<Vec<Saved>> for Gathered {
+    fn from(parts: Vec<Saved>) -> Self {
+        let mut gathered = Gathered::default();
+        for part in parts {
+            match part {
+                Saved::Shards { operator, worker, ranges } => {
+                    let owned = ranges.into_iter().map(|range| (range, worker));
+                    gathered.owned.entry(operator).or_default().extend(owned);
+                }
+                Saved::Object(object) => gathered.objects.push(object),
+                Saved::Failed(error) => drop(gathered.failure.get_or_insert(error)),
+                Saved::Done(seconds) => gathered.seconds = gathered.seconds.max(seconds),
+            }
+        }
+        gathered.objects.sort_by(|a, b| a.name.cmp(&b.name));
+        gathered
+    }
+}
+
+/// The assignment that the operators agree on. That it has neither gaps nor overlaps is invariant 2, one owner.
+fn assignment(owned: &BTreeMap<String, BTreeSet<(KeyRange, usize)>>, workers: usize) -> Result<Assignment, Error> {
+    let mut assignments = owned.values().map(|owned| Assignment::new(owned.iter().copied(), workers));
+    let first = assignments.next().ok_or_else(|| Error::usage("no operator took part in the snapshot"))??;
+    for other in assignments {
+        if other? != first {
+            return Err(Error::usage("the operators of one checkpoint must share one assignment"));
+        }
+    }
+    Ok(first)
+}

@@ -1,0 +1,192 @@
+//! A manifest is text: a line `thalweg-manifest {format} {CRC-32} {bytes}` about all that follows it, then JSON.
+
+use serde::{Deserialize, Serialize};
+
+use super::fingerprint::Fingerprint;
+use super::object::ObjectRef;
+use super::store::{Store, damage};
+use crate::error::Error;
+use crate::keyspace::Assignment;
+
+/// Version of the format of manifests that this library writes and reads.
+pub const MANIFEST_FORMAT: u32 = 1;
+
+/// The names of all manifests begin so.
+pub(super) const PREFIX: &str = "manifests/";
+
+const MAGIC: &str = "thalweg-manifest";
+
+/// The one small object that makes a set of snapshot objects a checkpoint: the checkpoint exists from the instant
+/// this is durable, so that it is written after all of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// [`MANIFEST_FORMAT`].
+    pub format: u32,
+    /// The boundary: all data before this epoch is in, none at or after it.
+    pub epoch: u64,
+    /// The epoch of the checkpoint before this one: the one taken last in this run, or the one it resumed from.
+    /// [`retain`](super::retain) follows it, and so passes over checkpoints that were given up as damaged.
+    pub previous: Option<u64>,
+    /// The source's position: records consumed before the boundary.
+    pub records: u64,
+    /// Why it was taken.
+    pub reason: String,
+    /// What a run that resumes from it must agree with.
+    pub fingerprint: Fingerprint,
+    /// The assignment in force at the boundary.
+    pub assignment: Assignment,
+    /// The operators whose state is in.
+    pub operators: Vec<String>,
+    /// The objects with their state: of this checkpoint, and of earlier ones where nothing has changed since.
+    pub objects: Vec<ObjectRef>,
+}
+
+impl Manifest {
+    /// The name of the manifest of this epoch's boundary.
+    pub fn name_at(epoch: u64) -> String {
+        format!("{PREFIX}{epoch:020}.json")
+    }
+
+    /// Its name in a store.
+    pub fn name(&self) -> String {
+        Manifest::name_at(self.epoch)
+    }
+
+    /// Bytes of state in its objects.
+    pub fn bytes(&self) -> u64 {
+        self.objects.iter().map(|object| object.length).sum()
+    }
+
+    /// Writes the manifest: with that, and not before, the checkpoint exists. After an error it may exist or not; what
+    /// is given up then must not be needed in either case.
+    pub fn write(&self, store: &dyn Store) -> Result<(), Error> {
+        store.put(&self.name(), &self.encode()?)
+    }
+
+    /// Reads the manifest of this epoch's boundary, and checks every byte of it.
+    pub fn read(store: &dyn Store, epoch: u64) -> Result<Self, Error> {
+        let name = Manifest::name_at(epoch);
+        let manifest = Manifest::decode(&store.get(&name).map_err(damage)?, &name)?;
+        if manifest.epoch == epoch {
+            return Ok(manifest);
+        }
+        Err(Error::corrupt(&name, format!("it is that of epoch {}: give it its own name again", manifest.epoch)))
+    }
+
+    /// The epochs of all manifests in a store, ascending. Other things beside them are passed over.
+    pub fn list(store: &dyn Store) -> Result<Vec<u64>, Error> {
+        Ok(store.list(PREFIX)?.iter().filter_map(|name| epoch_of(name)).collect())
+    }
+
+    pub(super) fn encode(&self) -> Result<Vec<u8>, Error> {
+        let mut body = serde_json::to_vec_pretty(self)
+            .map_err(|e| Error::usage(format!("{} can't be written as JSON", self.name())).with(e))?;
+        body.push(b'\n');
+        let mut bytes = first_line(self.format, &body).into_bytes();
+        bytes.append(&mut body);
+        Ok(bytes)
+    }
+
+    fn decode(bytes: &[u8], name: &str) -> Result<Self, Error> {
+        let end = bytes.iter().position(|b| *b == b'\n').map_or(bytes.len(), |newline| newline + 1);
+        let (line, body) = bytes.split_at(end);
+        let format = format_of(line).ok_or_else(|| Error::corrupt(name, "it does not begin as a manifest does"))?;
+        if format != MANIFEST_FORMAT {
+            return Err(Error::incompatible(
+                name,
+                format!("it has format {format}, this library reads {MANIFEST_FORMAT}: use the library that wrote it"),
+            ));
+        }
+        // Compared as text, so that a byte of the line can't change without meaning anything.
+        let expected = first_line(format, body);
+        if line != expected.as_bytes() {
+            let found = String::from_utf8_lossy(line);
+            let what = format!("it begins with {:?}, but {:?} would fit what follows", found.trim(), expected.trim());
+            return Err(Error::corrupt(name, what));
+        }
+        serde_json::from_slice(body).map_err(|e| Error::corrupt(name, "it does not hold a manifest").with(e))
+    }
+}
+
+/// The epoch of the manifest of this name, if it names one.
+fn epoch_of(name: &str) -> Option<u64> {
+    let digits = name.strip_prefix(PREFIX)?.strip_suffix(".json")?;
+    digits.parse().ok().filter(|epoch| Manifest::name_at(*epoch) == name)
+}
+
+fn first_line(format: u32, body: &[u8]) -> String {
+    format!("{MAGIC} {format} {:08x} {}\n", crc32fast::hash(body), body.len())
+}
+
+fn format_of(line: &[u8]) -> Option<u32> {
+    let words = str::from_utf8(line).ok()?.strip_prefix(MAGIC)?;
+    words.strip_prefix(' ')?.split(' ').next()?.trim_end().parse().ok()
+}
+
+#[cfg(test)]
+pub(super) fn example(epoch: u64, previous: Option<u64>, objects: Vec<ObjectRef>) -> Manifest {
+    Manifest {
+        format: MANIFEST_FORMAT,
+        epoch,
+        previous,
+        records: epoch * 100,
+        reason: "a test".into(),
+        fingerprint: Fingerprint::default().with("key", "station"),
+        assignment: Assignment::even(3, 2).unwrap(),
+        operators: vec!["count".into()],
+        objects,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::Memory;
+
+    #[test]
+    fn a_manifest_comes_back() {
+        let store = Memory::default();
+        for epoch in [0, 9, 10, u64::MAX] {
+            let manifest = example(epoch.min(1 << 40), epoch.checked_sub(1), Vec::new());
+            let manifest = Manifest { epoch, ..manifest };
+            manifest.write(&store).unwrap();
+            assert_eq!(Manifest::read(&store, epoch).unwrap(), manifest);
+        }
+        for name in ["manifests/README", "manifests/7.json", "manifests/00000000000000000007.json.bak"] {
+            store.put(name, b"").unwrap();
+        }
+        assert_eq!(Manifest::list(&store).unwrap(), [0, 9, 10, u64::MAX]);
+    }
+
+    #[test]
+    fn any_changed_bit_and_any_other_length_is_found() {
+        let whole = example(7, Some(3), Vec::new()).encode().unwrap();
+        let check = |bytes: &[u8], what: &str| {
+            let error = Manifest::decode(bytes, "m").expect_err(what);
+            assert!(matches!(error, Error::Corrupt { .. } | Error::Incompatible { .. }), "{what}: {error}");
+        };
+        for bit in 0..whole.len() * 8 {
+            let mut damaged = whole.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            check(&damaged, &format!("bit {bit}"));
+        }
+        for length in 0..whole.len() {
+            check(&whole[..length], &format!("{length} bytes"));
+            let (before, after) = whole.split_at(length);
+            check(&[before, b" ", after].concat(), &format!("a space at {length}"));
+            check(&[before, &after[1..]].concat(), &format!("byte {length} missing"));
+        }
+        check(&[&whole[..], b"\n"].concat(), "one line more");
+    }
+
+    #[test]
+    fn a_foreign_format_and_a_foreign_name_are_told() {
+        let store = Memory::default();
+        Manifest { format: 9, ..example(7, None, Vec::new()) }.write(&store).unwrap();
+        let error = Manifest::read(&store, 7).unwrap_err();
+        assert!(matches!(error, Error::Incompatible { .. }) && error.to_string().contains("has format 9"), "{error}");
+        store.put(&Manifest::name_at(8), &example(7, None, Vec::new()).encode().unwrap()).unwrap();
+        let error = Manifest::read(&store, 8).unwrap_err();
+        assert!(error.to_string().contains("is that of epoch 7"), "{error}");
+    }
+}

@@ -1,0 +1,61 @@
+//! Checkpoints: when they are taken, what they are made of, where they are kept, and which one to resume from.
+//!
+//! A checkpoint at the boundary of an epoch holds the state of all operators with exactly the data before that epoch,
+//! and the source's position and the assignment that belong to it. In a [`Store`] it is
+//!
+//! | object | what | how often |
+//! |---|---|---|
+//! | `objects/{epoch}-{operator}-{worker}-{sequence}-{crc32}` | chunks of one operator's state, [`OBJECT_BYTES`] or less | each worker as many as it needs |
+//! | `manifests/{epoch}.json` | the [`Manifest`]: everything else, and the names of the objects | one |
+//!
+//! where the numbers of epochs have 20 digits, so that names sort as epochs do.
+//!
+//! The protocol:
+//!
+//! 1. A [`Trigger`] decides on a boundary. It is a pure function of counts, and of times that it is told.
+//! 2. Each worker packs its chunks into objects with an [`ObjectWriter`] and puts them with a [`Writer`], on a thread
+//!    of its own. What is put is durable when it is reported.
+//! 3. When all workers' objects are durable, one worker writes the manifest. From then on the checkpoint exists; before,
+//!    it does not. If anything fails, the checkpoint is abandoned, and its objects are nobody's.
+//! 4. The same worker removes what is no longer wanted ([`retain`]): manifests first, then objects. Checkpoints are
+//!    finished in order of their epochs; one that is overtaken is abandoned.
+//! 5. After a crash, [`resolve`] finds the newest checkpoint every byte of which is as it was written, and says which
+//!    newer ones are not. Its chunks are read one at a time ([`read_chunk`]), by whoever owns their keys now.
+//!
+//! Objects are immutable, so that a manifest may refer to those of earlier checkpoints, and a crash at any point of
+//! this leaves either the old checkpoint or the new one, whole.
+
+mod checkpoints;
+mod commit;
+mod config;
+mod directory;
+mod estimate;
+mod fingerprint;
+mod format;
+mod manifest;
+mod object;
+mod resume;
+mod retain;
+mod save;
+mod store;
+mod trigger;
+mod writer;
+
+pub use checkpoints::Checkpoints;
+pub use commit::commit;
+pub use config::{CheckpointConfig, TriggerKind};
+pub use directory::{Directory, LEFTOVER_AGE};
+pub use estimate::{
+    DEFAULT_CHECKPOINT_SECONDS, DEFAULT_REPLAY_RECORDS_PER_SECOND, DEFAULT_RESTORE_BYTES_PER_SECOND, Measured,
+    RecoveryEstimate, SMOOTHING,
+};
+pub use fingerprint::Fingerprint;
+pub use format::{OBJECT_FORMAT, read_chunk, verify};
+pub use manifest::{MANIFEST_FORMAT, Manifest};
+pub use object::{ChunkRef, MAX_OPERATOR_NAME, OBJECT_BYTES, Object, ObjectRef, ObjectWriter};
+pub use resume::{Resume, resolve};
+pub use retain::{Retained, retain};
+pub use save::{Saved, save};
+pub use store::{MAX_NAME_PART, Memory, Store, check_name};
+pub use trigger::{LULL, Observation, Reason, Trigger};
+pub use writer::{Done, Job, QUEUED_JOBS, Writer, Written};
