@@ -5,18 +5,18 @@ use super::measure::{Measure, Point, merge_equal};
 use crate::forecast::{Exponential, Forecaster};
 use crate::keyspace::{Assignment, KeyRange};
 
-pub(crate) fn tune(name: &str, default: f64) -> f64 {
-    std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
-}
+/// Epochs remembered. At [`ALPHA`] what is older would weigh under 6 % together; 5 and 12 gave the same balance.
+const MEMORY: usize = 8;
 
-/// Epochs that are remembered.
-pub(crate) fn memory() -> usize {
-    tune("MEMORY", 8.0) as usize
-}
-/// Weight of the newest epoch.
-pub(crate) fn alpha() -> f64 {
-    tune("ALPHA", 0.3)
-}
+/// Weight of the newest epoch in a shard's expected load. From 0.2 to 0.5 the balance on recorded streams was alike; higher
+/// follows noise with more moves.
+const ALPHA: f64 = 0.3;
+
+/// Weight of the newest epoch in the error of the forecast: the error is a trait of the stream, and slower than its load.
+const ERROR_ALPHA: f64 = 0.3;
+
+/// The error assumed before one was seen: that of a stream whose next epoch has nothing to do with the last ones.
+const UNKNOWN_ERROR: f64 = 1.0;
 
 /// What is known of the load, wherever shards begin and end.
 #[derive(Clone, Debug, Default)]
@@ -25,9 +25,9 @@ pub(crate) struct Loads {
     epochs: VecDeque<Measure>,
     /// State in bytes of ranges that cover the key space, in order.
     state: Vec<(KeyRange, f64)>,
-    /// The assignment of the first view: where each routing key was at home.
+    /// The assignment of the first view: where each routing key is at home.
     home: Option<Assignment>,
-    errors: Option<Exponential>,
+    error: Option<Exponential>,
 }
 
 /// A shard of the planned assignment, and what it is expected to carry.
@@ -48,56 +48,31 @@ pub(crate) struct Shard {
 impl Loads {
     /// Takes what the epoch of a view showed.
     pub(crate) fn observe(&mut self, view: &View<'_>) {
-        self.home.get_or_insert_with(|| view.assignment.clone());
-        if self.epochs.len() == memory() {
-            self.epochs.pop_front();
+        if self.home.as_ref().is_none_or(|h| h.workers() != view.assignment.workers()) {
+            self.home = Some(view.assignment.clone());
         }
         let now = Measure::of(view.profiles);
-        self.learn(view, &now);
-        self.epochs.push_back(now);
         let ranges: Vec<KeyRange> = view.assignment.iter().map(|(range, _)| range).collect();
+        self.learn_error(&now, &ranges, view.boundary.saturating_sub(view.epoch).max(1) as usize);
+        if self.epochs.len() == MEMORY {
+            self.epochs.pop_front();
+        }
+        self.epochs.push_back(now);
         self.state = self.divided(&ranges);
         for profile in view.profiles {
             self.set_state(profile.range, profile.state_bytes as f64);
         }
     }
 
-    fn learn(&mut self, view: &View<'_>, now: &Measure) {
-        let lead = (view.boundary - view.epoch) as usize;
-        let known = (self.epochs.len() + 1).saturating_sub(lead);
-        if known == 0 {
-            return;
-        }
-        let owners: Vec<_> = view.assignment.iter().collect();
-        let shards = self.shards(&owners, lead);
-        let actual: Vec<f64> = now.weights(owners.iter().map(|o| o.0)).collect();
-        let exp: Vec<f64> = shards.iter().map(|s| expected(&s.recent[..known], lead)).collect();
-        let (te, ta): (f64, f64) = (exp.iter().sum(), actual.iter().sum());
-        if te <= 0.0 || ta <= 0.0 {
-            return;
-        }
-        let error: f64 = if tune("PERWORKER", 1.0) > 0.0 {
-            let mut w = vec![0.0; view.assignment.workers()];
-            for (i, o) in owners.iter().enumerate() {
-                w[o.1] += exp[i] / te - actual[i] / ta;
-            }
-            w.iter().map(|x: &f64| x.abs()).sum()
-        } else {
-            (0..exp.len()).map(|i| (exp[i] / te - actual[i] / ta).abs()).sum()
-        };
-        if std::env::var("ERR").is_ok() {
-            print!("{error:.2} ");
-        }
-        self.errors.get_or_insert_with(|| Exponential::new(tune("EALPHA", 0.3))).observe(error);
-    }
-
+    /// How wrong forecasts have been: the part of the records, from 0 to 2, that was expected in another shard than it
+    /// came to, counted on both sides.
     pub(crate) fn error(&self) -> f64 {
-        self.errors.as_ref().map_or(1.0, |e| e.forecast(1).mean)
+        self.error.as_ref().map_or(UNKNOWN_ERROR, |e| e.forecast(1).mean)
     }
 
     /// How likely the next epoch is to be like each one remembered, oldest first; together 1.
     pub(crate) fn likelihood(&self) -> Vec<f64> {
-        let weight = |age: usize| (1.0 - alpha()).powi(age as i32);
+        let weight = |age: usize| (1.0 - ALPHA).powi(age as i32);
         let total: f64 = (0..self.epochs.len()).map(weight).sum();
         (0..self.epochs.len()).rev().map(|age| weight(age) / total).collect()
     }
@@ -105,18 +80,12 @@ impl Loads {
     /// The shards with these owners, which are in order and cover the key space.
     pub(crate) fn shards(&self, owners: &[(KeyRange, usize)], horizon: usize) -> Vec<Shard> {
         let ranges: Vec<KeyRange> = owners.iter().map(|o| o.0).collect();
-        let mut recent = vec![Vec::with_capacity(self.epochs.len()); owners.len()];
-        for epoch in &self.epochs {
-            for (recent, weight) in recent.iter_mut().zip(epoch.weights(ranges.iter().copied())) {
-                recent.push(weight);
-            }
-        }
         let state = self.divided(&ranges);
-        (owners.iter().zip(recent).zip(state))
+        (owners.iter().zip(self.recent(&ranges)).zip(state))
             .map(|((&(range, owner), recent), (_, bytes))| Shard {
                 range,
                 owner,
-                home: self.home_of(range).map_or(owner, |h| h.1),
+                home: self.home(range).map_or(owner, |h| h.1),
                 load: expected(&recent, horizon),
                 recent,
                 bytes,
@@ -125,7 +94,7 @@ impl Loads {
     }
 
     /// The shard of the start that holds a range's first routing key, and its owner.
-    pub(crate) fn home_of(&self, range: KeyRange) -> Option<(KeyRange, usize)> {
+    pub(crate) fn home(&self, range: KeyRange) -> Option<(KeyRange, usize)> {
         let home = self.home.as_ref()?;
         let index = home.find(range.start());
         Some((home.range(index), home.owner(index)))
@@ -138,6 +107,32 @@ impl Loads {
             .collect();
         points.sort_by_key(|p| p.key);
         merge_equal(&points)
+    }
+
+    /// The records of each range in each epoch remembered.
+    fn recent(&self, ranges: &[KeyRange]) -> Vec<Vec<f64>> {
+        let mut recent = vec![Vec::with_capacity(MEMORY); ranges.len()];
+        for epoch in &self.epochs {
+            for (recent, records) in recent.iter_mut().zip(epoch.weights(ranges)) {
+                recent.push(records);
+            }
+        }
+        recent
+    }
+
+    /// Compares an epoch with what could be expected of it when the commands for it were decided, `lead` epochs ago.
+    fn learn_error(&mut self, now: &Measure, ranges: &[KeyRange], lead: usize) {
+        let known = (self.epochs.len() + 1).saturating_sub(lead);
+        if known == 0 {
+            return;
+        }
+        let forecast: Vec<f64> = self.recent(ranges).iter().map(|r| expected(&r[..known], lead)).collect();
+        let actual = now.weights(ranges);
+        let (expected, came): (f64, f64) = (forecast.iter().sum(), actual.iter().sum());
+        if expected > 0.0 && came > 0.0 {
+            let error = forecast.iter().zip(&actual).map(|(f, a)| (f / expected - a / came).abs()).sum();
+            self.error.get_or_insert_with(|| Exponential::new(ERROR_ALPHA)).observe(error);
+        }
     }
 
     /// The state of other ranges that cover the key space: what is divided is divided by the routing keys seen, and
@@ -170,21 +165,26 @@ impl Loads {
         }
     }
 
+    /// Takes the state that a profile gives. Its range may be of an older assignment: several shards now, or a part of
+    /// one, of whose other parts nothing new is known.
     fn set_state(&mut self, range: KeyRange, bytes: f64) {
         let first = self.state.partition_point(|(r, _)| r.last() < range.start());
         let count = self.state[first..].partition_point(|(r, _)| r.start() <= range.last());
         for index in first..first + count {
             let known = self.state[index].0;
-            // A range of an older assignment: its parts may now be several shards, or a part of one.
-            if range.covers(&known) {
-                self.state[index].1 = if range == known { bytes } else { bytes * self.share(known, range) };
+            if range == known {
+                self.state[index].1 = bytes;
+            } else if range.covers(&known) {
+                self.state[index].1 = bytes * self.share(known, range);
+            } else {
+                self.state[index].1 = self.state[index].1.max(bytes);
             }
         }
     }
 }
 
 fn expected(recent: &[f64], horizon: usize) -> f64 {
-    let mut model = Exponential::new(alpha());
+    let mut model = Exponential::new(ALPHA);
     recent.iter().for_each(|records| model.observe(*records));
     model.forecast(horizon).mean
 }

@@ -42,15 +42,16 @@ impl Measure {
     }
 
     /// The weight of each of these ranges, which are in order and disjoint.
-    pub(crate) fn weights<'a>(&'a self, ranges: impl Iterator<Item = KeyRange> + 'a) -> impl Iterator<Item = f64> + 'a {
-        let mut rest = self.points.as_slice();
-        ranges.map(move |range| {
-            let before = rest.iter().take_while(|p| p.key < range.start()).count();
-            let inside = rest[before..].iter().take_while(|p| p.key <= range.last()).count();
-            let weight = rest[before..before + inside].iter().map(|p| p.weight).sum();
-            rest = &rest[before + inside..];
-            weight
-        })
+    pub(crate) fn weights(&self, ranges: &[KeyRange]) -> Vec<f64> {
+        let mut rest = self.points.iter().peekable();
+        let weight = |range: &KeyRange| {
+            let mut sum = 0.0;
+            while let Some(point) = rest.next_if(|p| p.key <= range.last()) {
+                sum += if point.key >= range.start() { point.weight } else { 0.0 };
+            }
+            sum
+        };
+        ranges.iter().map(weight).collect()
     }
 }
 
@@ -107,4 +108,48 @@ pub(crate) fn merge_equal(points: &[Point]) -> Vec<Point> {
         }
     }
     merged
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::{HeavyKey, Summary};
+
+    fn profile(range: KeyRange, records: u64, heavy: &[(u64, f64)], sample: &[u64]) -> Profile {
+        let heavy = heavy.iter().map(|(key, share)| HeavyKey { key: *key, share: *share }).collect();
+        let last = Summary { epochs: 1, records, heavy, sample: sample.to_vec(), ..Summary::default() };
+        Profile { epoch: 0, range, worker: 0, keys: 0, state_bytes: 0, last, rolling: Summary::default(), health: 0.5 }
+    }
+
+    fn range(start: u64, end: u128) -> KeyRange {
+        KeyRange::new(start, end).unwrap()
+    }
+
+    #[test]
+    fn records_divide_by_heavy_keys_and_sample() {
+        let all = range(0, 100);
+        let measure = Measure::of(&[profile(all, 1000, &[(40, 0.5)], &[10, 20, 40, 40, 90, 90])]);
+        let parts = [range(0, 40), range(40, 41), range(41, 100)];
+        assert_eq!(measure.weights(&parts), [250.0, 500.0, 250.0]);
+        assert_eq!(measure.within(parts[2]).len(), 1);
+    }
+
+    #[test]
+    fn without_a_sample_records_lie_evenly() {
+        let measure = Measure::of(&[profile(KeyRange::ALL, 80, &[], &[])]);
+        assert_eq!(measure.weights(&[range(0, 1 << 63), KeyRange::from(1 << 63..)]), [40.0, 40.0]);
+        let tiny = Measure::of(&[profile(range(7, 10), 3, &[], &[]), profile(KeyRange::single(u64::MAX), 5, &[], &[])]);
+        assert_eq!(tiny.weights(&[range(7, 8), range(8, 10), KeyRange::single(u64::MAX)]), [1.0, 2.0, 5.0]);
+    }
+
+    #[test]
+    fn a_shard_has_its_exact_records_whatever_the_estimates() {
+        for heavy in [vec![(3, 0.9), (5, 0.8)], vec![(3, 0.1)], vec![(3, f64::NAN), (5, -1.0), (200, 0.5)], vec![]] {
+            for sample in [vec![], vec![3, 3, 3], vec![1, 2, 3, 3, 300]] {
+                let measure = Measure::of(&[profile(range(0, 100), 1000, &heavy, &sample)]);
+                let sum = measure.weights(&[range(0, 100)])[0];
+                assert!((sum - 1000.0).abs() < 1e-9, "{sum} of 1000 with {heavy:?} and {sample:?}");
+            }
+        }
+    }
 }

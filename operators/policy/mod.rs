@@ -12,6 +12,9 @@ pub use config::PolicyConfig;
 pub use reactive::Reactive;
 pub use scripted::{Scripted, Static};
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use crate::error::Error;

@@ -1,5 +1,25 @@
-use super::loads::{Shard, tune};
+use super::loads::Shard;
 use crate::keyspace::KeyRange;
+
+/// Moves a plan may hold. Plans are made anew each epoch, so this only bounds the time that one takes.
+const MAX_STEPS: usize = 128;
+
+/// The least relief, in squared fair shares, for which a move is made at all. At 0.01 a stable stream of 70 keys was balanced
+/// 1 % worse, at 0.001 no better than here but with more moves.
+const MIN_RELIEF: f64 = 0.003;
+
+/// What a shard away from home is held to cost, in squared fair shares, where the forecast is wrong about half of the records
+/// (an error of 1); it goes with the square of the error. On a stream whose hot keys are others in every epoch, 0.15 to
+/// 0.2 gave nine tenths of the balance that can be had by moving at all, and a fifth of the epochs worse than without any.
+const RISK: f64 = 0.2;
+
+/// The part of the risk by which a move must be better than staying, in either direction: what lies between does not
+/// flap. It saves every sixth move of that stream.
+const INERTIA: f64 = 0.1;
+
+/// The fair shares over which no worker can carry a shard: alone on one it would still be half over its share. Moving it
+/// would only move the overload, with the state that is changing most.
+const GIANT: f64 = 1.5;
 
 /// A move that pays.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -8,148 +28,218 @@ pub(crate) struct Step {
     pub(crate) to: usize,
 }
 
-/// Finds moves by local search.
+/// Decides which shards to move where.
+///
+/// The next epoch will be like one of those remembered, each with its likelihood. What counts is the sum of the squares of
+/// the workers' loads that is to be expected then, in fair shares: unlike the busiest worker alone it sees what
+/// can be mended beside a key that no worker can carry. Moving a load `x` from a worker with `a` to one with `b` relieves
+/// it by `2x (a - b - x)`, which near balance is about the load that the busier one gets rid of.
+///
+/// Against the relief stand the bytes of state to move, and the risk of being wrong: a shard away from home has to
+/// earn the risk of a forecast that has been as wrong as this one, and goes home when it no longer does. So a
+/// stream that can't be foreseen is left as it was, and what it never showed is where it always was.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Planner {
     pub(crate) workers: usize,
-    pub(crate) likelihood: Vec<f64>,
-    pub(crate) horizon: f64,
+    /// Epochs within which a move must pay.
+    pub(crate) horizon: usize,
+    /// Records per byte moved.
     pub(crate) move_cost: f64,
+    /// How wrong the forecast has been, in [0, 2].
     pub(crate) error: f64,
 }
 
-/// Load of every worker in every epoch remembered.
-struct Board {
-    loads: Vec<Vec<f64>>,
-    /// Sum of the powers of loads per epoch.
-    powers: Vec<f64>,
-    limit: Vec<f64>,
-    scale: f64,
-}
-
-fn kp() -> i32 {
-    use std::sync::OnceLock;
-    static X: OnceLock<f64> = OnceLock::new();
-    *X.get_or_init(|| tune("P", 8.0)) as i32
-}
-fn kr() -> f64 {
-    use std::sync::OnceLock;
-    static X: OnceLock<f64> = OnceLock::new();
-    *X.get_or_init(|| tune("R", tune("P", 8.0)))
-}
-fn power(x: f64) -> f64 {
-    x.max(0.0).powi(kp())
-}
-fn root(x: f64) -> f64 {
-    x.max(0.0).powf(1.0 / kr())
-}
-
-impl Board {
-    fn norm(&self, epoch: usize) -> f64 {
-        root(self.powers[epoch])
-    }
-    fn cost_of(&self, epoch: usize, norm: f64) -> f64 {
-        norm + tune_regret() * (norm - self.limit[epoch]).max(0.0)
-    }
-}
-fn tune_regret() -> f64 {
-    use std::sync::OnceLock;
-    static X: OnceLock<f64> = OnceLock::new();
-    *X.get_or_init(|| tune("REGRET", 0.0))
-}
-fn zz() -> f64 {
-    use std::sync::OnceLock;
-    static X: OnceLock<f64> = OnceLock::new();
-    *X.get_or_init(|| tune("Z", 0.0))
-}
-fn home_gain() -> f64 {
-    use std::sync::OnceLock;
-    static X: OnceLock<f64> = OnceLock::new();
-    *X.get_or_init(|| tune("HGAIN", 0.01))
-}
-fn min_gain() -> f64 {
-    use std::sync::OnceLock;
-    static X: OnceLock<f64> = OnceLock::new();
-    *X.get_or_init(|| tune("GAIN", 0.01))
-}
-
 impl Planner {
-    pub(crate) fn moves(&self, shards: &[Shard]) -> Vec<Step> {
-        let epochs = self.likelihood.len();
-        let total: f64 = shards.iter().map(|s| s.load).sum();
-        let fair = total / self.workers as f64;
-        if !(fair > 0.0) {
+    /// The moves that pay, the most rewarding first; `likelihood` is that of each epoch remembered.
+    ///
+    /// After any number of them the busiest worker is expected to carry no more than before.
+    pub(crate) fn plan(&self, shards: &[Shard], likelihood: &[f64]) -> Vec<Step> {
+        let fair = shards.iter().map(|s| s.load).sum::<f64>() / self.workers as f64;
+        if !(fair > 0.0 && fair.is_finite()) {
             return Vec::new();
         }
-        let scale = fair.recip();
-        let mut owners: Vec<usize> = shards.iter().map(|s| s.owner).collect();
-        let mut board = Board {
-            loads: vec![vec![0.0; self.workers]; epochs],
-            powers: vec![0.0; epochs],
-            limit: vec![f64::INFINITY; epochs],
-            scale,
-        };
-        let mut home = vec![vec![0.0; self.workers]; epochs];
-        for shard in shards {
-            for e in 0..epochs {
-                board.loads[e][shard.owner] += shard.recent[e] * scale;
-                home[e][shard.home] += shard.recent[e] * scale;
+        let mut board = Board::new(self, shards, likelihood, fair);
+        let mut steps = Vec::new();
+        while steps.len() < MAX_STEPS
+            && let Some((shard, to)) = board.best()
+        {
+            board.go(shard, to);
+            steps.push(Step { shard: shards[shard].range, to });
+        }
+        steps
+    }
+}
+
+/// The plan so far. Loads are in fair shares.
+struct Board<'a> {
+    shards: &'a [Shard],
+    workers: usize,
+    owners: Vec<usize>,
+    /// For each worker, its expected load.
+    expected: Vec<f64>,
+    /// For each shard, its expected load.
+    loads: Vec<f64>,
+    /// For each shard, its load in each epoch remembered, times the root of the epoch's likelihood: so that a product of two
+    /// such vectors is an expectation.
+    recent: Vec<Vec<f64>>,
+    /// For each shard and worker, the product of their loads.
+    products: Vec<f64>,
+    /// For each shard, what moving its state costs.
+    costs: Vec<f64>,
+    /// What being away from home costs a shard.
+    risk: f64,
+    /// By how much a move must be better than staying.
+    inertia: f64,
+}
+
+impl<'a> Board<'a> {
+    fn new(planner: &Planner, shards: &'a [Shard], likelihood: &[f64], fair: f64) -> Self {
+        let scale: Vec<f64> = likelihood.iter().map(|l| l.sqrt() / fair).collect();
+        let scaled = |s: &Shard| s.recent.iter().zip(&scale).map(|(records, scale)| records * scale).collect();
+        let recent: Vec<Vec<f64>> = shards.iter().map(scaled).collect();
+        let mut carried = vec![vec![0.0; likelihood.len()]; planner.workers];
+        let mut expected = vec![0.0; planner.workers];
+        for (shard, recent) in shards.iter().zip(&recent) {
+            expected[shard.owner] += shard.load / fair;
+            carried[shard.owner].iter_mut().zip(recent).for_each(|(sum, load)| *sum += load);
+        }
+        let per_byte = planner.move_cost / (fair * planner.horizon as f64);
+        let risk = RISK * planner.error * planner.error;
+        Board {
+            shards,
+            workers: planner.workers,
+            owners: shards.iter().map(|s| s.owner).collect(),
+            expected,
+            loads: shards.iter().map(|s| s.load / fair).collect(),
+            products: recent.iter().flat_map(|r| carried.iter().map(|c| product(r, c))).collect(),
+            recent,
+            costs: shards.iter().map(|s| s.bytes * per_byte).collect(),
+            risk,
+            inertia: MIN_RELIEF + INERTIA * risk,
+        }
+    }
+
+    /// The move that improves the plan most, if one does by more than the inertia. A shard moves once per plan, so that
+    /// each beginning of a plan is a plan.
+    fn best(&self) -> Option<(usize, usize)> {
+        let busiest = self.expected.iter().copied().fold(0.0, f64::max);
+        let mut best = (self.inertia, None);
+        for (index, shard) in self.shards.iter().enumerate() {
+            let from = shard.owner;
+            let products = &self.products[index * self.workers..][..self.workers];
+            let own = product(&self.recent[index], &self.recent[index]);
+            let leaving = 2.0 * (products[from] - own) + self.risk(shard, from) - self.costs[index];
+            if leaving <= best.0 || self.owners[index] != from || self.stays(index) {
+                continue;
             }
-        }
-        for e in 0..epochs {
-            board.powers[e] = board.loads[e].iter().map(|x| power(*x)).sum();
-            board.limit[e] = root(home[e].iter().map(|x| power(*x)).sum());
-        }
-        let err = self.error.powf(tune("POW", 2.0));
-        let bar = 0.001 + min_gain() * err;
-        let ret = if tune("RET", -1.0) >= 0.0 { 0.0011 + home_gain() * err + tune("RET", 0.0) * err } else { 0.0 };
-        let home_bar = 0.001 + home_gain() * err;
-        let mut steps: Vec<Step> = Vec::new();
-        while steps.len() < 200 {
-            let mut best: Option<(f64, usize, usize)> = None;
-            for (i, s) in shards.iter().enumerate() {
-                let a = owners[i];
-                for b in 0..self.workers {
-                    if b == a {
-                        continue;
-                    }
-                    let mut gain = 0.0;
-                    let mut square = 0.0;
-                    for e in 0..epochs {
-                        let x = s.recent[e] * scale;
-                        if x == 0.0 {
-                            continue;
-                        }
-                        let (la, lb) = (board.loads[e][a], board.loads[e][b]);
-                        let p = board.powers[e] - power(la) - power(lb) + power(la - x) + power(lb + x);
-                        let g = board.cost_of(e, board.norm(e)) - board.cost_of(e, root(p));
-                        gain += self.likelihood[e] * g;
-                        square += self.likelihood[e] * g * g;
-                    }
-                    // moving back is free of charge once moved
-                    let cost = if b == s.owner { 0.0 } else { s.bytes * self.move_cost * scale / self.horizon };
-                    let spread = (square - gain * gain).max(0.0).sqrt();
-                    let net = gain - zz() * spread - cost;
-                    let bar = if b == s.home { home_bar - ret } else { bar };
-                    if net > bar && best.is_none_or(|x| net > x.0) {
-                        best = Some((net, i, b));
-                    }
+            for (to, joining) in products.iter().enumerate() {
+                let gain = leaving - 2.0 * joining - self.risk(shard, to);
+                if gain > best.0 && to != from && self.expected[to] + self.loads[index] <= busiest {
+                    best = (gain, Some((index, to)));
                 }
             }
-            let Some((_, i, b)) = best else { break };
-            let a = owners[i];
-            for e in 0..epochs {
-                let x = shards[i].recent[e] * scale;
-                board.loads[e][a] -= x;
-                board.loads[e][b] += x;
-                board.powers[e] = board.loads[e].iter().map(|x| power(*x)).sum();
-            }
-            owners[i] = b;
-            steps.retain(|s| s.shard != shards[i].range);
-            if b != shards[i].owner {
-                steps.push(Step { shard: shards[i].range, to: b });
-            }
         }
-        let _ = board.scale;
-        steps
+        best.1
+    }
+
+    /// Whether a shard is one that no worker can carry, and others can leave it rather than it them.
+    fn stays(&self, index: usize) -> bool {
+        self.loads[index] > GIANT && self.expected[self.shards[index].owner] - self.loads[index] <= 1.0
+    }
+
+    /// What a shard's being at a worker costs, its load aside.
+    fn risk(&self, shard: &Shard, worker: usize) -> f64 {
+        if worker == shard.home { 0.0 } else { self.risk }
+    }
+
+    fn go(&mut self, index: usize, to: usize) {
+        let from = std::mem::replace(&mut self.owners[index], to);
+        self.expected[from] -= self.loads[index];
+        self.expected[to] += self.loads[index];
+        for (products, recent) in self.products.chunks_exact_mut(self.workers).zip(&self.recent) {
+            let both = product(recent, &self.recent[index]);
+            products[from] -= both;
+            products[to] += both;
+        }
+    }
+}
+
+fn product(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const LIKELIHOOD: [f64; 3] = [0.2, 0.3, 0.5];
+
+    fn shards(shards: &[(usize, usize, [u32; 3], u32)]) -> Vec<Shard> {
+        let shard = |(i, (owner, home, recent, bytes)): (usize, &(usize, usize, [u32; 3], u32))| {
+            let recent: Vec<f64> = recent.iter().map(|r| f64::from(*r)).collect();
+            let load = product(&recent, &LIKELIHOOD);
+            let range = KeyRange::single(i as u64);
+            Shard { range, owner: *owner, home: *home, load, recent, bytes: f64::from(*bytes) }
+        };
+        shards.iter().enumerate().map(shard).collect()
+    }
+
+    fn planner(error: f64, move_cost: f64) -> Planner {
+        Planner { workers: 4, horizon: 4, move_cost, error }
+    }
+
+    fn busiest(shards: &[Shard], steps: &[Step]) -> f64 {
+        let mut carried = [0.0; 4];
+        for shard in shards {
+            carried[steps.iter().find(|s| s.shard == shard.range).map_or(shard.owner, |s| s.to)] += shard.load;
+        }
+        carried.iter().copied().fold(0.0, f64::max)
+    }
+
+    #[test]
+    fn load_goes_where_there_is_room() {
+        let two = shards(&[(0, 0, [9; 3], 0), (0, 0, [9; 3], 0), (1, 1, [9; 3], 0), (2, 2, [9; 3], 0)]);
+        assert_eq!(planner(0.0, 0.0).plan(&two, &LIKELIHOOD), [Step { shard: two[0].range, to: 3 }]);
+        assert_eq!(planner(2.0, 0.0).plan(&two, &LIKELIHOOD), [Step { shard: two[0].range, to: 3 }]);
+    }
+
+    #[test]
+    fn what_hides_behind_a_giant_is_mended_too() {
+        let giant = shards(&[(0, 0, [900; 3], 0), (1, 1, [90; 3], 0), (1, 1, [90; 3], 0)]);
+        let steps = planner(0.0, 0.0).plan(&giant, &LIKELIHOOD);
+        assert!(steps.len() == 1 && steps[0].shard != giant[0].range, "{steps:?}");
+    }
+
+    #[test]
+    fn without_a_forecast_to_trust_what_is_cold_goes_home() {
+        let away = shards(&[(1, 0, [0; 3], 0), (1, 1, [9; 3], 0), (2, 2, [9; 3], 0), (3, 3, [9; 3], 0)]);
+        assert_eq!(planner(0.0, 0.0).plan(&away, &LIKELIHOOD), []);
+        assert_eq!(planner(1.0, 0.0).plan(&away, &LIKELIHOOD), [Step { shard: away[0].range, to: 0 }]);
+    }
+
+    #[test]
+    fn nothing_to_carry_is_nothing_to_move() {
+        assert_eq!(planner(1.0, 0.0).plan(&shards(&[(1, 0, [0; 3], 0)]), &LIKELIHOOD), []);
+        assert_eq!(planner(1.0, 0.0).plan(&[], &[]), []);
+    }
+
+    proptest! {
+        #[test]
+        fn no_beginning_of_a_plan_is_expected_to_be_worse_than_none(
+            given in prop::collection::vec((0..4usize, 0..4usize, any::<[u16; 3]>().prop_map(|r| r.map(u32::from)), 0..90_000u32), 0..40),
+            error in 0.0..2.0f64,
+            move_cost in 0.0..0.1f64,
+        ) {
+            let given = shards(&given);
+            let steps = planner(error, move_cost).plan(&given, &LIKELIHOOD);
+            for kept in 0..=steps.len() {
+                prop_assert!(busiest(&given, &steps[..kept]) <= busiest(&given, &[]) * (1.0 + 1e-9));
+            }
+            let mut moved: Vec<_> = steps.iter().map(|s| s.shard).collect();
+            moved.sort_unstable();
+            moved.dedup();
+            prop_assert_eq!(moved.len(), steps.len());
+        }
     }
 }

@@ -17,7 +17,7 @@ pub struct ProfileConfig {
     /// Epochs that the rolling figures cover, at least 1.
     #[cfg_attr(
         feature = "clap",
-        arg(id = "profile_window", long = "profile-window", value_name = "EPOCHS", default_value_t = DEFAULT_WINDOW)
+        arg(long, value_name = "EPOCHS", default_value_t = DEFAULT_WINDOW)
     )]
     pub window: usize,
     /// Share of a busy shard's records that costly sketches see, above 0 and at most 1.
@@ -25,7 +25,7 @@ pub struct ProfileConfig {
     /// Taken as one record in n for the nearest whole n. The first records of each shard and epoch are always seen.
     #[cfg_attr(
         feature = "clap",
-        arg(id = "profile_sample", long = "profile-sample", value_name = "SHARE", default_value_t = DEFAULT_SAMPLE)
+        arg(long, value_name = "SHARE", default_value_t = DEFAULT_SAMPLE)
     )]
     pub sample: f64,
 }
@@ -82,7 +82,7 @@ mod tests {
         }
         let parse = |arguments: &[&str]| <Program as clap::Parser>::try_parse_from(arguments).unwrap().profile;
         assert_eq!(parse(&["program"]), ProfileConfig::default());
-        let given = parse(&["program", "--profile-window", "3", "--profile-sample=1"]);
+        let given = parse(&["program", "--window", "3", "--sample=1"]);
         assert_eq!(given, ProfileConfig { window: 3, sample: 1.0 });
     }
 }

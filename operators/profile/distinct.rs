@@ -4,6 +4,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 /// 4096 registers of a byte: a relative standard error of 1.6 %.
 const LG_REGISTERS: u8 = 12;
 
+/// Where the registers begin in the written form of a sketch that has any.
+const REGISTERS_AT: usize = 40;
+
+/// No register of 64-bit hashes is larger; the sketch trusts what it reads.
+const LARGEST_REGISTER: u8 = 63;
+
 /// Enough to catch the heavy keys of a skewed shard; two kilobytes stay in the first-level cache.
 const LG_RECENT: u32 = 8;
 
@@ -54,6 +60,10 @@ fn write<S: Serializer>(union: &HllUnion, serializer: S) -> Result<S::Ok, S::Err
 /// A sketch of another size would lower the precision of all it is merged with; it can't be one of ours.
 fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<HllUnion, D::Error> {
     let bytes: Vec<u8> = serde_bytes::deserialize(deserializer)?;
+    let registers = bytes.get(REGISTERS_AT..REGISTERS_AT + (1 << LG_REGISTERS)).unwrap_or_default();
+    if registers.iter().any(|register| *register > LARGEST_REGISTER) {
+        return Err(de::Error::custom("a sketch of distinct keys has an impossible register"));
+    }
     let sketch = HllSketch::deserialize(&bytes).map_err(de::Error::custom)?;
     if (sketch.lg_config_k(), sketch.target_type()) != (LG_REGISTERS, HllType::Hll8) {
         return Err(de::Error::custom("a sketch of distinct keys has another number of registers"));

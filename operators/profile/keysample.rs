@@ -22,8 +22,13 @@ impl KeySample {
     }
 
     pub(super) fn observe(&mut self, key: u64, weight: u64) {
-        let drawn = -self.random.unit().ln() / weight as f64;
-        self.keep(drawn as f32, key);
+        let (uniform, weight) = (self.random.unit(), weight as f64);
+        // As -ln(u) >= 1 - u, most records are out before the logarithm.
+        let may_stay =
+            self.kept.get(KEY_SAMPLE - 1).is_none_or(|(worst, _)| 1.0 - uniform < f64::from(*worst) * weight);
+        if may_stay {
+            self.keep((-uniform.ln() / weight) as f32, key);
+        }
     }
 
     pub(super) fn merge(&mut self, other: &KeySample) {

@@ -152,10 +152,7 @@ impl<K, V, S> Observer<K, V, S> {
     }
 }
 
-fn observe<'scope, T, D, K, V, S>(
-    data: StreamVec<'scope, T, D>,
-    mut observer: Observer<K, V, S>,
-) -> StreamVec<'scope, T, Report>
+fn observe<T, D, K, V, S>(data: StreamVec<'_, T, D>, mut observer: Observer<K, V, S>) -> StreamVec<'_, T, Report>
 where
     T: Epoch,
     D: 'static,
@@ -179,10 +176,7 @@ where
     })
 }
 
-fn roll<'scope, T: Epoch>(
-    reports: StreamVec<'scope, T, Report>,
-    mut rolling: Rolling,
-) -> StreamVec<'scope, T, Profile> {
+fn roll<T: Epoch>(reports: StreamVec<'_, T, Report>, mut rolling: Rolling) -> StreamVec<'_, T, Profile> {
     reports.unary_frontier(Exchange::new(|report: &Report| report.to as u64), "Rolling", |initial, _| {
         drop(initial);
         let mut open: Pending<T, Vec<Report>> = Pending::new();

@@ -50,7 +50,7 @@ impl Sampler {
     }
 }
 
-/// SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014).
+/// `SplitMix64` (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Random(u64);
 

@@ -116,7 +116,7 @@ impl Statistics {
         summary
     }
 
-    #[cold]
+    #[inline(never)]
     fn observe_first(&mut self, routing: u64, size: u64, sampled: bool, sampler: &mut Sampler) {
         if let Detail::Head(head) = &mut self.detail
             && head.has_room_for(1)

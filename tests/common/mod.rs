@@ -7,11 +7,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use thalweg::keyed::Context;
+use thalweg::checkpoint::Checkpoints;
+use thalweg::keyed::{Context, Fault};
+use thalweg::observe::Event;
 use thalweg::policy::{Policy, View};
-use thalweg::{Command, KeyRange, stable_hash};
+use thalweg::{Assignment, Command, Config, KeyRange, Rebalance, stable_hash};
+use timely::dataflow::operators::{Input, Inspect, Probe};
+use timely::dataflow::{InputHandle, ProbeHandle};
 use timely::worker::Worker;
-use timely::{CommunicationConfig, Config, WorkerConfig};
+use timely::{CommunicationConfig, WorkerConfig};
 
 /// Generous: a machine may be busy.
 pub const DEADLINE: Duration = Duration::from_secs(120);
@@ -23,12 +27,12 @@ pub enum Channels {
     Serialised,
 }
 
-pub fn timely_config(workers: usize, channels: Channels) -> Config {
+pub fn timely_config(workers: usize, channels: Channels) -> timely::Config {
     let communication = match channels {
         Channels::Moved => CommunicationConfig::Process(workers),
         Channels::Serialised => CommunicationConfig::ProcessBinary(workers),
     };
-    Config { communication, worker: WorkerConfig::default() }
+    timely::Config { communication, worker: WorkerConfig::default() }
 }
 
 /// Whether a worker is to give up: another one has panicked, or the deadline has passed.
@@ -44,6 +48,11 @@ impl Stop {
         self.failed.load(Ordering::Relaxed)
     }
 
+    /// Drops all that the worker does.
+    pub fn give_up(&self, worker: &mut Worker) {
+        worker.installed_dataflows().into_iter().for_each(|dataflow| worker.drop_dataflow(dataflow));
+    }
+
     /// Steps the worker until `done`, or until it is to give up.
     pub fn step_until(&self, worker: &mut Worker, mut done: impl FnMut() -> bool) {
         while !done() && !self.is_set() {
@@ -54,7 +63,7 @@ impl Stop {
 
 /// Runs `body` on each worker. The first panic, or the deadline, ends them all, and is passed on.
 pub fn drive<R: Send + 'static>(
-    config: Config,
+    config: timely::Config,
     body: impl Fn(&mut Worker, &Stop) -> R + Send + Sync + 'static,
 ) -> Vec<R> {
     let stop = Stop { failed: Arc::new(AtomicBool::new(false)), deadline: Instant::now() + DEADLINE };
@@ -64,7 +73,7 @@ pub fn drive<R: Send + 'static>(
         let result = catch_unwind(AssertUnwindSafe(|| body(worker, &stop)));
         if result.is_err() || stop.failed.load(Ordering::Relaxed) {
             stop.failed.store(true, Ordering::Relaxed);
-            worker.installed_dataflows().into_iter().for_each(|dataflow| worker.drop_dataflow(dataflow));
+            stop.give_up(worker);
         }
         result.map_err(|panic| first.lock().unwrap().get_or_insert(panic).type_id()).ok()
     })
@@ -94,6 +103,7 @@ impl Random {
 }
 
 /// Commands at random: splits (also into single keys), merges, moves and checkpoints, all of them valid.
+#[derive(Clone)]
 pub struct RandomPolicy {
     pub random: Random,
     /// Commands per epoch, at the most.
@@ -126,7 +136,7 @@ impl Policy for RandomPolicy {
     }
 }
 
-fn merge_with_next(assignment: &thalweg::Assignment, left: KeyRange) -> Vec<Command> {
+fn merge_with_next(assignment: &Assignment, left: KeyRange) -> Vec<Command> {
     let Some(after) = left.last().checked_add(1) else { return Vec::new() };
     let right = assignment.range(assignment.find(after));
     let to = assignment.owner(assignment.find(left.start()));
@@ -192,4 +202,131 @@ pub fn expected(epochs: impl IntoIterator<Item = (u64, Vec<u64>)>) -> Outputs {
         }
     }
     outputs
+}
+
+/// A run of the logic above under random commands.
+#[derive(Clone, Debug)]
+pub struct Run {
+    pub workers: usize,
+    pub channels: Channels,
+    pub lead: u64,
+    pub shards: usize,
+    pub chunk_bytes: usize,
+    /// Commands per epoch, at the most.
+    pub commands: usize,
+    /// One decision in so many asks for a checkpoint; 0 for none.
+    pub checkpoint_every: u64,
+    pub seed: u64,
+    pub epochs: u64,
+    pub records: u64,
+    /// Epochs that the input may be ahead of the output; 0 to never wait.
+    pub ahead: u64,
+    /// The run is given up when the output has come so far: a crash.
+    pub crash_at: Option<u64>,
+}
+
+impl Default for Run {
+    fn default() -> Self {
+        Run {
+            workers: 2,
+            channels: Channels::Moved,
+            lead: 2,
+            shards: 6,
+            chunk_bytes: 300,
+            commands: 3,
+            checkpoint_every: 0,
+            seed: 1,
+            epochs: 20,
+            records: 100,
+            ahead: 2,
+            crash_at: None,
+        }
+    }
+}
+
+impl Run {
+    /// What it must give.
+    pub fn expected(&self) -> Outputs {
+        expected((0..self.epochs).map(|epoch| (epoch, records(epoch, self.records).collect())))
+    }
+
+    /// What it gives, and its events.
+    pub fn outputs(&self, checkpoints: Option<&Checkpoints>) -> (Outputs, Vec<Event>) {
+        let policy = RandomPolicy {
+            random: Random(self.seed),
+            commands: self.commands,
+            checkpoint_every: self.checkpoint_every,
+        };
+        self.outputs_under(move || policy.clone(), checkpoints)
+    }
+
+    /// What it gives under another policy.
+    pub fn outputs_under<P: Policy>(
+        &self,
+        policy: impl Fn() -> P + Send + Sync + 'static,
+        checkpoints: Option<&Checkpoints>,
+    ) -> (Outputs, Vec<Event>) {
+        let seen = Arc::new(Mutex::new((Outputs::new(), Vec::new())));
+        let result = Arc::clone(&seen);
+        let run = self.clone();
+        let checkpoints = checkpoints.cloned();
+        drive(timely_config(self.workers, self.channels), move |worker, stop| {
+            run.work(worker, stop, policy(), checkpoints.as_ref(), &seen);
+        });
+        let (mut outputs, events) = std::mem::take(&mut *result.lock().unwrap());
+        outputs.values_mut().for_each(|rows| rows.sort_unstable());
+        (outputs, events)
+    }
+
+    fn work(
+        &self,
+        worker: &mut Worker,
+        stop: &Stop,
+        policy: impl Policy,
+        checkpoints: Option<&Checkpoints>,
+        seen: &Arc<Mutex<(Outputs, Vec<Event>)>>,
+    ) {
+        let (index, peers) = (worker.index(), worker.peers());
+        let (probe, mut input, fault) = (ProbeHandle::new(), InputHandle::new(), Fault::new());
+        let config =
+            Config { lead: self.lead, shards: self.shards, chunk_bytes: self.chunk_bytes, ..Config::default() };
+        worker.dataflow::<u64, _, _>(|scope| {
+            let (rows, events) = (Arc::clone(seen), Arc::clone(seen));
+            let mut stage =
+                scope.input_from(&mut input).container::<Vec<u64>>().rebalance(&config, stable_hash).unwrap();
+            if let Some(checkpoints) = checkpoints {
+                stage = stage.checkpoint_to(checkpoints, &fault).unwrap();
+            }
+            stage
+                .policy(policy)
+                .unwrap()
+                .observe(move |event| events.lock().unwrap().1.push(event.clone()))
+                .keyed(|key| *key, on_record, on_timer)
+                .inspect_core(move |event| {
+                    if let Ok((stamp, batch)) = event {
+                        rows.lock().unwrap().0.entry(*stamp.least().unwrap()).or_default().extend_from_slice(batch);
+                    }
+                })
+                .probe_with(&probe);
+        });
+        let start = checkpoints.map_or(0, Checkpoints::epoch);
+        input.advance_to(start);
+        for epoch in start..self.epochs {
+            records(epoch, self.records).skip(index).step_by(peers).for_each(|key| input.send(key));
+            input.advance_to(epoch + 1);
+            worker.step();
+            if self.ahead > 0 {
+                stop.step_until(worker, || !probe.less_than(&(epoch + 1).saturating_sub(self.ahead)));
+            }
+            if self.crash_at.is_some_and(|crash| epoch >= crash) {
+                stop.step_until(worker, || !probe.less_than(&(epoch + 1)));
+                stop.give_up(worker);
+                return;
+            }
+            fault.check().unwrap();
+        }
+        input.close();
+        stop.step_until(worker, || probe.done());
+        fault.check().unwrap();
+    }
 }

@@ -1,0 +1,170 @@
+//! Replays timestamped keyed events through an adaptive keyed dataflow, and shows what adaptivity bought.
+//!
+//! ```text
+//! cargo run --release --example replay
+//! cargo run --release --example replay -- --help
+//! ```
+//!
+//! The dataflow is in `replay/dataflow.rs`: what a user of the library writes. The rest reads, feeds and reports.
+
+#[path = "replay/arguments.rs"]
+mod arguments;
+#[path = "replay/cluster.rs"]
+mod cluster;
+#[path = "replay/dataflow.rs"]
+mod dataflow;
+#[path = "replay/decimal.rs"]
+mod decimal;
+#[path = "replay/epoch.rs"]
+mod epoch;
+#[path = "replay/event.rs"]
+mod event;
+#[path = "replay/fault.rs"]
+mod fault;
+#[path = "replay/feed.rs"]
+mod feed;
+#[path = "replay/file.rs"]
+mod file;
+#[path = "replay/generate.rs"]
+mod generate;
+#[path = "replay/input.rs"]
+mod input;
+#[path = "replay/notes.rs"]
+mod notes;
+#[path = "replay/output.rs"]
+mod output;
+#[path = "replay/report.rs"]
+mod report;
+#[path = "replay/rows.rs"]
+mod rows;
+#[path = "replay/run.rs"]
+mod run;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use anyhow::{Context, Result, anyhow, bail};
+use thalweg::checkpoint::{Checkpoints, Directory, Fingerprint};
+
+use crate::arguments::{Arguments, PolicyChoice};
+use crate::dataflow::Setup;
+use crate::feed::{Dealing, Reader, read};
+use crate::input::Source;
+use crate::notes::Notes;
+use crate::output::{EventLog, Meter, print, write_results};
+use crate::report::{Report, Verdict};
+use crate::run::Shared;
+
+fn main() -> ExitCode {
+    match replay(&Arguments::read()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn replay(arguments: &Arguments) -> Result<()> {
+    let start = Instant::now();
+    let cluster = &arguments.cluster;
+    let workers = cluster.workers * cluster.processes;
+    arguments.config.validate()?;
+    let initial = arguments.config.initial(workers)?;
+    let checkpoints = open_checkpoints(arguments)?;
+    let mut source = Source::open(&arguments.input)?;
+    let (from, before) = checkpoints.as_ref().map_or((0, 0), |c| (c.epoch(), c.records()));
+    if !arguments.verify {
+        source.skip(before)?;
+    }
+    let notes = if cluster.process == 0 { Some(start_notes(arguments, &source, from, before)?) } else { None };
+    let local = cluster.process * cluster.workers..(cluster.process + 1) * cluster.workers;
+    let dealing = Dealing { workers, local, initial, rate: arguments.input.rate };
+    let (reader, feeds) = read(source, dealing);
+    let setup = Setup { config: arguments.config.clone(), policy: arguments.policy.clone(), checkpoints };
+    let shared = Arc::new(Shared {
+        setup,
+        verify: arguments.verify,
+        feeds: Mutex::new(feeds.into_iter().map(Some).collect()),
+        notes: Mutex::new(notes),
+        results: Mutex::default(),
+    });
+    let running = Arc::clone(&shared);
+    let config = cluster.timely().map_err(|what| anyhow!(what))?;
+    let guards = timely::execute(config, move |worker| run::work(worker, &running)).map_err(|what| anyhow!(what))?;
+    let outcomes: Vec<_> = guards.join();
+    let static_loads = Arc::clone(&reader.static_loads);
+    let skipped = join(reader, outcomes)?;
+    let Some(mut notes) = shared.notes.lock().map_or(None, |mut notes| notes.take()) else { return Ok(()) };
+    notes.finish()?;
+    let mut static_loads = std::mem::take(&mut *static_loads.lock().unwrap_or_else(|e| e.into_inner()));
+    for epoch in &mut notes.epochs {
+        epoch.static_loads = static_loads.remove(&epoch.epoch).unwrap_or_default();
+    }
+    if let Some(path) = &arguments.results {
+        write_results(path, shared.take_all_results())?;
+    }
+    finish(arguments, notes, skipped, start)
+}
+
+fn open_checkpoints(arguments: &Arguments) -> Result<Option<Checkpoints>> {
+    let Some(path) = &arguments.checkpoint else { return Ok(None) };
+    let pairs = arguments.input.fingerprint();
+    let fingerprint = pairs.into_iter().fold(Fingerprint::default(), |f, (name, value)| f.with(name, value));
+    let store = Arc::new(Directory::open(path)?);
+    let open = if arguments.resume { Checkpoints::resume } else { Checkpoints::begin };
+    let checkpoints = open(store, fingerprint, arguments.checkpoints.clone())?;
+    for skipped in checkpoints.skipped() {
+        writeln!(io::stderr(), "warning: a checkpoint is passed over: {skipped}")?;
+    }
+    Ok(Some(checkpoints))
+}
+
+fn start_notes(arguments: &Arguments, source: &Source, from: u64, records: u64) -> Result<Notes> {
+    let log = match &arguments.events {
+        Some(path) if from > 0 => Some(EventLog::resume(path, from)?),
+        Some(path) => Some(EventLog::create(path)?),
+        None => None,
+    };
+    Notes::new(log, Meter::new(source.progress()), records)
+}
+
+/// The first error of the reader, which is the cause of others, or else of a worker.
+fn join(reader: Reader, outcomes: Vec<Result<Result<()>, String>>) -> Result<crate::fault::Skipped> {
+    let skipped = reader.thread.join().map_err(|_| anyhow!("the reading thread has panicked"))??;
+    for outcome in outcomes {
+        outcome.map_err(|panic| anyhow!("a worker has panicked: {panic}"))??;
+    }
+    Ok(skipped)
+}
+
+fn finish(arguments: &Arguments, notes: Notes, skipped: crate::fault::Skipped, start: Instant) -> Result<()> {
+    let verdict = arguments.verify.then(|| notes.verdict());
+    let policy = match &arguments.policy {
+        PolicyChoice::Static => "static".to_owned(),
+        PolicyChoice::Reactive => "reactive".to_owned(),
+        PolicyChoice::Scripted(file) => format!("scripted by {}", file.display()),
+    };
+    let report = Report {
+        workers: arguments.cluster.workers * arguments.cluster.processes,
+        policy,
+        epochs: notes.epochs,
+        checkpoints: notes.checkpoints,
+        abandoned: notes.abandoned,
+        quiet: notes.quiet,
+        moving: notes.moving,
+        recovery_seconds: notes.recovery_seconds,
+        skipped,
+        verdict,
+        elapsed: start.elapsed(),
+    };
+    print(&report).context("can't show the summary")?;
+    match report.verdict {
+        Some(Verdict::Different { epoch, .. }) => {
+            bail!("the output differs from a plain program's from epoch {epoch} on")
+        }
+        _ => Ok(()),
+    }
+}

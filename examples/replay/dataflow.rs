@@ -1,0 +1,150 @@
+//! The dataflow: the adaptive one, and the plain static twin that it is compared with.
+
+use std::collections::{BTreeMap, HashMap};
+
+use differential_dataflow::AsCollection;
+use serde::{Deserialize, Serialize};
+use thalweg::checkpoint::Checkpoints;
+use thalweg::keyed::{Context, Fault};
+use thalweg::observe::Event as LoopEvent;
+use thalweg::policy::{Reactive, Scripted, Static};
+use thalweg::{Config, Error, Rebalance, Script, stable_hash};
+use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::{Exchange, Pipeline};
+use timely::dataflow::operators::generic::Operator;
+use timely::dataflow::operators::vec::{Filter, Map};
+use timely::dataflow::operators::{Capability, Concat, Exchange as _};
+
+use crate::arguments::PolicyChoice;
+use crate::event::{Event, Moments};
+
+/// When the final values are given: after all epochs.
+pub const END: u64 = u64::MAX;
+
+/// The moments of a key at the end of an epoch in which it had records, or at [`END`].
+pub type Row = (u64, String, Moments);
+
+/// What is kept for a key: its moments, and the last epoch in which it had records.
+type State = (Moments, u64);
+
+/// How the adaptive dataflow is set up.
+#[derive(Clone)]
+pub struct Setup {
+    pub config: Config,
+    pub policy: PolicyChoice,
+    pub checkpoints: Option<Checkpoints>,
+}
+
+/// Keeps the moments of each key, and gives them at the end of each epoch in which the key had records and at [`END`].
+pub fn adaptive<'scope>(
+    events: StreamVec<'scope, u64, Event>,
+    setup: &Setup,
+    fault: &Fault,
+    observe: impl FnMut(&LoopEvent) + 'static,
+) -> Result<StreamVec<'scope, u64, Row>, Error> {
+    let stage = events.rebalance(&setup.config, |event| stable_hash(&event.key))?;
+    let stage = match &setup.policy {
+        PolicyChoice::Static => stage.policy(Static)?,
+        PolicyChoice::Reactive => stage.policy(Reactive::new(setup.config.policy.clone())?)?,
+        PolicyChoice::Scripted(file) => stage.policy(Scripted::new(Script::read(file)?))?,
+    };
+    let stage = match &setup.checkpoints {
+        Some(checkpoints) => stage.checkpoint_to(checkpoints, fault)?,
+        None => stage,
+    };
+    Ok(stage
+        .measured(|event| event.value as f64 * 1e-6, |event| size_of::<Event>() + event.key.len())
+        .observe(observe)
+        .keyed(|event| event.key.clone(), take_in, give_moments))
+}
+
+fn take_in(event: Event, (moments, last): &mut State, context: &mut Context<'_, u64, String, Row>) {
+    let epoch = *context.time();
+    if moments.count() == 0 {
+        context.schedule(&END);
+    }
+    if moments.count() == 0 || *last != epoch {
+        context.schedule(&(epoch + 1));
+    }
+    moments.add(event.value);
+    *last = epoch;
+}
+
+fn give_moments((moments, last): &mut State, context: &mut Context<'_, u64, String, Row>) {
+    let epoch = if *context.time() == END { END } else { *last };
+    context.give((epoch, context.key().clone(), *moments));
+}
+
+/// The same as [`adaptive`] in plain timely: a fixed exchange and a hash map.
+pub fn plain<'scope>(events: StreamVec<'scope, u64, Event>) -> StreamVec<'scope, u64, Row> {
+    events.unary_frontier(Exchange::new(|event: &Event| stable_hash(&event.key)), "Plain", |initial, _| {
+        let mut end = Some(initial.delayed(&END));
+        let mut open: BTreeMap<u64, (Capability<u64>, Vec<Event>)> = BTreeMap::new();
+        let mut states: HashMap<String, Moments> = HashMap::new();
+        move |(input, frontier), output| {
+            input.for_each_stamp(|capability, batches| {
+                let Some(capability) = capability.retain_least(output.output_index()) else { return };
+                let epoch = *capability.time();
+                open.entry(epoch).or_insert((capability, Vec::new())).1.extend(batches.flat_map(|b| b.drain(..)));
+            });
+            while let Some(entry) = open.first_entry().filter(|entry| !frontier.less_equal(entry.key())) {
+                let (epoch, (capability, events)) = entry.remove_entry();
+                let mut touched = BTreeMap::new();
+                for event in events {
+                    let moments = states.entry(event.key.clone()).or_default();
+                    moments.add(event.value);
+                    touched.insert(event.key, *moments);
+                }
+                let rows = touched.into_iter().map(|(key, moments)| (epoch, key, moments));
+                output.session(&capability.delayed(&(epoch + 1))).give_iterator(rows);
+            }
+            if frontier.is_empty()
+                && let Some(end) = end.take()
+            {
+                output.session(&end).give_iterator(states.drain().map(|(key, moments)| (END, key, moments)));
+            }
+        }
+    })
+}
+
+/// What is in one of the streams from this epoch on and not, as often, in the other: with how often more.
+pub fn differences<'scope>(
+    adaptive: StreamVec<'scope, u64, Row>,
+    plain: StreamVec<'scope, u64, Row>,
+    from: u64,
+) -> StreamVec<'scope, u64, (Row, u64, isize)> {
+    let update = |sign: isize| move |row: Row| (row.clone(), if row.0 == END { END } else { row.0 + 1 }, sign);
+    let plain = plain.filter(move |row| row.0 >= from).map(update(-1));
+    adaptive.map(update(1)).concat(plain).as_collection().consolidate().inner
+}
+
+/// What rows of one epoch come to: the keys that had records in it, and all records of those keys so far.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct Total {
+    pub epoch: u64,
+    pub keys: u64,
+    pub count: u64,
+}
+
+/// The totals of each epoch, on worker 0, in parts to be added up.
+pub fn totals<'scope>(rows: StreamVec<'scope, u64, Row>) -> StreamVec<'scope, u64, Total> {
+    let parts = rows.unary(Pipeline, "Totals", |_, _| {
+        |input, output| {
+            input.for_each(|capability, rows| {
+                let mut parts: BTreeMap<u64, Total> = BTreeMap::new();
+                for (epoch, _, moments) in rows.drain(..) {
+                    let part = parts.entry(epoch).or_insert(Total { epoch, ..Total::default() });
+                    part.keys += 1;
+                    part.count += moments.count();
+                }
+                output.session(&capability).give_iterator(parts.into_values());
+            });
+        }
+    });
+    parts.exchange(|_| 0)
+}
+
+/// The final moments of each key, on worker 0.
+pub fn results<'scope>(rows: StreamVec<'scope, u64, Row>) -> StreamVec<'scope, u64, Row> {
+    rows.filter(|(epoch, _, _)| *epoch == END).exchange(|_| 0)
+}

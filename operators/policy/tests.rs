@@ -1,0 +1,226 @@
+//! What a policy does over many epochs, in a world without a dataflow.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::keyspace::KeyRange;
+use crate::profile::{HeavyKey, Summary};
+use crate::stable_hash;
+
+/// Runs a policy, the way the loop does.
+struct World {
+    policy: Reactive,
+    lead: u64,
+    epoch: u64,
+    in_force: Assignment,
+    planned: Assignment,
+    pending: VecDeque<(u64, Vec<Command>)>,
+}
+
+/// Records by routing key.
+type Load = BTreeMap<u64, u64>;
+
+impl World {
+    fn new(config: PolicyConfig, start: Assignment, lead: u64) -> Self {
+        let policy = Reactive::new(config).unwrap();
+        World { policy, lead, epoch: 0, in_force: start.clone(), planned: start, pending: VecDeque::new() }
+    }
+
+    /// Runs an epoch and gives the commands decided from it, which must be possible.
+    fn step(&mut self, load: &Load) -> Vec<Command> {
+        while let Some((_, commands)) = self.pending.pop_front_if(|p| p.0 <= self.epoch) {
+            self.in_force = self.in_force.apply(&commands).unwrap();
+        }
+        let profiles: Vec<Profile> = self.in_force.iter().filter_map(|s| profile(s, self.epoch, load)).collect();
+        let boundary = self.epoch + self.lead;
+        let view = View { epoch: self.epoch, boundary, assignment: &self.planned, profiles: &profiles };
+        let commands = self.policy.decide(&view);
+        self.planned = self.planned.apply(&commands).expect("a policy's commands are possible");
+        self.pending.push_back((boundary, commands.clone()));
+        self.epoch += 1;
+        commands
+    }
+
+    /// The busiest worker's records, in fair shares, under the planned assignment.
+    fn imbalance(&self, load: &Load) -> f64 {
+        let mut carried = vec![0; self.planned.workers()];
+        load.iter().for_each(|(key, records)| carried[self.planned.owner(self.planned.find(*key))] += records);
+        let total: u64 = carried.iter().sum();
+        *carried.iter().max().unwrap() as f64 * carried.len() as f64 / total as f64
+    }
+
+    fn owner(&self, key: u64) -> usize {
+        self.planned.owner(self.planned.find(key))
+    }
+}
+
+/// A profile with 64 records of the shard, at equal distances, for a sample; and 64 bytes of state per key.
+fn profile((range, worker): (KeyRange, usize), epoch: u64, load: &Load) -> Option<Profile> {
+    let inside: Vec<(u64, u64)> = load.range(range.start()..=range.last()).map(|(k, n)| (*k, *n)).collect();
+    let records: u64 = inside.iter().map(|(_, n)| n).sum();
+    let (mut sample, mut before) = (Vec::new(), 0);
+    for (key, n) in &inside {
+        let ranks = |upto: u64| (u128::from(upto) * 64 / u128::from(records.max(1))) as usize;
+        sample.extend(std::iter::repeat_n(*key, ranks(before + n) - ranks(before)));
+        before += n;
+    }
+    let heavy = inside.iter().filter(|(_, n)| n * 4 > records);
+    let heavy = heavy.map(|(key, n)| HeavyKey { key: *key, share: *n as f64 / records as f64 }).collect();
+    let last = Summary { epochs: 1, records, heavy, sample, ..Summary::default() };
+    let keys = inside.len() as u64;
+    let rolling = last.clone();
+    (records > 0).then(|| Profile { epoch, range, worker, keys, state_bytes: 64 * keys, last, rolling, health: 0.5 })
+}
+
+/// Keys with the records of a Zipf distribution.
+fn zipf(keys: u64, records: f64) -> Load {
+    (1..=keys).map(|rank| (stable_hash(&rank), (records / rank as f64) as u64 + 1)).collect()
+}
+
+fn even(shards: usize, workers: usize) -> Assignment {
+    Assignment::even(shards, workers).unwrap()
+}
+
+#[test]
+fn a_steady_load_is_balanced_and_then_left_alone() {
+    let load = zipf(500, 1_000.0);
+    let mut world = World::new(PolicyConfig::default(), even(16, 4), 1);
+    let before = world.imbalance(&load);
+    (0..20).for_each(|_| drop(world.step(&load)));
+    assert!(before > 1.2 && world.imbalance(&load) < 1.05, "{before} became {}", world.imbalance(&load));
+    for epoch in 20..100 {
+        assert_eq!(world.step(&load), [], "in epoch {epoch}");
+    }
+}
+
+#[test]
+fn a_key_that_no_worker_can_carry_is_isolated_and_stays() {
+    let mut load = zipf(100, 50.0);
+    let (hot, total) = (stable_hash("hot"), load.values().sum::<u64>());
+    load.insert(hot, 4 * total);
+    let mut world = World::new(PolicyConfig::default(), even(8, 4), 1);
+    let owner = world.owner(hot);
+    for epoch in 0..60 {
+        let commands = world.step(&load);
+        assert!(epoch < 20 || commands.is_empty(), "epoch {epoch}: {commands:?}");
+    }
+    assert_eq!(world.planned.range(world.planned.find(hot)), KeyRange::single(hot));
+    assert_eq!(world.owner(hot), owner);
+    let beside: u64 = load.iter().filter(|(k, _)| **k != hot && world.owner(**k) == owner).map(|(_, n)| n).sum();
+    assert!(beside * 10 < total, "{beside} of {total} records of other keys stayed with it");
+}
+
+#[test]
+fn moves_are_spread_over_the_window() {
+    let load: Load = (0..64).map(|i| (i << 58, if i % 4 == 0 { 1_000 } else { 1 })).collect();
+    let moves = |window| {
+        let config = PolicyConfig { migration_window: window, ..PolicyConfig::default() };
+        let mut world = World::new(config, even(64, 4), 1);
+        let count = |commands: Vec<Command>| commands.iter().filter(|c| matches!(c, Command::Move { .. })).count();
+        (0..12).map(|_| count(world.step(&load))).collect::<Vec<_>>()
+    };
+    let (at_once, spread) = (moves(1), moves(4));
+    assert!(at_once[0] >= 10 && at_once[2..].iter().all(|n| *n == 0), "{at_once:?}");
+    assert!(spread[..4].iter().all(|n| (2..=4).contains(n)) && spread[8..].iter().all(|n| *n == 0), "{spread:?}");
+}
+
+#[test]
+fn what_has_gone_cold_is_merged_again() {
+    let mut world = World::new(PolicyConfig::default(), even(8, 4), 1);
+    (0..10).for_each(|_| drop(world.step(&zipf(500, 1_000.0))));
+    assert!(world.planned.len() > 20, "{} shards", world.planned.len());
+    let elsewhere: Load = (0..8).map(|i| (i << 61, 1_000)).collect();
+    (0..40).for_each(|_| drop(world.step(&elsewhere)));
+    assert!(world.planned.len() <= 24, "{} shards", world.planned.len());
+}
+
+#[test]
+fn too_many_shards_are_merged_over_the_window() {
+    let config = PolicyConfig { max_shards: 20, migration_window: 4, ..PolicyConfig::default() };
+    let mut world = World::new(config, even(64, 4), 1);
+    world.step(&zipf(500, 1_000.0));
+    assert!(world.planned.len() > 40, "{} shards after one epoch", world.planned.len());
+    (0..20).for_each(|_| drop(world.step(&zipf(500, 1_000.0))));
+    assert!(world.planned.len() <= 20 && world.imbalance(&zipf(500, 1_000.0)) < 1.5);
+}
+
+#[test]
+fn a_move_must_pay_for_its_state() {
+    let load = zipf(500, 1_000.0);
+    let commands = |move_cost| {
+        let config = PolicyConfig { move_cost, ..PolicyConfig::default() };
+        let mut world = World::new(config, even(16, 4), 1);
+        (0..10).flat_map(|_| world.step(&load)).filter(|c| matches!(c, Command::Move { .. })).count()
+    };
+    assert!(commands(0.005) > 0);
+    assert_eq!(commands(1_000.0), 0);
+}
+
+#[test]
+fn hot_keys_that_change_with_every_epoch_are_not_chased() {
+    let mut world = World::new(PolicyConfig::default(), even(64, 8), 1);
+    let load = |epoch: u64| -> Load { (0..40u64).map(|i| (stable_hash(&(epoch, i)), 1_000 / (i + 1))).collect() };
+    let moves = |commands: Vec<Command>| commands.iter().filter(|c| matches!(c, Command::Move { .. })).count();
+    (0..10).for_each(|epoch| drop(world.step(&load(epoch))));
+    let later: usize = (10..60).map(|epoch| moves(world.step(&load(epoch)))).sum();
+    assert!(later < 50, "{later} moves in 50 epochs");
+}
+
+fn config() -> impl Strategy<Value = PolicyConfig> {
+    (0.3..0.5f64, 1..5u64, 1..80usize, 1..9usize, prop_oneof![Just(0.0), 0.0..2.0f64]).prop_map(
+        |(health_threshold, migration_window, max_shards, prediction_horizon, move_cost)| PolicyConfig {
+            health_threshold,
+            migration_window,
+            max_shards,
+            prediction_horizon,
+            move_cost,
+        },
+    )
+}
+
+/// Loads of some epochs over few keys, at the ends of the key space and next to each other too.
+fn loads() -> impl Strategy<Value = Vec<Load>> {
+    let key = prop_oneof![0..8u64, Just(u64::MAX), Just(u64::MAX - 1), (0..40u64).prop_map(|k| stable_hash(&k))];
+    prop::collection::vec(prop::collection::btree_map(key, prop_oneof![1..50u64, 1..5_000u64], 0..40), 1..25)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    /// That each command is possible is checked by `World::step`.
+    #[test]
+    fn commands_are_possible_and_the_same_for_the_same_views(
+        config in config(), loads in loads(), shards in 1..40usize, workers in 1..7usize, lead in 1..6u64
+    ) {
+        let run = || {
+            let mut world = World::new(config.clone(), even(shards, workers), lead);
+            let commands: Vec<_> = loads.iter().map(|load| world.step(load)).collect();
+            (commands, world.planned.len())
+        };
+        let (commands, len) = run();
+        prop_assert!(len <= config.max_shards.max(shards));
+        prop_assert_eq!(run().0, commands);
+    }
+
+    /// Profiles may be of ranges that no assignment ever had, and say anything.
+    #[test]
+    fn no_profile_is_too_strange(
+        config in config(),
+        strange in prop::collection::vec((any::<(u64, u64, u64)>(), any::<Vec<(u64, f64)>>(), any::<Vec<u64>>()), 0..20),
+    ) {
+        let mut policy = Reactive::new(config).unwrap();
+        let mut assignment = even(5, 3);
+        for epoch in 0..4 {
+            let profiles: Vec<Profile> = strange.iter().map(|((a, b, records), heavy, sample)| {
+                let heavy = heavy.iter().map(|(key, share)| HeavyKey { key: *key, share: *share }).collect();
+                let last = Summary { records: *records, heavy, sample: sample.clone(), ..Summary::default() };
+                let range = KeyRange::new(*a.min(b), u128::from(*a.max(b)) + 1).unwrap();
+                Profile { epoch, range, worker: 9, keys: 1, state_bytes: *records, rolling: last.clone(), last, health: 0.0 }
+            }).collect();
+            let view = View { epoch, boundary: epoch, assignment: &assignment, profiles: &profiles };
+            assignment = assignment.apply(&policy.decide(&view)).unwrap();
+        }
+    }
+}
