@@ -6,9 +6,11 @@ mod fault;
 mod leaving;
 mod logic;
 mod operator;
+mod ports;
 mod shards;
 mod streams;
 mod waits;
+mod worker;
 
 pub use chunk::Chunk;
 pub use fault::Fault;

@@ -18,40 +18,24 @@
 //! `moved` comes back as `arrivals` by a feedback edge with the zero summary. `arrivals` is not connected to `moved`, so that
 //! edge closes no cycle.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry as MapEntry;
-use std::time::Instant;
-
-use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
+use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
-use timely::dataflow::operators::generic::{OutputBuilder, OutputBuilderSession};
-use timely::dataflow::operators::{Capability, ConnectLoop, Feedback, InputCapability};
+use timely::dataflow::operators::{ConnectLoop, Feedback};
 use timely::progress::Antichain;
 use timely::progress::frontier::MutableAntichain;
 
 use super::chunk::Chunk;
 use super::codec::Codec;
-use super::leaving::Parcel;
-use super::logic::{Context, Logic};
-use super::shards::{Place, Ready, Shards, Timer};
-use super::waits::{Step, Waits};
-use super::{Fault, Report, Restore, SnapshotContent, SnapshotPart};
+use super::logic::Logic;
+use super::ports::{MOVED, OUTPUT, Ports, REPORTS, SNAPSHOTS};
+use super::waits::{Frontiers, Step};
+use super::worker::Worker;
+use super::{Fault, Report, Restore, SnapshotPart};
 use crate::epoch::Epoch;
-use crate::error::Error;
-use crate::keyspace::{Assignment, Command, KeyRange};
-use crate::pending::Pending;
-use crate::profile::{Sampler, ShardEpoch};
+use crate::keyspace::{Assignment, Command};
 use crate::routing::{Routed, SharedVersions};
-
-const OUTPUT: usize = 0;
-const REPORTS: usize = 1;
-const SNAPSHOTS: usize = 2;
-const MOVED: usize = 3;
-
-/// Records given to the output in one container.
-const OUTPUT_BATCH: usize = 1024;
 
 /// How a keyed operator is set up.
 #[derive(Debug)]
@@ -99,7 +83,7 @@ where
     C: Codec<L::Key, L::State>,
 {
     let scope = data.scope();
-    let worker = scope.index();
+    let index = scope.index();
     let (moving, arrivals) = scope.feedback::<Vec<(usize, Chunk)>>(Default::default());
     let same = || Antichain::from_elem(T::Summary::default());
 
@@ -120,10 +104,11 @@ where
     let (mut snapshots, mut moved) = (OutputBuilder::from(snapshots), OutputBuilder::from(moved));
 
     builder.build(move |initial| {
-        let mut keyed = Keyed::<T, L, C>::new(worker, logic, settings, &initial);
+        let mut worker = Worker::<T, L, C>::new(index, logic, settings, &initial);
         drop(initial);
         move |frontiers: &[MutableAntichain<T>]| {
-            let [data_in, control_in, arrivals_in] = frontiers else { unreachable!("there are three inputs") };
+            let [data_frontier, control_frontier, arrivals_frontier] = frontiers else { unreachable!("three inputs") };
+            let frontiers = Frontiers { data: data_frontier, control: control_frontier, arrivals: arrivals_frontier };
             let mut ports = Ports {
                 output: output.activate(),
                 reports: reports.activate(),
@@ -131,416 +116,24 @@ where
                 moved: moved.activate(),
             };
             arrivals.for_each_stamp(|capability, batches| {
-                keyed.receive_chunks(&capability, batches.flat_map(|batch| batch.drain(..)));
+                worker.receive_chunks(&capability, batches.flat_map(|batch| batch.drain(..)));
             });
             control.for_each_stamp(|capability, batches| {
-                keyed.receive_commands(&capability, batches.flat_map(|batch| batch.drain(..)));
+                worker.receive_commands(&capability, batches.flat_map(|batch| batch.drain(..)));
             });
-            data.for_each_stamp(|capability, batches| keyed.receive_data(&capability, batches.map(std::mem::take)));
-            keyed.take_arrivals();
-            while let Some(step) = keyed.next_step(data_in, control_in, arrivals_in) {
+            data.for_each_stamp(|capability, batches| worker.receive_data(&capability, batches.map(std::mem::take)));
+            worker.take_arrivals();
+            while let Some(step) = worker.next_step(frontiers) {
                 match step {
-                    Step::Boundary(at) => keyed.cross(&at, &mut ports),
-                    Step::Epoch(at) => keyed.apply(&at, &mut ports),
+                    Step::Boundary(at) => worker.cross(&at, &mut ports),
+                    Step::Epoch(at) => worker.apply(&at, &mut ports),
                 }
             }
-            if keyed.work(&mut ports) {
+            if worker.work(&mut ports) {
                 activator.activate();
             }
-            keyed.close(data_in, control_in, arrivals_in, &mut ports);
+            worker.close(frontiers, &mut ports);
         }
     });
     KeyedStreams { output: output_stream, reports: reports_stream, snapshots: snapshots_stream }
-}
-
-type Port<'a, T, D> = OutputBuilderSession<'a, T, CapacityContainerBuilder<Vec<D>>>;
-
-struct Ports<'a, T: Epoch, R: Clone + 'static> {
-    output: Port<'a, T, R>,
-    reports: Port<'a, T, Report>,
-    snapshots: Port<'a, T, SnapshotPart>,
-    moved: Port<'a, T, (usize, Chunk)>,
-}
-
-/// What entitles us to do what data and timers of one time may lead to.
-#[derive(Clone)]
-struct EpochCapabilities<T: Epoch> {
-    output: Capability<T>,
-    reports: Capability<T>,
-}
-
-impl<T: Epoch> EpochCapabilities<T> {
-    fn of(message: &InputCapability<T>, time: &T) -> Self {
-        EpochCapabilities { output: message.delayed(time, OUTPUT), reports: message.delayed(time, REPORTS) }
-    }
-
-    fn delayed(&self, time: &T) -> Self {
-        EpochCapabilities { output: self.output.delayed(time), reports: self.reports.delayed(time) }
-    }
-}
-
-/// What entitles us to do what commands of one boundary may lead to.
-#[derive(Clone)]
-struct BoundaryCapabilities<T: Epoch> {
-    reports: Capability<T>,
-    snapshots: Capability<T>,
-    moved: Capability<T>,
-}
-
-/// What there is to do at one time, and what has been seen at it.
-struct EpochWork<D, K> {
-    batches: Vec<Vec<D>>,
-    timers: Vec<Timer<K>>,
-    /// Records that wait for their shards.
-    stashed: usize,
-    reports: BTreeMap<KeyRange, ShardEpoch>,
-}
-
-impl<D, K> Default for EpochWork<D, K> {
-    fn default() -> Self {
-        EpochWork { batches: Vec::new(), timers: Vec::new(), stashed: 0, reports: BTreeMap::new() }
-    }
-}
-
-impl<D, K> EpochWork<D, K> {
-    fn is_pending(&self) -> bool {
-        !self.batches.is_empty() || !self.timers.is_empty()
-    }
-}
-
-/// The operator's state on one worker.
-struct Keyed<T: Epoch, L: Logic<T>, C: Codec<L::Key, L::State>> {
-    name: String,
-    worker: usize,
-    logic: L,
-    shards: Shards<L::Key, L::State, C, BoundaryCapabilities<T>>,
-    epochs: Pending<T, EpochWork<L::Record, L::Key>, EpochCapabilities<T>>,
-    boundaries: Pending<T, Vec<Command>, BoundaryCapabilities<T>>,
-    /// Chunks that can't be taken in before the boundary at their time has been crossed.
-    arrivals: Pending<T, Vec<Chunk>, EpochCapabilities<T>>,
-    /// By the start of the shard they wait for: records with their times.
-    stash: BTreeMap<u64, Vec<(T, L::Record)>>,
-    restore: Option<(Restore, EpochCapabilities<T>)>,
-    /// The last boundary that has been crossed.
-    crossed: Option<T>,
-    /// The epoch whose statistics the shards are gathering, and those of them that have any.
-    current: Option<T>,
-    live: Vec<usize>,
-    sampler: Sampler,
-    fault: Fault,
-}
-
-impl<T, L, C> Keyed<T, L, C>
-where
-    T: Epoch,
-    L: Logic<T>,
-    C: Codec<L::Key, L::State>,
-{
-    fn new(worker: usize, logic: L, settings: KeyedSettings, initial: &[Capability<T>]) -> Self {
-        let KeyedSettings { name, initial: assignment, chunk_bytes, sample, restore, fault } = settings;
-        let parts = restore.as_ref().map_or(Vec::new(), |restore| restore.parts.clone());
-        let restore = restore.and_then(|restore| {
-            let time = T::from_number(restore.epoch)?;
-            let capabilities =
-                EpochCapabilities { output: initial[OUTPUT].delayed(&time), reports: initial[REPORTS].delayed(&time) };
-            Some((restore, capabilities))
-        });
-        Keyed {
-            name,
-            worker,
-            logic,
-            shards: Shards::new(worker, assignment, &parts, chunk_bytes),
-            epochs: Pending::new(),
-            boundaries: Pending::new(),
-            arrivals: Pending::new(),
-            stash: BTreeMap::new(),
-            restore,
-            crossed: None,
-            current: None,
-            live: Vec::new(),
-            sampler: Sampler::new(sample, worker as u64),
-            fault,
-        }
-    }
-
-    fn receive_chunks(&mut self, capability: &InputCapability<T>, chunks: impl Iterator<Item = (usize, Chunk)>) {
-        let Some(at) = capability.least() else { return };
-        self.arrivals.entry(at, || EpochCapabilities::of(capability, at)).extend(chunks.map(|(_, chunk)| chunk));
-    }
-
-    fn receive_commands(&mut self, capability: &InputCapability<T>, commands: impl Iterator<Item = Command>) {
-        let Some(at) = capability.least() else { return };
-        let capabilities = || BoundaryCapabilities {
-            reports: capability.delayed(at, REPORTS),
-            snapshots: capability.delayed(at, SNAPSHOTS),
-            moved: capability.delayed(at, MOVED),
-        };
-        self.boundaries.entry(at, capabilities).extend(commands);
-    }
-
-    fn receive_data(&mut self, capability: &InputCapability<T>, batches: impl Iterator<Item = Vec<L::Record>>) {
-        let Some(at) = capability.least() else { return };
-        self.epochs.entry(at, || EpochCapabilities::of(capability, at)).batches.extend(batches);
-    }
-
-    fn waits<'a>(
-        &self,
-        data: &'a MutableAntichain<T>,
-        control: &'a MutableAntichain<T>,
-        arrivals: &'a MutableAntichain<T>,
-    ) -> Waits<'a, T> {
-        Waits { data, control, arrivals, restoring: self.restore.is_some(), settled: self.shards.is_settled() }
-    }
-
-    fn next_step(
-        &self,
-        data: &MutableAntichain<T>,
-        control: &MutableAntichain<T>,
-        arrivals: &MutableAntichain<T>,
-    ) -> Option<Step<T>> {
-        if self.fault.is_set() {
-            return None;
-        }
-        let boundary = self.boundaries.iter().next();
-        let boundary = boundary.map(|(at, commands)| (at, commands.contains(&Command::Checkpoint)));
-        let epoch = self.epochs.iter().find(|(_, work)| work.is_pending()).map(|(at, _)| at);
-        self.waits(data, control, arrivals).next(boundary, epoch)
-    }
-
-    /// Crosses a boundary: all copies are taken before any state leaves.
-    fn cross(&mut self, at: &T, ports: &mut Ports<'_, T, L::Output>) {
-        let Some((capabilities, commands)) = self.boundaries.remove(at) else { return };
-        self.gather();
-        let (next, _) = self.shards.assignment().apply_valid(&commands);
-        let checkpoint = commands.contains(&Command::Checkpoint);
-        if checkpoint {
-            self.shards.begin_snapshot(capabilities.clone());
-        }
-        if next != *self.shards.assignment() {
-            self.shards.change(next, &capabilities);
-        }
-        if checkpoint {
-            let shards = self.snapshot_part(SnapshotContent::Shards(self.shards.ranges()));
-            ports.snapshots.session(&capabilities.snapshots).give(shards);
-        }
-        self.crossed = Some(at.clone());
-        self.take_arrivals();
-    }
-
-    fn snapshot_part(&self, content: SnapshotContent) -> SnapshotPart {
-        SnapshotPart { operator: self.name.clone(), worker: self.worker, codec: C::ID, content }
-    }
-
-    /// Takes in the chunks whose boundaries have been crossed.
-    fn take_arrivals(&mut self) {
-        while let Some(at) = self.arrivals.first().filter(|at| self.crossed.as_ref().is_some_and(|c| *at <= c)).cloned()
-        {
-            let Some((capabilities, chunks)) = self.arrivals.remove(&at) else { return };
-            for chunk in chunks {
-                self.take_in(chunk, &capabilities);
-            }
-        }
-    }
-
-    fn take_in(&mut self, chunk: Chunk, capabilities: &EpochCapabilities<T>) {
-        match self.shards.arrive(chunk) {
-            Ok(ready) => ready.into_iter().for_each(|ready| self.resume(ready, capabilities)),
-            Err(cause) => {
-                self.fault.set(Error::corrupt(format!("a chunk for {}", self.name), "it can't be decoded").with(cause))
-            }
-        }
-    }
-
-    /// Sets the timers of a shard that has become complete, and puts back the records that waited for it.
-    fn resume(&mut self, ready: Ready<L::Key>, capabilities: &EpochCapabilities<T>) {
-        self.set_timers(ready.timers, capabilities);
-        for (at, record) in self.stash.remove(&ready.range.start()).unwrap_or_default() {
-            let work = self.epochs.entry(&at, || capabilities.delayed(&at));
-            work.stashed -= 1;
-            match work.batches.last_mut() {
-                Some(batch) => batch.push(record),
-                None => work.batches.push(vec![record]),
-            }
-        }
-    }
-
-    fn set_timers(&mut self, timers: impl IntoIterator<Item = Timer<L::Key>>, capabilities: &EpochCapabilities<T>) {
-        for timer in timers {
-            let Some(at) = T::from_number(timer.time) else { continue };
-            self.epochs.entry(&at, || capabilities.delayed(&at)).timers.push(timer);
-        }
-    }
-
-    /// Fires the timers of an epoch and applies what has come of its data.
-    fn apply(&mut self, at: &T, ports: &mut Ports<'_, T, L::Output>) {
-        if self.current.as_ref() != Some(at) {
-            self.gather();
-            self.current = Some(at.clone());
-        }
-        let Some((capabilities, work)) = self.epochs.get_mut(at) else { return };
-        let capabilities = capabilities.clone();
-        let (timers, batches) = (std::mem::take(&mut work.timers), std::mem::take(&mut work.batches));
-        let mut output = Vec::new();
-        let mut scheduled = Vec::new();
-        let mut stashed = 0;
-        let mut session = ports.output.session(&capabilities.output);
-        for timer in timers {
-            self.fire(at, timer, &mut output, &mut scheduled);
-        }
-        for record in batches.into_iter().flatten() {
-            let routing = self.logic.routing_key(&record);
-            match self.shards.place(routing) {
-                Place::Here(index) => self.fold(at, index, routing, record, &mut output, &mut scheduled),
-                Place::Coming(index) => {
-                    stashed += 1;
-                    let start = self.shards.range(index).start();
-                    self.stash.entry(start).or_default().push((at.clone(), record));
-                }
-                Place::Elsewhere => self.fault.set(misrouted(&self.name, routing)),
-            }
-            if output.len() >= OUTPUT_BATCH {
-                session.give_container(&mut output);
-                output.clear();
-            }
-        }
-        session.give_container(&mut output);
-        drop(session);
-        if let Some((_, work)) = self.epochs.get_mut(at) {
-            work.stashed += stashed;
-        }
-        self.set_timers(scheduled, &capabilities);
-    }
-
-    #[inline]
-    fn fold(
-        &mut self,
-        at: &T,
-        index: usize,
-        routing: u64,
-        record: L::Record,
-        output: &mut Vec<L::Output>,
-        scheduled: &mut Vec<Timer<L::Key>>,
-    ) {
-        let (key, value, size) = (self.logic.key(&record), self.logic.value(&record), self.logic.size(&record));
-        let statistics = self.shards.statistics(index);
-        if statistics.records() == 0 {
-            self.live.push(index);
-        }
-        let sampled = statistics.observe(routing, value, size, &mut self.sampler);
-        let started = sampled.then(Instant::now);
-        let logic = &mut self.logic;
-        self.shards.update(index, routing, key, scheduled, |key, state, timers| {
-            let mut context = Context { time: at, key, output, timers, forget: false };
-            logic.on_record(record, state, &mut context);
-            context.forget
-        });
-        if let Some(started) = started {
-            let nanos = nanos_since(started).saturating_mul(self.sampler.every());
-            self.shards.statistics(index).add_busy(nanos);
-        }
-    }
-
-    fn fire(&mut self, at: &T, timer: Timer<L::Key>, output: &mut Vec<L::Output>, scheduled: &mut Vec<Timer<L::Key>>) {
-        let Some(index) = self.shards.fire(&timer) else { return };
-        let logic = &mut self.logic;
-        self.shards.update(index, timer.routing, timer.key, scheduled, |key, state, timers| {
-            let mut context = Context { time: at, key, output, timers, forget: false };
-            logic.on_timer(state, &mut context);
-            context.forget
-        });
-    }
-
-    /// Gathers what the shards have seen in the current epoch.
-    fn gather(&mut self) {
-        let Some(current) = self.current.take() else { return };
-        let Some((_, work)) = self.epochs.get_mut(&current) else { return };
-        for index in self.live.drain(..) {
-            let report = self.shards.take_report(index);
-            match work.reports.entry(report.range) {
-                MapEntry::Vacant(entry) => drop(entry.insert(report)),
-                MapEntry::Occupied(mut entry) => {
-                    let mut statistics = std::mem::take(&mut entry.get_mut().statistics);
-                    statistics.merge(&report.statistics);
-                    entry.insert(ShardEpoch { statistics, ..report });
-                }
-            }
-        }
-    }
-
-    /// Does a bounded piece of what boundaries have left to do; `true` if more is left.
-    fn work(&mut self, ports: &mut Ports<'_, T, L::Output>) -> bool {
-        if self.fault.is_set() {
-            return false;
-        }
-        let mut parcels = Vec::new();
-        let more = self.shards.work(&mut parcels);
-        for Parcel { chunk, to, hold } in parcels {
-            match to {
-                Some(to) => {
-                    let bytes = chunk.bytes.len() as u64;
-                    ports.reports.session(&hold.reports).give(Report::Moved { worker: self.worker, to, bytes });
-                    ports.moved.session(&hold.moved).give((to, chunk));
-                }
-                None => {
-                    let part = self.snapshot_part(SnapshotContent::Chunk(chunk));
-                    ports.snapshots.session(&hold.snapshots).give(part);
-                }
-            }
-        }
-        self.restore_chunk(ports) || more
-    }
-
-    /// Takes in one chunk from the store; `true` if more are left.
-    fn restore_chunk(&mut self, ports: &mut Ports<'_, T, L::Output>) -> bool {
-        let Some((mut restore, capabilities)) = self.restore.take() else { return false };
-        let started = Instant::now();
-        match restore.chunks.next() {
-            Some(Ok(chunk)) => {
-                let (worker, bytes) = (self.worker, chunk.bytes.len() as u64);
-                self.take_in(Chunk { last: true, ..chunk }, &capabilities);
-                let nanos = nanos_since(started);
-                ports.reports.session(&capabilities.reports).give(Report::Restored { worker, bytes, nanos });
-            }
-            Some(Err(error)) => self.fault.set(error),
-            None => return true,
-        }
-        self.restore = Some((restore, capabilities));
-        true
-    }
-
-    /// Reports on the epochs that are over, and lets go of them.
-    fn close(
-        &mut self,
-        data: &MutableAntichain<T>,
-        control: &MutableAntichain<T>,
-        arrivals: &MutableAntichain<T>,
-        ports: &mut Ports<'_, T, L::Output>,
-    ) {
-        let waits = self.waits(data, control, arrivals);
-        let over = |epochs: &Pending<T, EpochWork<L::Record, L::Key>, _>| {
-            let (at, work) = epochs.iter().next()?;
-            (waits.is_over(at) && !work.is_pending() && work.stashed == 0).then(|| at.clone())
-        };
-        while let Some(at) = over(&self.epochs) {
-            if self.current.as_ref() == Some(&at) {
-                self.gather();
-            }
-            let Some((capabilities, work)) = self.epochs.remove(&at) else { break };
-            let mut session = ports.reports.session(&capabilities.reports);
-            session.give_iterator(work.reports.into_values().map(Report::Shard));
-            let (keys, bytes) = self.shards.size();
-            session.give(Report::Holds { worker: self.worker, keys, bytes });
-        }
-    }
-}
-
-fn nanos_since(started: Instant) -> u64 {
-    u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX)
-}
-
-fn misrouted(name: &str, routing: u64) -> Error {
-    Error::usage(format!(
-        "a record with the routing key {routing:#x} reached a worker of {name} that does not own it: \
-         give the gate and the operator the same control stream and the same versions"
-    ))
 }

@@ -14,11 +14,25 @@ use timely::order::TotalOrder;
 use timely::progress::Timestamp;
 use timely::progress::frontier::MutableAntichain;
 
-/// The frontiers of the three inputs, and what is going on inside.
-pub(super) struct Waits<'a, T: Timestamp> {
+/// The frontiers of the three inputs.
+pub(super) struct Frontiers<'a, T: Timestamp> {
     pub data: &'a MutableAntichain<T>,
     pub control: &'a MutableAntichain<T>,
     pub arrivals: &'a MutableAntichain<T>,
+}
+
+impl<T: Timestamp> Clone for Frontiers<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T: Timestamp> Copy for Frontiers<'_, T> {}
+
+/// What decides whether to wait: the frontiers, and what is going on inside.
+pub(super) struct Waits<'a, T: Timestamp> {
+    pub frontiers: Frontiers<'a, T>,
+    /// States are still being read from the store.
     pub restoring: bool,
     /// No snapshot in progress, and no state on its way to another worker.
     pub settled: bool,
@@ -34,14 +48,15 @@ pub(super) enum Step<T> {
 impl<T: Timestamp + TotalOrder> Waits<'_, T> {
     /// The next step, given the first boundary (and whether it has a checkpoint) and the first epoch with something to do.
     pub fn next(&self, boundary: Option<(&T, bool)>, epoch: Option<&T>) -> Option<Step<T>> {
+        let Frontiers { data, control, arrivals } = self.frontiers;
         match (boundary, epoch) {
             (Some((at, checkpoint)), epoch) if epoch.is_none_or(|epoch| at <= epoch) => {
-                let complete = !self.data.less_than(at) && !self.control.less_equal(at) && !self.arrivals.less_than(at);
+                let complete = !data.less_than(at) && !control.less_equal(at) && !arrivals.less_than(at);
                 let ready = complete && !self.restoring && (self.settled || !checkpoint);
                 ready.then(|| Step::Boundary(at.clone()))
             }
             (_, Some(at)) => {
-                let ready = !self.data.less_than(at) && !self.control.less_equal(at);
+                let ready = !data.less_than(at) && !control.less_equal(at);
                 ready.then(|| Step::Epoch(at.clone()))
             }
             (None | Some(_), None) => None,
@@ -50,7 +65,97 @@ impl<T: Timestamp + TotalOrder> Waits<'_, T> {
 
     /// Whether nothing can happen at `at` any more.
     pub fn is_over(&self, at: &T) -> bool {
-        let come = [self.data, self.control, self.arrivals].iter().any(|frontier| frontier.less_equal(at));
-        !come && !self.restoring
+        let Frontiers { data, control, arrivals } = self.frontiers;
+        let may_come = [data, control, arrivals].iter().any(|frontier| frontier.less_equal(at));
+        !may_come && !self.restoring
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What holds in a test: the frontiers of data, control and arrivals, and what is going on inside.
+    #[derive(Clone, Copy)]
+    struct Case {
+        data: u64,
+        control: u64,
+        arrivals: u64,
+        restoring: bool,
+        settled: bool,
+    }
+
+    /// All is there for a boundary and an epoch at 5, and nothing more than that.
+    const READY: Case = Case { data: 5, control: 6, arrivals: 5, restoring: false, settled: true };
+
+    impl Case {
+        fn with<R>(self, ask: impl FnOnce(Waits<'_, u64>) -> R) -> R {
+            let [data, control, arrivals] = [self.data, self.control, self.arrivals].map(MutableAntichain::from_elem);
+            let frontiers = Frontiers { data: &data, control: &control, arrivals: &arrivals };
+            ask(Waits { frontiers, restoring: self.restoring, settled: self.settled })
+        }
+
+        fn boundary(self, checkpoint: bool) -> bool {
+            self.with(|waits| waits.next(Some((&5, checkpoint)), Some(&7)) == Some(Step::Boundary(5)))
+        }
+
+        fn epoch(self) -> bool {
+            self.with(|waits| waits.next(Some((&7, false)), Some(&5)) == Some(Step::Epoch(5)))
+        }
+    }
+
+    #[test]
+    fn a_boundary_waits_for_all_data_before_it() {
+        assert!(READY.boundary(true) && !Case { data: 4, ..READY }.boundary(false));
+    }
+
+    #[test]
+    fn a_boundary_waits_for_all_commands_up_to_it() {
+        assert!(!Case { control: 5, ..READY }.boundary(false));
+    }
+
+    #[test]
+    fn a_boundary_waits_for_all_arrivals_before_it() {
+        assert!(!Case { arrivals: 4, ..READY }.boundary(false));
+    }
+
+    #[test]
+    fn a_boundary_waits_until_states_are_restored() {
+        assert!(!Case { restoring: true, ..READY }.boundary(false));
+    }
+
+    #[test]
+    fn a_checkpoint_waits_until_state_is_settled_and_other_commands_do_not() {
+        let unsettled = Case { settled: false, ..READY };
+        assert!(!unsettled.boundary(true) && unsettled.boundary(false));
+    }
+
+    #[test]
+    fn an_epoch_waits_for_all_data_before_it() {
+        assert!(READY.epoch() && !Case { data: 4, ..READY }.epoch());
+    }
+
+    #[test]
+    fn an_epoch_waits_for_all_commands_up_to_it() {
+        assert!(!Case { control: 5, ..READY }.epoch());
+    }
+
+    #[test]
+    fn an_epoch_waits_for_a_boundary_at_or_before_it_and_for_that_alone() {
+        let waiting = Case { arrivals: 4, ..READY };
+        assert!(waiting.epoch());
+        assert!(waiting.with(|waits| waits.next(Some((&5, false)), Some(&5)).is_none()));
+        assert!(READY.with(|waits| waits.next(Some((&5, false)), Some(&5)) == Some(Step::Boundary(5))));
+    }
+
+    #[test]
+    fn an_epoch_is_over_when_nothing_can_come_at_it() {
+        let over = Case { data: 6, control: 6, arrivals: 6, ..READY };
+        let is_over = |case: Case| case.with(|waits| waits.is_over(&5));
+        assert!(is_over(over));
+        assert!(!is_over(Case { data: 5, ..over }));
+        assert!(!is_over(Case { control: 5, ..over }));
+        assert!(!is_over(Case { arrivals: 5, ..over }));
+        assert!(!is_over(Case { restoring: true, ..over }));
     }
 }

@@ -1,0 +1,61 @@
+//! The outputs of a keyed operator, and what entitles it to send there.
+
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::operators::generic::OutputBuilderSession;
+use timely::dataflow::operators::{Capability, InputCapability};
+
+use super::{Chunk, Report, SnapshotPart};
+use crate::epoch::Epoch;
+
+pub(super) const OUTPUT: usize = 0;
+pub(super) const REPORTS: usize = 1;
+pub(super) const SNAPSHOTS: usize = 2;
+pub(super) const MOVED: usize = 3;
+
+type Port<'a, T, D> = OutputBuilderSession<'a, T, CapacityContainerBuilder<Vec<D>>>;
+
+pub(super) struct Ports<'a, T: Epoch, R: Clone + 'static> {
+    pub output: Port<'a, T, R>,
+    pub reports: Port<'a, T, Report>,
+    pub snapshots: Port<'a, T, SnapshotPart>,
+    pub moved: Port<'a, T, (usize, Chunk)>,
+}
+
+/// What entitles us to do what data and timers of one time may lead to.
+#[derive(Clone)]
+pub(super) struct EpochCapabilities<T: Epoch> {
+    pub output: Capability<T>,
+    pub reports: Capability<T>,
+}
+
+impl<T: Epoch> EpochCapabilities<T> {
+    pub fn at_start(initial: &[Capability<T>], time: &T) -> Self {
+        EpochCapabilities { output: initial[OUTPUT].delayed(time), reports: initial[REPORTS].delayed(time) }
+    }
+
+    pub fn of(message: &InputCapability<T>, time: &T) -> Self {
+        EpochCapabilities { output: message.delayed(time, OUTPUT), reports: message.delayed(time, REPORTS) }
+    }
+
+    pub fn delayed(&self, time: &T) -> Self {
+        EpochCapabilities { output: self.output.delayed(time), reports: self.reports.delayed(time) }
+    }
+}
+
+/// What entitles us to do what commands of one boundary may lead to.
+#[derive(Clone)]
+pub(super) struct BoundaryCapabilities<T: Epoch> {
+    pub reports: Capability<T>,
+    pub snapshots: Capability<T>,
+    pub moved: Capability<T>,
+}
+
+impl<T: Epoch> BoundaryCapabilities<T> {
+    pub fn of(message: &InputCapability<T>, time: &T) -> Self {
+        BoundaryCapabilities {
+            reports: message.delayed(time, REPORTS),
+            snapshots: message.delayed(time, SNAPSHOTS),
+            moved: message.delayed(time, MOVED),
+        }
+    }
+}
