@@ -99,7 +99,7 @@ fn replay(arguments: &Arguments) -> Result<()> {
     let skipped = join(reader, outcomes)?;
     let Some(mut notes) = shared.notes.lock().map_or(None, |mut notes| notes.take()) else { return Ok(()) };
     notes.finish()?;
-    let mut static_loads = std::mem::take(&mut *static_loads.lock().unwrap_or_else(|e| e.into_inner()));
+    let mut static_loads = std::mem::take(&mut *static_loads.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
     for epoch in &mut notes.epochs {
         epoch.static_loads = static_loads.remove(&epoch.epoch).unwrap_or_default();
     }
@@ -132,7 +132,7 @@ fn start_notes(arguments: &Arguments, source: &Source, from: u64, records: u64) 
 }
 
 /// The first error of the reader, which is the cause of others, or else of a worker.
-fn join(reader: Reader, outcomes: Vec<Result<Result<()>, String>>) -> Result<crate::fault::Skipped> {
+fn join(reader: Reader, outcomes: Vec<Result<Result<()>, String>>) -> Result<fault::Skipped> {
     let skipped = reader.thread.join().map_err(|_| anyhow!("the reading thread has panicked"))??;
     for outcome in outcomes {
         outcome.map_err(|panic| anyhow!("a worker has panicked: {panic}"))??;
@@ -140,7 +140,7 @@ fn join(reader: Reader, outcomes: Vec<Result<Result<()>, String>>) -> Result<cra
     Ok(skipped)
 }
 
-fn finish(arguments: &Arguments, notes: Notes, skipped: crate::fault::Skipped, start: Instant) -> Result<()> {
+fn finish(arguments: &Arguments, notes: Notes, skipped: fault::Skipped, start: Instant) -> Result<()> {
     let verdict = arguments.verify.then(|| notes.verdict());
     let policy = match &arguments.policy {
         PolicyChoice::Static => "static".to_owned(),

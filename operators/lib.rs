@@ -1,5 +1,10 @@
 //! Thalweg.
 
+#![forbid(missing_docs)]
+#![cfg_attr(not(feature = "abomonation"), forbid(unsafe_code))]
+#![cfg_attr(feature = "abomonation", deny(unsafe_code))]
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr))]
+
 pub mod checkpoint;
 mod config;
 mod epoch;

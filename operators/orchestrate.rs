@@ -41,6 +41,7 @@ const EVENTS: usize = 1;
 const ARRIVALS_ALPHA: f64 = 0.5;
 
 /// Decides, epoch by epoch. Pure: it knows nothing of timely, and of time only what it is told.
+#[allow(missing_debug_implementations, reason = "policies are not Debug")]
 pub struct Orchestrator {
     lead: u64,
     /// As it will be after all commands given so far.

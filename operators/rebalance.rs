@@ -119,6 +119,8 @@ pub struct Rebalanced<'scope, T: Epoch, D, H, M = Unmeasured, C = Columns> {
     codec: PhantomData<C>,
 }
 
+type Observer = Box<dyn FnMut(&Event)>;
+
 /// What is chosen for a stage, whatever its records are. All of it has been checked.
 struct Stage<T: Epoch> {
     config: Config,
@@ -128,7 +130,7 @@ struct Stage<T: Epoch> {
     policy: Box<dyn Policy>,
     known: BTreeMap<u64, Vec<Command>>,
     checkpoints: Option<(Checkpoints, Trigger)>,
-    observers: Vec<Box<dyn FnMut(&Event)>>,
+    observers: Vec<Observer>,
     fault: Fault,
 }
 

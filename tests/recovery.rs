@@ -124,7 +124,7 @@ proptest! {
             let consumed = run.records * run.epochs.min(*epoch);
             prop_assert_eq!(Manifest::read(&store, *epoch).unwrap().records, consumed);
         }
-        let resume = Checkpoints::resume(Arc::new(store.clone()), fingerprint(), config()).unwrap();
+        let resume = Checkpoints::resume(Arc::new(store), fingerprint(), config()).unwrap();
         prop_assert_eq!(resume.epoch(), taken.last().copied().unwrap_or(0));
         let again = Run { workers: then, seed, crash_at: None, ..run };
         prop_assert_eq!(again.outputs(Some(&resume)).0, from(&expected, resume.epoch()));

@@ -24,7 +24,7 @@ use decimal::{Micros, Refusal, parse};
 use event::{LARGEST_VALUE, Moments};
 use fault::{FaultKind, Skipped};
 use output::{EventLog, write_results};
-use report::{CheckpointReport, EpochReport, Report, Verdict, max_mean};
+use report::{CheckpointReport, EpochReport, Report, Totals, Verdict, max_mean};
 
 fn moments(values: &[i64]) -> Moments {
     let mut moments = Moments::default();
@@ -139,10 +139,11 @@ fn epoch(epoch: u64, loads: [u64; 2], commands: &[&str]) -> EpochReport {
         records: loads.iter().sum(),
         loads: loads.into(),
         static_loads: vec![3, 1],
-        commands: commands.iter().map(|c| c.to_string()).collect(),
+        commands: commands.iter().map(ToString::to_string).collect(),
         moved_bytes: 1500 * commands.len() as u64,
         forecast: (epoch > 0).then_some(4.5),
         checkpoint: None,
+        totals: Totals { keys: 2, count: 9 },
     }
 }
 
@@ -185,6 +186,7 @@ fn the_summary_fits_on_a_screen() {
         policy: "reactive".into(),
         epochs: vec![epoch(0, [3, 1], &[]), epoch(1, [2, 2], &["move x to 1", "split x at 2"])],
         checkpoints: (1..8).map(checkpoint).collect(),
+        abandoned: Vec::new(),
         quiet,
         moving,
         recovery_seconds: Some(0.75),

@@ -114,7 +114,7 @@ impl Dealer {
         (0..self.senders.len()).for_each(|local| self.send(local));
         if let Some(epoch) = self.epoch {
             let loads = std::mem::replace(&mut self.loads, vec![0; self.dealing.workers]);
-            self.static_loads.lock().unwrap_or_else(|e| e.into_inner()).insert(epoch, loads);
+            self.static_loads.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(epoch, loads);
         }
     }
 

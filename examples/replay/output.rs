@@ -25,8 +25,8 @@ pub fn write_results(path: &Path, mut results: Vec<(String, Moments)>) -> Result
             let (count, mean) = (moments.count().to_string(), moments.mean().to_string());
             csv.write_record([key.as_str(), &count, &mean, &moments.deviation().to_string()])?;
         }
-        let buffered = csv.into_inner().map_err(|error| error.into_error())?;
-        buffered.into_inner().map_err(|error| error.into_error())?.commit()?;
+        let buffered = csv.into_inner().map_err(csv::IntoInnerError::into_error)?;
+        buffered.into_inner().map_err(io::IntoInnerError::into_error)?.commit()?;
         Ok(())
     };
     write().with_context(|| format!("can't write the results to {}", path.display()))
@@ -111,10 +111,10 @@ impl EventLog {
 
     /// Writes out what is buffered: to be called at the end.
     pub fn flush(&mut self) -> Result<()> {
-        self.try_to(|file| file.flush())
+        self.try_to(Write::flush)
     }
 
-    fn write(&mut self, line: &Line) -> Result<()> {
+    fn write(&mut self, line: &Line<'_>) -> Result<()> {
         self.try_to(|file| {
             serde_json::to_writer(&mut *file, line)?;
             file.write_all(b"\n")

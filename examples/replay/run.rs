@@ -70,7 +70,7 @@ fn replay(worker: &mut Worker, shared: &Arc<Shared>) -> Result<()> {
     let feed = shared.take_feed(worker.index());
     let feed = feed.ok_or_else(|| anyhow!("worker {} has no source", worker.index()))?;
     let fault = Fault::new();
-    let from = shared.setup.checkpoints.as_ref().map_or(0, |checkpoints| checkpoints.epoch());
+    let from = shared.setup.checkpoints.as_ref().map_or(0, thalweg::checkpoint::Checkpoints::epoch);
     let notes =
         Rc::new(RefCell::new(shared.notes.lock().ok().and_then(|mut notes| notes.take_if(|_| worker.index() == 0))));
     let mut inputs = build(worker, shared, &fault, &notes, from)?;

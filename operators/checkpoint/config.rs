@@ -155,7 +155,7 @@ mod tests {
             (CheckpointConfig { checkpoint_threshold: f64::NAN, ..ok.clone() }, "checkpoint_threshold is NaN"),
             (CheckpointConfig { mean_time_between_failures: 0.0, ..ok.clone() }, "mean_time_between_failures is 0"),
             (CheckpointConfig { trigger: TriggerKind::Every(0), ..ok.clone() }, "every:0"),
-            (CheckpointConfig { keep: 0, ..ok.clone() }, "keep is 0"),
+            (CheckpointConfig { keep: 0, ..ok }, "keep is 0"),
         ] {
             let error = config.validate().unwrap_err().to_string();
             assert!(error.contains(name), "{error}");

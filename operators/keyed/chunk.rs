@@ -30,7 +30,7 @@ impl<K, S, C: Codec<K, S>> ChunkBuilder<K, S, C> {
         ChunkBuilder { encoder: C::Encoder::default(), keys: 0, hull: None }
     }
 
-    pub fn push(&mut self, routing: u64, key: &K, state: &S, timers: &Vec<u64>) {
+    pub fn push(&mut self, routing: u64, key: &K, state: &S, timers: &[u64]) {
         C::push(&mut self.encoder, routing, key, state, timers);
         self.keys += 1;
         let single = KeyRange::single(routing);

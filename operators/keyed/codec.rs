@@ -28,7 +28,7 @@ pub trait Codec<K, S>: 'static {
     type Encoder: Default + 'static;
 
     /// Appends a row.
-    fn push(encoder: &mut Self::Encoder, routing: u64, key: &K, state: &S, timers: &Vec<u64>);
+    fn push(encoder: &mut Self::Encoder, routing: u64, key: &K, state: &S, timers: &[u64]);
 
     /// The bytes that the rows take so far, at least approximately.
     fn length(encoder: &Self::Encoder) -> usize;
@@ -52,7 +52,7 @@ impl<K: Columnar, S: Columnar> Codec<K, S> for Columns {
 
     type Encoder = ContainerOf<Row<K, S>>;
 
-    fn push(encoder: &mut Self::Encoder, routing: u64, key: &K, state: &S, timers: &Vec<u64>) {
+    fn push(encoder: &mut Self::Encoder, routing: u64, key: &K, state: &S, timers: &[u64]) {
         encoder.push((&routing, key, state, timers));
     }
 
@@ -90,7 +90,7 @@ where
 
     type Encoder = SerdeEncoder<K, S>;
 
-    fn push(encoder: &mut Self::Encoder, routing: u64, key: &K, state: &S, timers: &Vec<u64>) {
+    fn push(encoder: &mut Self::Encoder, routing: u64, key: &K, state: &S, timers: &[u64]) {
         let before = encoder.bytes.len();
         if let Err(error) = postcard::to_io(&(routing, key, state, timers), &mut encoder.bytes) {
             encoder.bytes.truncate(before);
@@ -163,11 +163,11 @@ mod abomonated {
 
         type Encoder = (Vec<u64>, Vec<K>, Vec<S>, Vec<Vec<u64>>);
 
-        fn push(encoder: &mut Self::Encoder, routing: u64, key: &K, state: &S, timers: &Vec<u64>) {
+        fn push(encoder: &mut Self::Encoder, routing: u64, key: &K, state: &S, timers: &[u64]) {
             encoder.0.push(routing);
             encoder.1.push(key.clone());
             encoder.2.push(state.clone());
-            encoder.3.push(timers.clone());
+            encoder.3.push(timers.to_vec());
         }
 
         fn length(encoder: &Self::Encoder) -> usize {
@@ -248,7 +248,7 @@ mod tests {
     #[test]
     fn bytes_cut_short_are_an_error() {
         let mut encoder = Default::default();
-        <Serde as Codec<u64, String>>::push(&mut encoder, 1, &2, &"three".into(), &vec![4]);
+        <Serde as Codec<u64, String>>::push(&mut encoder, 1, &2, &"three".into(), &[4]);
         let mut bytes = <Serde as Codec<u64, String>>::finish(encoder);
         bytes.pop();
         assert!(<Serde as Codec<u64, String>>::decode(bytes, |_| ()).is_err());

@@ -31,7 +31,7 @@ impl<K, S, C: Codec<K, S>, H: Clone> Departure<K, S, C, H> {
         &mut self,
         key: &K,
         entry: &Entry<S>,
-        timers: &Vec<u64>,
+        timers: &[u64],
         chunk_bytes: usize,
         parcels: &mut Vec<Parcel<H>>,
     ) {
@@ -66,8 +66,9 @@ impl<K, S, C: Codec<K, S>, H> Departures<K, S, C, H> {
 
     /// Sends the last chunk of all departures older than the `oldest` map that still dissolves.
     pub fn finish_before(&mut self, oldest: Option<u64>, parcels: &mut Vec<Parcel<H>>) {
-        let done = |d: &Departure<K, S, C, H>| oldest.is_none_or(|oldest| d.generation < oldest);
-        for (_, mut departure) in self.0.extract_if(.., |_, d| done(d)) {
+        let is_done = |d: &Departure<K, S, C, H>| oldest.is_none_or(|oldest| d.generation < oldest);
+        let done: Vec<u64> = self.0.iter().filter(|(_, d)| is_done(d)).map(|(start, _)| *start).collect();
+        for mut departure in done.iter().filter_map(|start| self.0.remove(start)) {
             let chunk = departure.builder.take(departure.range, true);
             parcels.push(Parcel { chunk, to: Some(departure.to), hold: departure.hold });
         }
@@ -101,7 +102,7 @@ impl<K: Hash + Eq, S, C: Codec<K, S>, H: Clone> Snapshot<K, S, C, H> {
         if entry.saved != number {
             entry.saved = number;
             self.unsaved -= 1;
-            self.builder.push(entry.routing, key, &entry.state, timers.get(key).unwrap_or(&Vec::new()));
+            self.builder.push(entry.routing, key, &entry.state, timers.get(key).map_or(&[], Vec::as_slice));
         }
     }
 

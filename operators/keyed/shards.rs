@@ -408,7 +408,7 @@ where
         let mut builder = ChunkBuilder::<K, S, C>::new();
         let empty = builder.length();
         for (key, entry) in shard.states.iter().rev().take(KEYS_WEIGHED) {
-            builder.push(entry.routing, key, &entry.state, self.timers.get(key).unwrap_or(&Vec::new()));
+            builder.push(entry.routing, key, &entry.state, self.timers.get(key).map_or(&[], Vec::as_slice));
         }
         if !builder.is_empty() {
             let mean = (builder.length() - empty) as f64 / shard.states.len().min(KEYS_WEIGHED) as f64;

@@ -165,7 +165,7 @@ where
         match self.shards.arrive(chunk) {
             Ok(ready) => ready.into_iter().for_each(|ready| self.resume(ready, capabilities)),
             Err(cause) => {
-                self.fault.set(Error::corrupt(format!("a chunk for {}", self.name), "it can't be decoded").with(cause))
+                self.fault.set(Error::corrupt(format!("a chunk for {}", self.name), "it can't be decoded").with(cause));
             }
         }
     }

@@ -69,6 +69,7 @@ where
 }
 
 /// The sending half of [`Routed`].
+#[allow(missing_debug_implementations, reason = "pushers are not Debug")]
 pub struct RoutedPusher<T, D, H, P> {
     senders: Vec<P>,
     builders: Vec<CapacityContainerBuilder<Vec<D>>>,

@@ -129,7 +129,7 @@ impl Policy for RandomPolicy {
                 commands.append(&mut wanted);
             }
         }
-        if self.checkpoint_every > 0 && self.random.next() % self.checkpoint_every == 0 {
+        if self.checkpoint_every > 0 && self.random.next().is_multiple_of(self.checkpoint_every) {
             commands.push(Command::Checkpoint);
         }
         commands
@@ -167,7 +167,7 @@ pub fn on_record(key: u64, count: &mut u64, context: &mut Context<'_, u64, u64, 
 
 pub fn on_timer(count: &mut u64, context: &mut Context<'_, u64, u64, Row>) {
     context.give((*context.key(), *count, 1));
-    if *count % 5 == 0 {
+    if (*count).is_multiple_of(5) {
         context.forget();
     }
 }
@@ -184,7 +184,7 @@ pub fn expected(epochs: impl IntoIterator<Item = (u64, Vec<u64>)>) -> Outputs {
         for key in timers.remove(&epoch).unwrap_or_default() {
             let count = counts.get_mut(&key).expect("a key with a timer has a state");
             rows.push((key, *count, 1));
-            if *count % 5 == 0 {
+            if (*count).is_multiple_of(5) {
                 *count = 0;
             }
         }
