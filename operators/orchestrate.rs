@@ -56,6 +56,15 @@ pub struct Orchestrator {
     checkpoints: Option<CheckpointClock>,
 }
 
+/// What was decided from an epoch.
+#[derive(Clone, Debug)]
+pub struct Decision {
+    /// To be sent now.
+    pub commands: Vec<Command>,
+    /// What was seen and decided, with those commands for the same boundary that were known before the run.
+    pub event: EpochEvent,
+}
+
 /// What decides on checkpoints, and how long epochs take.
 struct CheckpointClock {
     trigger: Trigger,
@@ -102,9 +111,9 @@ impl Orchestrator {
 
     /// What is to be commanded `lead` epochs after `epoch`, given what all workers have seen in it and how long, in
     /// seconds, it was after the one before it that it became complete.
-    pub fn decide(&mut self, epoch: u64, reports: Vec<Report>, seconds: f64) -> EpochEvent {
+    pub fn decide(&mut self, epoch: u64, reports: Vec<Report>, seconds: f64) -> Decision {
         let boundary = epoch.saturating_add(self.lead);
-        self.catch_up(boundary);
+        let known = self.catch_up(boundary);
         let (shards, moved_bytes) = self.take_in(reports);
         let mut loads = vec![0; self.assignment.workers()];
         for shard in &shards {
@@ -130,7 +139,9 @@ impl Orchestrator {
             recovery_seconds: None,
         };
         self.consider_checkpoint(&mut event, seconds);
-        event
+        let commands = event.commands.clone();
+        event.commands.splice(0..0, known);
+        Decision { commands, event }
     }
 
     /// Learns how fast records are processed, from the busiest worker.
@@ -193,12 +204,14 @@ impl Orchestrator {
         self.known.iter().filter_map(message).collect()
     }
 
-    /// Takes the known commands up to a boundary into the assignment.
-    fn catch_up(&mut self, boundary: u64) {
+    /// Takes the known commands up to a boundary into the assignment, and gives them.
+    fn catch_up(&mut self, boundary: u64) -> Vec<Command> {
         let later = self.known.split_off(&boundary.saturating_add(1));
-        for commands in std::mem::replace(&mut self.known, later).into_values() {
-            self.assignment = self.assignment.apply_valid(&commands).0;
+        let known: Vec<_> = std::mem::replace(&mut self.known, later).into_values().flatten().collect();
+        if !known.is_empty() {
+            self.assignment = self.assignment.apply_valid(&known).0;
         }
+        known
     }
 }
 
@@ -248,8 +261,8 @@ pub fn orchestrate<'scope, T: Epoch>(
             while let Some((at, (command, event), reports)) = open.release(&frontiers[0]) {
                 let seconds = std::mem::replace(&mut last_complete, Instant::now()).elapsed().as_secs_f64();
                 let decision = orchestrator.decide(at.number(), reports, seconds);
-                commands.session(&command).give_iterator(decision.commands.iter().cloned());
-                events.session(&event).give(decision);
+                commands.session(&command).give_iterator(decision.commands.into_iter());
+                events.session(&event).give(decision.event);
             }
         }
     });

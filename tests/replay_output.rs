@@ -160,10 +160,10 @@ fn events_are_json_lines_and_those_after_a_checkpoint_are_written_again() {
     log.checkpoint(&checkpoint(1)).unwrap();
     log.epoch(&epoch(1, [0, 0], &["move x to 1"])).unwrap();
     log.flush().unwrap();
-    let first = r#"{"type":"epoch","epoch":0,"records":4,"loads":[3,1],"max_mean":1.5,"commands":[],"moved_bytes":0,"forecast":null,"actual":4,"checkpoint":null}"#;
+    let first = r#"{"type":"epoch","epoch":0,"records":4,"loads":[3,1],"max_mean":1.5,"commands":[],"moved_bytes":0,"forecast":null,"actual":4,"checkpoint":null,"totals":{"keys":2,"count":9}}"#;
     let taken =
         r#"{"type":"checkpoint","epoch":1,"reason":"the product reached its threshold","bytes":2048,"seconds":0.0125}"#;
-    let moved = r#"{"type":"epoch","epoch":1,"records":0,"loads":[0,0],"max_mean":null,"commands":["move x to 1"],"moved_bytes":1500,"forecast":4.5,"actual":0,"checkpoint":null}"#;
+    let moved = r#"{"type":"epoch","epoch":1,"records":0,"loads":[0,0],"max_mean":null,"commands":["move x to 1"],"moved_bytes":1500,"forecast":4.5,"actual":0,"checkpoint":null,"totals":{"keys":2,"count":9}}"#;
     let text = std::fs::read_to_string(&path).unwrap();
     assert_eq!(text, format!("{first}\n{taken}\n{moved}\n"));
     std::fs::write(&path, &text[..text.len() - 9]).unwrap();

@@ -37,7 +37,7 @@ impl PolicyConfig {
     /// On recorded streams 2 gave the balance of 1 with an eighth fewer moves; 4 was too late for abrupt ones.
     pub const MIGRATION_WINDOW: u64 = 2;
 
-    /// 16 for each of 64 workers; deciding about as many takes about a millisecond.
+    /// 16 for each of 64 workers; deciding about that many takes some 2 ms.
     pub const MAX_SHARDS: usize = 1024;
 
     /// A load that lasts less than four epochs is not worth a move of a state that is large.

@@ -1,4 +1,11 @@
 //! What to do: pure functions from profiles to commands.
+//!
+//! ```text
+//!   profiles ──▶ measure ──▶ loads ──▶ shape ──▶ plan ──▶ commands
+//!                points      of the    merges,   moves
+//!                in the key  shards    splits    that
+//!                space       to come             pay
+//! ```
 
 mod config;
 mod loads;

@@ -1,6 +1,6 @@
 use super::loads::{Loads, Shard};
 use super::plan::{Planner, Step};
-use super::shape::{Draft, grain};
+use super::shape::{Draft, Limits};
 use super::{Policy, PolicyConfig, View};
 use crate::error::Error;
 use crate::keyspace::Command;
@@ -36,6 +36,13 @@ impl Reactive {
         carried.iter().any(|load| health(*load, fair) < self.config.health_threshold)
     }
 
+    /// Brings the shards up to date with the draft.
+    fn update(&self, shards: &mut Vec<Shard>, draft: &Draft) {
+        if !draft.owners.iter().copied().eq(shards.iter().map(|s| (s.range, s.owner))) {
+            *shards = self.loads.shards(&draft.owners, self.config.prediction_horizon);
+        }
+    }
+
     /// The part of a plan that is to be carried out now.
     fn share<'a>(&mut self, plan: &'a [Step]) -> &'a [Step] {
         if plan.is_empty() {
@@ -53,24 +60,23 @@ impl Reactive {
 
 impl Policy for Reactive {
     fn decide(&mut self, view: &View<'_>) -> Vec<Command> {
-        self.loads.observe(view);
-        let PolicyConfig { max_shards, prediction_horizon: horizon, move_cost, migration_window, .. } = self.config;
+        let PolicyConfig { prediction_horizon: horizon, move_cost, .. } = self.config;
         let workers = view.assignment.workers();
+        let mut shards = self.loads.observe(view, horizon);
         let mut draft = Draft { owners: view.assignment.iter().collect(), commands: Vec::new() };
-        let shards = self.loads.shards(&draft.owners, horizon);
-        let grain = grain(shards.iter().map(|s| s.load).sum(), workers, max_shards);
+        let limits = Limits::new(&self.config, shards.iter().map(|s| s.load).sum(), workers);
+        let is_due = self.is_due(&shards, workers);
 
-        draft.merge_cold(&shards, &self.loads, grain);
-        let shards = self.loads.shards(&draft.owners, horizon);
-        let excess = shards.len().saturating_sub(max_shards) as u64;
-        draft.merge_excess(&shards, excess.div_ceil(migration_window) as usize);
-        if !self.is_due(&shards, workers) {
+        draft.merge_cold(&shards, &self.loads, &limits);
+        self.update(&mut shards, &draft);
+        draft.make_room(&shards, &limits, is_due);
+        self.update(&mut shards, &draft);
+        if !is_due {
+            self.window_left = 0;
             return draft.commands;
         }
-
-        let shards = self.loads.shards(&draft.owners, horizon);
-        draft.split_hot(&shards, &self.loads, grain, max_shards);
-        let shards = self.loads.shards(&draft.owners, horizon);
+        draft.split_hot(&shards, &self.loads, &limits);
+        self.update(&mut shards, &draft);
         let planner = Planner { workers, horizon, move_cost, error: self.loads.error() };
         let plan = planner.plan(&shards, &self.loads.likelihood());
         let moves = self.share(&plan).iter().map(|step| Command::Move { shard: step.shard, to: step.to });

@@ -1,16 +1,20 @@
 use std::collections::{BTreeMap, VecDeque};
 
+use super::PolicyConfig;
 use super::loads::{Loads, Shard};
 use super::measure::Point;
 use crate::keyspace::{Command, KeyRange};
 
 /// A shard that carries less than a worker's fair share divided by this needs no split: moving it whole changes a worker's
-/// load by 6 %. At 8 a stable stream was balanced 1 % worse; 32 only makes more shards.
+/// load by 6 %. At 8 a stable stream was balanced 1 % worse; 32 was no better.
 const GRAINS: f64 = 16.0;
 
 /// A shard is cold while in every epoch remembered it saw less than this part of the grain: far enough below 1 that
 /// what was merged is not split again for noise.
 const COLD: f64 = 0.25;
+
+/// Splits for which room is made per hot shard: as many as it takes to isolate a key.
+const CUTS: usize = 2;
 
 /// The shards of a plan in the making, and the commands that lead to them.
 #[derive(Clone, Debug)]
@@ -20,20 +24,39 @@ pub(crate) struct Draft {
     pub(crate) commands: Vec<Command>,
 }
 
-/// The records per epoch over which a shard is worth a split: fine enough to balance with, and so that twice the hot
-/// shards still fit into `max_shards`.
-pub(crate) fn grain(total: f64, workers: usize, max_shards: usize) -> f64 {
-    (total / (workers as f64 * GRAINS)).max(2.0 * total / max_shards as f64)
+/// How finely, and how far, shards are split and merged.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) max_shards: usize,
+    /// The records per epoch over which a shard is worth a split.
+    grain: f64,
+    /// Bytes of state that a worker would rather move than carry a cold shard's records.
+    bytes: f64,
+    window: u64,
+}
+
+impl Limits {
+    /// The grain is fine enough to balance with, and so that twice the hot shards still fit into `max_shards`.
+    pub(crate) fn new(config: &PolicyConfig, total: f64, workers: usize) -> Self {
+        let max_shards = config.max_shards;
+        let grain = (total / (workers as f64 * GRAINS)).max(2.0 * total / max_shards as f64);
+        let bytes = COLD * grain * config.prediction_horizon as f64 / config.move_cost;
+        Limits { max_shards, grain, bytes, window: config.migration_window }
+    }
+
+    fn is_hot(&self, shard: &Shard) -> bool {
+        shard.load > self.grain && !shard.range.is_single()
+    }
 }
 
 impl Draft {
     /// Makes one shard of cold neighbours that have their first shard and their owner in common.
-    pub(crate) fn merge_cold(&mut self, shards: &[Shard], loads: &Loads, grain: f64) {
+    pub(crate) fn merge_cold(&mut self, shards: &[Shard], loads: &Loads, limits: &Limits) {
         self.owners.clear();
         let mut recent: Vec<f64> = Vec::new();
         for shard in shards {
             let together: Vec<f64> = recent.iter().zip(&shard.recent).map(|(left, right)| left + right).collect();
-            let is_cold = together.iter().all(|records| *records <= COLD * grain);
+            let is_cold = together.iter().all(|records| *records <= COLD * limits.grain);
             match self.owners.last_mut() {
                 Some((left, owner))
                     if is_cold && *owner == shard.owner && loads.home(*left) == loads.home(shard.range) =>
@@ -50,44 +73,50 @@ impl Draft {
         }
     }
 
-    /// Merges this many of the coldest pairs of neighbours, wherever they are; each shard at most once.
-    pub(crate) fn merge_excess(&mut self, shards: &[Shard], excess: usize) {
-        let mut pairs: Vec<usize> = (1..shards.len()).collect();
+    /// Merges the coldest neighbours, wherever they are, while there are too many shards; and where `max_shards` doesn't
+    /// leave enough room `to_split` what is hot, such as are cold and cheap to bring together. Of the pairs that
+    /// this takes it merges one in `window`, and each shard once.
+    pub(crate) fn make_room(&mut self, shards: &[Shard], limits: &Limits, to_split: bool) {
+        let hot = shards.iter().filter(|s| to_split && limits.is_hot(s)).count();
+        let excess = |shards: usize| shards.saturating_sub(limits.max_shards) as u64;
+        let pairs = |shards| excess(shards).div_ceil(limits.window) as usize;
+        let (forced, wanted) = (pairs(shards.len()), pairs(shards.len() + CUTS * hot));
         let load = |right: usize| shards[right - 1].load + shards[right].load;
-        pairs.sort_by(|a, b| load(*a).total_cmp(&load(*b)));
-        let mut taken = vec![false; shards.len()];
-        let mut merged = Vec::new();
-        for right in pairs {
-            if merged.len() < excess && !taken[right - 1] && !taken[right] {
-                (taken[right - 1], taken[right]) = (true, true);
-                merged.push(right);
+        let mut by_load: Vec<usize> = (1..shards.len()).collect();
+        by_load.sort_by(|a, b| load(*a).total_cmp(&load(*b)));
+        let mut free = vec![true; shards.len()];
+        let mut chosen = Vec::new();
+        for right in by_load {
+            let is_cheap = load(right) <= COLD * limits.grain && shards[right].bytes <= limits.bytes;
+            let enough = if is_cheap { wanted } else { forced };
+            if chosen.len() < enough && free[right - 1] && free[right] {
+                (free[right - 1], free[right]) = (false, false);
+                chosen.push(right);
             }
         }
-        merged.sort_unstable();
-        for right in merged.into_iter().rev() {
-            self.merge_at(right, &shards[right - 1], &shards[right]);
-        }
+        chosen.sort_unstable();
+        chosen.iter().rev().for_each(|right| self.merge_at(*right));
     }
 
-    /// Merges the shard at an index with the one before it; the one with less state goes to the other's owner.
-    fn merge_at(&mut self, index: usize, left: &Shard, right: &Shard) {
-        let (moved, stays) = if left.bytes < right.bytes { (left, right) } else { (right, left) };
-        if moved.owner != stays.owner {
-            self.commands.push(Command::Move { shard: moved.range, to: stays.owner });
+    /// Merges the shard at an index into the one before it, whose home will be that of both.
+    fn merge_at(&mut self, index: usize) {
+        let (right, from) = self.owners.remove(index);
+        let (left, to) = &mut self.owners[index - 1];
+        if from != *to {
+            self.commands.push(Command::Move { shard: right, to: *to });
         }
-        self.commands.push(Command::Merge { left: left.range, right: right.range });
-        self.owners.remove(index);
-        self.owners[index - 1] = (join(left.range, right.range), stays.owner);
+        self.commands.push(Command::Merge { left: *left, right });
+        *left = join(*left, right);
     }
 
     /// Splits what carries more than the grain, heaviest first, as far as `max_shards` allows.
-    pub(crate) fn split_hot(&mut self, shards: &[Shard], loads: &Loads, grain: f64, max_shards: usize) {
-        let mut hot: Vec<&Shard> = shards.iter().filter(|s| s.load > grain && !s.range.is_single()).collect();
+    pub(crate) fn split_hot(&mut self, shards: &[Shard], loads: &Loads, limits: &Limits) {
+        let mut hot: Vec<&Shard> = shards.iter().filter(|s| limits.is_hot(s)).collect();
         hot.sort_by(|a, b| b.load.total_cmp(&a.load).then(a.range.cmp(&b.range)));
-        let mut room = max_shards.saturating_sub(self.owners.len());
+        let mut room = limits.max_shards.saturating_sub(self.owners.len());
         let mut ends = BTreeMap::new();
         for shard in hot {
-            let mut cuts = cuts(&loads.points(shard.range), shard.range, grain);
+            let mut cuts = cuts(&loads.points(shard.range), shard.range, limits.grain);
             cuts.truncate(room);
             room -= cuts.len();
             cuts.sort_unstable();
@@ -156,4 +185,55 @@ fn median(points: &[Point], total: f64) -> Option<u64> {
         before += point.weight;
     }
     best.map(|b| b.1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn points(points: &[(u64, f64)]) -> Vec<Point> {
+        points.iter().map(|(key, weight)| Point { key: *key, weight: *weight, seen: true }).collect()
+    }
+
+    #[test]
+    fn load_is_cut_at_its_median_again_and_again() {
+        let even: Vec<_> = (0..8).map(|i| (10 * i, 1.0)).collect();
+        assert_eq!(cuts(&points(&even), KeyRange::ALL, 4.0), [40]);
+        assert_eq!(cuts(&points(&even), KeyRange::ALL, 2.0), [40, 20, 60]);
+        assert_eq!(cuts(&points(&even), KeyRange::ALL, 8.0), [0; 0]);
+    }
+
+    #[test]
+    fn a_key_that_is_most_of_it_is_cut_out() {
+        let hot = |key| cuts(&points(&[(key, 9.0)]), KeyRange::ALL, 4.0);
+        assert_eq!(hot(7), [7, 8]);
+        assert_eq!(hot(0), [1]);
+        assert_eq!(hot(u64::MAX), [u64::MAX]);
+        assert_eq!(cuts(&points(&[(3, 9.0), (4, 9.0)]), KeyRange::ALL, 4.0), [3, 4, 5]);
+        assert_eq!(cuts(&points(&[(7, 9.0)]), KeyRange::single(7), 4.0), [0; 0]);
+    }
+
+    #[test]
+    fn what_was_never_seen_is_not_cut_out() {
+        let assumed: Vec<_> = [10, 20].map(|key| Point { key, weight: 9.0, seen: false }).into();
+        assert_eq!(cuts(&assumed, KeyRange::ALL, 4.0), [20]);
+    }
+
+    #[test]
+    fn splits_keep_to_the_room_and_are_possible() {
+        let assignment = crate::Assignment::even(2, 2).unwrap();
+        let points: Vec<_> = (0..100u64).map(|i| i << 56).collect();
+        let mut loads = Loads::default();
+        let last = crate::profile::Summary { records: 640, sample: points, ..Default::default() };
+        let rolling = last.clone();
+        let range = assignment.range(0);
+        let profile =
+            crate::profile::Profile { epoch: 0, range, worker: 0, keys: 9, state_bytes: 9, last, rolling, health: 0.5 };
+        loads.observe(&super::super::View { epoch: 0, boundary: 1, assignment: &assignment, profiles: &[profile] }, 1);
+        let mut draft = Draft { owners: assignment.iter().collect(), commands: Vec::new() };
+        let limits = Limits { max_shards: 9, grain: 40.0, bytes: 0.0, window: 1 };
+        draft.split_hot(&loads.shards(&draft.owners, 1), &loads, &limits);
+        assert_eq!(draft.owners.len(), 9);
+        assert_eq!(assignment.apply(&draft.commands).unwrap().iter().collect::<Vec<_>>(), draft.owners);
+    }
 }

@@ -147,6 +147,22 @@ fn too_many_shards_are_merged_over_the_window() {
 }
 
 #[test]
+fn room_is_made_for_what_is_hot_but_only_at_need() {
+    let config = PolicyConfig { max_shards: 64, ..PolicyConfig::default() };
+    let run = |load: &Load| {
+        let mut world = World::new(config.clone(), even(64, 4), 1);
+        let mut commands: Vec<Command> = (0..30).flat_map(|_| world.step(load)).collect();
+        commands.retain(|c| matches!(c, Command::Split { .. }));
+        (world.planned.len() <= 64, commands.len(), world.imbalance(load))
+    };
+    let hot: Load = (0..40).map(|key| (key, 100)).collect();
+    let (fits, splits, imbalance) = run(&hot);
+    assert!(fits && splits > 3 && imbalance < 1.1, "{splits} splits, then {imbalance}");
+    let balanced: Load = (0..4).flat_map(|w| (0..5).map(move |key| ((w << 58) + key, 100))).collect();
+    assert_eq!(run(&balanced), (true, 0, 1.0));
+}
+
+#[test]
 fn a_move_must_pay_for_its_state() {
     let load = zipf(500, 1_000.0);
     let commands = |move_cost| {

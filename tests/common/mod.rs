@@ -252,12 +252,19 @@ impl Run {
 
     /// What it gives, and its events.
     pub fn outputs(&self, checkpoints: Option<&Checkpoints>) -> (Outputs, Vec<Event>) {
-        let policy = RandomPolicy {
-            random: Random(self.seed),
-            commands: self.commands,
-            checkpoint_every: self.checkpoint_every,
-        };
+        let policy = self.random_policy();
         self.outputs_under(move || policy.clone(), checkpoints)
+    }
+
+    /// What the workers of this process give, on a cluster of several.
+    pub fn outputs_on(&self, config: timely::Config) -> Outputs {
+        let policy = self.random_policy();
+        self.execute(config, move || policy.clone(), None).0
+    }
+
+    fn random_policy(&self) -> RandomPolicy {
+        let Run { seed, commands, checkpoint_every, .. } = *self;
+        RandomPolicy { random: Random(seed), commands, checkpoint_every }
     }
 
     /// What it gives under another policy.
@@ -266,11 +273,20 @@ impl Run {
         policy: impl Fn() -> P + Send + Sync + 'static,
         checkpoints: Option<&Checkpoints>,
     ) -> (Outputs, Vec<Event>) {
+        self.execute(timely_config(self.workers, self.channels), policy, checkpoints)
+    }
+
+    fn execute<P: Policy>(
+        &self,
+        config: timely::Config,
+        policy: impl Fn() -> P + Send + Sync + 'static,
+        checkpoints: Option<&Checkpoints>,
+    ) -> (Outputs, Vec<Event>) {
         let seen = Arc::new(Mutex::new((Outputs::new(), Vec::new())));
         let result = Arc::clone(&seen);
         let run = self.clone();
         let checkpoints = checkpoints.cloned();
-        drive(timely_config(self.workers, self.channels), move |worker, stop| {
+        drive(config, move |worker, stop| {
             run.work(worker, stop, policy(), checkpoints.as_ref(), &seen);
         });
         let (mut outputs, events) = std::mem::take(&mut *result.lock().unwrap());
