@@ -42,6 +42,7 @@ mod run;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -51,6 +52,7 @@ use thalweg::checkpoint::{Checkpoints, Directory, Fingerprint};
 use crate::arguments::{Arguments, PolicyChoice};
 use crate::dataflow::Setup;
 use crate::feed::{Dealing, Reader, read};
+use crate::file::Progress;
 use crate::input::Source;
 use crate::notes::Notes;
 use crate::output::{EventLog, Meter, print, write_results};
@@ -79,15 +81,17 @@ fn replay(arguments: &Arguments) -> Result<()> {
     if !arguments.verify {
         source.skip(before)?;
     }
-    let notes = if cluster.process == 0 { Some(start_notes(arguments, &source, from, before)?) } else { None };
+    let progress = source.progress();
     let local = cluster.process * cluster.workers..(cluster.process + 1) * cluster.workers;
     let dealing = Dealing { workers, local, initial, rate: arguments.input.rate };
     let (reader, feeds) = read(source, dealing);
+    let notes = (cluster.process == 0).then(|| start_notes(arguments, &reader, progress, from, before)).transpose()?;
     let setup = Setup { config: arguments.config.clone(), policy: arguments.policy.clone(), checkpoints };
     let shared = Arc::new(Shared {
         setup,
         verify: arguments.verify,
         feeds: Mutex::new(feeds.into_iter().map(Some).collect()),
+        failed: AtomicBool::new(false),
         notes: Mutex::new(notes),
         results: Mutex::default(),
     });
@@ -95,14 +99,9 @@ fn replay(arguments: &Arguments) -> Result<()> {
     let config = cluster.timely().map_err(|what| anyhow!(what))?;
     let guards = timely::execute(config, move |worker| run::work(worker, &running)).map_err(|what| anyhow!(what))?;
     let outcomes: Vec<_> = guards.join();
-    let static_loads = Arc::clone(&reader.static_loads);
     let skipped = join(reader, outcomes)?;
     let Some(mut notes) = shared.notes.lock().map_or(None, |mut notes| notes.take()) else { return Ok(()) };
     notes.finish()?;
-    let mut static_loads = std::mem::take(&mut *static_loads.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
-    for epoch in &mut notes.epochs {
-        epoch.static_loads = static_loads.remove(&epoch.epoch).unwrap_or_default();
-    }
     if let Some(path) = &arguments.results {
         write_results(path, shared.take_all_results())?;
     }
@@ -122,13 +121,13 @@ fn open_checkpoints(arguments: &Arguments) -> Result<Option<Checkpoints>> {
     Ok(Some(checkpoints))
 }
 
-fn start_notes(arguments: &Arguments, source: &Source, from: u64, records: u64) -> Result<Notes> {
+fn start_notes(arguments: &Arguments, reader: &Reader, progress: Progress, from: u64, records: u64) -> Result<Notes> {
     let log = match &arguments.events {
         Some(path) if from > 0 => Some(EventLog::resume(path, from)?),
         Some(path) => Some(EventLog::create(path)?),
         None => None,
     };
-    Notes::new(log, Meter::new(source.progress()), records)
+    Notes::new(log, Arc::clone(&reader.static_loads), Meter::new(progress), records)
 }
 
 /// The first error of the reader, which is the cause of others, or else of a worker.

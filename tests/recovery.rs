@@ -11,6 +11,7 @@ use proptest::prelude::*;
 use thalweg::checkpoint::{CheckpointConfig, Checkpoints, Fingerprint, Manifest, Memory, Store, read_chunk};
 use thalweg::keyed::codec::{Codec, Columns};
 use thalweg::observe::Event;
+use thalweg::policy::Scripted;
 
 fn fingerprint() -> Fingerprint {
     Fingerprint::default().with("logic", "counts")
@@ -56,7 +57,7 @@ fn prefix(run: &Run, boundary: u64) -> States {
                 }
             }
         }
-        for key in common::records(epoch, if epoch < run.epochs { run.records } else { 0 }) {
+        for key in common::records(epoch, if epoch < run.epochs { run.records } else { 0 }, run.keys) {
             let (count, times) = states.entry(key).or_default();
             *count += 1;
             let time = epoch + 1 + *count % 4;
@@ -77,11 +78,12 @@ fn from(outputs: &Outputs, epoch: u64) -> Outputs {
 fn runs() -> impl Strategy<Value = (Run, usize, u64)> {
     let channels = prop_oneof![Just(Channels::Moved), Just(Channels::Serialised)];
     let chunk_bytes = prop_oneof![Just(1usize), Just(300), Just(65536)];
-    let input = (8..25u64, 1..150u64, 1..4u64, 4..30u64);
+    let size = prop_oneof![(1..150u64, Just(97u64)), (500..1500u64, Just(3000u64))];
+    let input = (8..25u64, size, 1..4u64, 4..30u64);
     (1..5usize, channels, 1..4u64, 1..20usize, chunk_bytes, 0..5usize, any::<u64>(), input, 1..5usize).prop_map(
-        |(workers, channels, lead, shards, chunk_bytes, commands, seed, (epochs, records, ahead, crash), then)| {
-            let crash_at = Some(crash);
-            let checkpoint_every = 3;
+        |(workers, channels, lead, shards, chunk_bytes, commands, seed, input, then)| {
+            let (epochs, (records, keys), ahead, crash) = input;
+            let (checkpoint_every, crash_at) = (3, Some(crash));
             let run = Run {
                 workers,
                 channels,
@@ -93,6 +95,7 @@ fn runs() -> impl Strategy<Value = (Run, usize, u64)> {
                 seed,
                 epochs,
                 records,
+                keys,
                 ahead,
                 crash_at,
             };
@@ -101,29 +104,61 @@ fn runs() -> impl Strategy<Value = (Run, usize, u64)> {
     )
 }
 
+/// Runs, and compares the output so far and every snapshot with what they must be.
+fn check_snapshots(run: &Run, store: &Memory) {
+    let begin = Checkpoints::begin(Arc::new(store.clone()), fingerprint(), config()).unwrap();
+    let (outputs, events) = run.outputs(Some(&begin));
+    let expected = run.expected();
+    for (epoch, rows) in &outputs {
+        assert!(run.crash_at.is_some_and(|crash| crash < *epoch) || Some(rows) == expected.get(epoch), "epoch {epoch}");
+    }
+    let taken = Manifest::list(store).unwrap();
+    for event in &events {
+        if let Event::Checkpoint(checkpoint) = event {
+            assert!(checkpoint.error.is_none() && taken.contains(&checkpoint.epoch), "{checkpoint:?}");
+        }
+    }
+    for epoch in &taken {
+        assert_eq!(stored(store, *epoch), prefix(run, *epoch), "snapshot at {epoch}");
+        assert_eq!(Manifest::read(store, *epoch).unwrap().records, run.records * run.epochs.min(*epoch));
+    }
+}
+
+/// A snapshot at every boundary, each of them longer in the making than an epoch: the next one waits for it, and keys are
+/// saved before they change.
+#[test]
+fn snapshots_may_take_longer_than_epochs() {
+    let run =
+        Run { chunk_bytes: 1, records: 3000, keys: 20_000, epochs: 8, checkpoint_every: 1, lead: 1, ..Run::default() };
+    let store = Memory::default();
+    check_snapshots(&run, &store);
+    assert!(Manifest::list(&store).unwrap().len() >= 8);
+}
+
+/// Commands known beforehand, at a boundary that comes while states are still being read.
+#[test]
+fn a_boundary_may_come_while_states_are_restored() {
+    let store = Memory::default();
+    let run = Run { chunk_bytes: 1, records: 2000, keys: 5000, epochs: 12, lead: 4, ..Run::default() };
+    let script = |text: &str| Scripted::new(text.parse().unwrap());
+    let begin = Checkpoints::begin(Arc::new(store.clone()), fingerprint(), config()).unwrap();
+    run.outputs_under(move || script("6 checkpoint"), Some(&begin));
+    let resume = Checkpoints::resume(Arc::new(store), fingerprint(), config()).unwrap();
+    assert_eq!(resume.epoch(), 6);
+    let moves = "7 move 0 1\n 7 split 0x9000000000000000\n 7 move 0x9000000000000000 0\n 8 move 0 0";
+    let (outputs, _) = run.outputs_under(move || script(moves), Some(&resume));
+    assert_eq!(outputs, from(&run.expected(), 6));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(48) })]
 
     #[test]
     fn a_snapshot_is_a_prefix_and_a_resumed_run_gives_the_rest((run, then, seed) in runs()) {
         let store = Memory::default();
-        let begin = Checkpoints::begin(Arc::new(store.clone()), fingerprint(), config()).unwrap();
-        let (before, events) = run.outputs(Some(&begin));
+        check_snapshots(&run, &store);
         let expected = run.expected();
-        for (epoch, rows) in &before {
-            prop_assert!(run.crash_at.is_some_and(|crash| crash < *epoch) || Some(rows) == expected.get(epoch));
-        }
         let taken = Manifest::list(&store).unwrap();
-        for event in &events {
-            if let Event::Checkpoint(checkpoint) = event {
-                prop_assert!(checkpoint.error.is_none() && taken.contains(&checkpoint.epoch), "{:?}", checkpoint);
-            }
-        }
-        for epoch in &taken {
-            prop_assert_eq!(stored(&store, *epoch), prefix(&run, *epoch), "snapshot at {}", epoch);
-            let consumed = run.records * run.epochs.min(*epoch);
-            prop_assert_eq!(Manifest::read(&store, *epoch).unwrap().records, consumed);
-        }
         let resume = Checkpoints::resume(Arc::new(store), fingerprint(), config()).unwrap();
         prop_assert_eq!(resume.epoch(), taken.last().copied().unwrap_or(0));
         let again = Run { workers: then, seed, crash_at: None, ..run };

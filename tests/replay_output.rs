@@ -143,7 +143,7 @@ fn epoch(epoch: u64, loads: [u64; 2], commands: &[&str]) -> EpochReport {
         moved_bytes: 1500 * commands.len() as u64,
         forecast: (epoch > 0).then_some(4.5),
         checkpoint: None,
-        totals: Totals { keys: 2, count: 9 },
+        totals: Totals { keys: 2, moments: moments(&[1, 3]) },
     }
 }
 
@@ -160,10 +160,10 @@ fn events_are_json_lines_and_those_after_a_checkpoint_are_written_again() {
     log.checkpoint(&checkpoint(1)).unwrap();
     log.epoch(&epoch(1, [0, 0], &["move x to 1"])).unwrap();
     log.flush().unwrap();
-    let first = r#"{"type":"epoch","epoch":0,"records":4,"loads":[3,1],"max_mean":1.5,"commands":[],"moved_bytes":0,"forecast":null,"actual":4,"checkpoint":null,"totals":{"keys":2,"count":9}}"#;
+    let first = r#"{"type":"epoch","epoch":0,"records":4,"loads":[3,1],"max_mean":1.5,"static_max_mean":1.5,"commands":[],"moved_bytes":0,"forecast":null,"actual":4,"checkpoint":null,"totals":{"keys":2,"count":2,"mean":"0.000002","deviation":"0.000001"}}"#;
     let taken =
         r#"{"type":"checkpoint","epoch":1,"reason":"the product reached its threshold","bytes":2048,"seconds":0.0125}"#;
-    let moved = r#"{"type":"epoch","epoch":1,"records":0,"loads":[0,0],"max_mean":null,"commands":["move x to 1"],"moved_bytes":1500,"forecast":4.5,"actual":0,"checkpoint":null,"totals":{"keys":2,"count":9}}"#;
+    let moved = r#"{"type":"epoch","epoch":1,"records":0,"loads":[0,0],"max_mean":null,"static_max_mean":1.5,"commands":["move x to 1"],"moved_bytes":1500,"forecast":4.5,"actual":0,"checkpoint":null,"totals":{"keys":2,"count":2,"mean":"0.000002","deviation":"0.000001"}}"#;
     let text = std::fs::read_to_string(&path).unwrap();
     assert_eq!(text, format!("{first}\n{taken}\n{moved}\n"));
     std::fs::write(&path, &text[..text.len() - 9]).unwrap();

@@ -10,17 +10,11 @@ fn runs() -> impl Strategy<Value = Run> {
     let channels = prop_oneof![Just(Channels::Moved), Just(Channels::Serialised)];
     let chunk_bytes = prop_oneof![Just(1usize), Just(300), Just(65536)];
     let commands = (0..6usize, prop_oneof![Just(0u64), Just(2), Just(7)], any::<u64>());
-    let input = (0..25u64, 0..150u64, 0..4u64);
+    let size = prop_oneof![(0..150u64, Just(97u64)), (500..1500u64, Just(3000u64))];
+    let input = (0..25u64, size, 0..4u64);
     (1..5usize, channels, 1..5u64, 1..20usize, chunk_bytes, commands, input).prop_map(
-        |(
-            workers,
-            channels,
-            lead,
-            shards,
-            chunk_bytes,
-            (commands, checkpoint_every, seed),
-            (epochs, records, ahead),
-        )| {
+        |(workers, channels, lead, shards, chunk_bytes, commands, (epochs, (records, keys), ahead))| {
+            let (commands, checkpoint_every, seed) = commands;
             let crash_at = None;
             Run {
                 workers,
@@ -33,6 +27,7 @@ fn runs() -> impl Strategy<Value = Run> {
                 seed,
                 epochs,
                 records,
+                keys,
                 ahead,
                 crash_at,
             }

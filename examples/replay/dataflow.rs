@@ -21,11 +21,12 @@ use crate::event::{Event, Moments};
 /// When the final values are given: after all epochs.
 pub const END: u64 = u64::MAX;
 
-/// The moments of a key at the end of an epoch in which it had records, or at [`END`].
-pub type Row = (u64, String, Moments);
+/// What there is to say of a key at the end of an epoch in which it had records, or at [`END`]: the epoch, the key, the
+/// moments of all its records so far, and of those of the epoch.
+pub type Row = (u64, String, Moments, Moments);
 
-/// What is kept for a key: its moments, and the last epoch in which it had records.
-type State = (Moments, u64);
+/// What is kept for a key: the moments of all its records, those of its last epoch, and which that was.
+type State = (Moments, Moments, u64);
 
 /// How the adaptive dataflow is set up.
 #[derive(Clone)]
@@ -58,21 +59,26 @@ pub fn adaptive<'scope>(
         .keyed(|event| event.key.clone(), take_in, give_moments))
 }
 
-fn take_in(event: Event, (moments, last): &mut State, context: &mut Context<'_, u64, String, Row>) {
+fn take_in(event: Event, (all, recent, last): &mut State, context: &mut Context<'_, u64, String, Row>) {
     let epoch = *context.time();
-    if moments.count() == 0 {
+    if all.count() == 0 {
         context.schedule(&END);
     }
-    if moments.count() == 0 || *last != epoch {
+    if recent.count() == 0 || *last != epoch {
         context.schedule(&(epoch + 1));
+        (*recent, *last) = (Moments::default(), epoch);
     }
-    moments.add(event.value);
-    *last = epoch;
+    all.add(event.value);
+    recent.add(event.value);
 }
 
-fn give_moments((moments, last): &mut State, context: &mut Context<'_, u64, String, Row>) {
-    let epoch = if *context.time() == END { END } else { *last };
-    context.give((epoch, context.key().clone(), *moments));
+fn give_moments((all, recent, last): &mut State, context: &mut Context<'_, u64, String, Row>) {
+    let key = context.key().clone();
+    context.give(if *context.time() == END {
+        (END, key, *all, Moments::default())
+    } else {
+        (*last, key, *all, *recent)
+    });
 }
 
 /// The same as [`adaptive`] in plain timely: a fixed exchange and a hash map.
@@ -89,41 +95,44 @@ pub fn plain<'scope>(events: StreamVec<'scope, u64, Event>) -> StreamVec<'scope,
             });
             while let Some(entry) = open.first_entry().filter(|entry| !frontier.less_equal(entry.key())) {
                 let (epoch, (capability, events)) = entry.remove_entry();
-                let mut touched = BTreeMap::new();
+                let mut touched: BTreeMap<String, Moments> = BTreeMap::new();
                 for event in events {
-                    let moments = states.entry(event.key.clone()).or_default();
-                    moments.add(event.value);
-                    touched.insert(event.key, *moments);
+                    states.entry(event.key.clone()).or_default().add(event.value);
+                    touched.entry(event.key).or_default().add(event.value);
                 }
-                let rows = touched.into_iter().map(|(key, moments)| (epoch, key, moments));
+                let rows = touched.into_iter().map(|(key, recent)| (epoch, key.clone(), states[&key], recent));
                 output.session(&capability.delayed(&(epoch + 1))).give_iterator(rows);
             }
             if frontier.is_empty()
                 && let Some(end) = end.take()
             {
-                output.session(&end).give_iterator(states.drain().map(|(key, moments)| (END, key, moments)));
+                output
+                    .session(&end)
+                    .give_iterator(states.drain().map(|(key, all)| (END, key, all, Moments::default())));
             }
         }
     })
 }
 
-/// What is in one of the streams from this epoch on and not, as often, in the other: with how often more.
+/// What is in one of the streams from this time on and not, as often, in the other: with how often more.
 pub fn differences<'scope>(
     adaptive: StreamVec<'scope, u64, Row>,
     plain: StreamVec<'scope, u64, Row>,
     from: u64,
 ) -> StreamVec<'scope, u64, (Row, u64, isize)> {
-    let update = |sign: isize| move |row: Row| (row.clone(), if row.0 == END { END } else { row.0 + 1 }, sign);
-    let plain = plain.filter(move |row| row.0 >= from).map(update(-1));
+    // The rows of an epoch are given at the boundary after it.
+    let time = |row: &Row| if row.0 == END { END } else { row.0 + 1 };
+    let update = move |sign: isize| move |row: Row| (row.clone(), time(&row), sign);
+    let plain = plain.filter(move |row| time(row) >= from).map(update(-1));
     adaptive.map(update(1)).concat(plain).as_collection().consolidate().inner
 }
 
-/// What rows of one epoch come to: the keys that had records in it, and all records of those keys so far.
+/// What the records of one epoch come to, over all keys.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Total {
     pub epoch: u64,
     pub keys: u64,
-    pub count: u64,
+    pub moments: Moments,
 }
 
 /// The totals of each epoch, on worker 0, in parts to be added up.
@@ -132,10 +141,10 @@ pub fn totals<'scope>(rows: StreamVec<'scope, u64, Row>) -> StreamVec<'scope, u6
         |input, output| {
             input.for_each(|capability, rows| {
                 let mut parts: BTreeMap<u64, Total> = BTreeMap::new();
-                for (epoch, _, moments) in rows.drain(..) {
+                for (epoch, _, _, recent) in rows.drain(..) {
                     let part = parts.entry(epoch).or_insert(Total { epoch, ..Total::default() });
                     part.keys += 1;
-                    part.count += moments.count();
+                    part.moments.merge(&recent);
                 }
                 output.session(&capability).give_iterator(parts.into_values());
             });
@@ -146,5 +155,5 @@ pub fn totals<'scope>(rows: StreamVec<'scope, u64, Row>) -> StreamVec<'scope, u6
 
 /// The final moments of each key, on worker 0.
 pub fn results<'scope>(rows: StreamVec<'scope, u64, Row>) -> StreamVec<'scope, u64, Row> {
-    rows.filter(|(epoch, _, _)| *epoch == END).exchange(|_| 0)
+    rows.filter(|row| row.0 == END).exchange(|_| 0)
 }

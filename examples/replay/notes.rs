@@ -1,6 +1,7 @@
 //! What worker 0 notes of a run while it goes on.
 
 use std::collections::BTreeMap;
+use std::sync::PoisonError;
 use std::time::Instant;
 
 use anyhow::Result;
@@ -8,6 +9,7 @@ use hdrhistogram::Histogram;
 use thalweg::observe::{CheckpointEvent, EpochEvent, Event};
 
 use crate::dataflow::{END, Row, Total};
+use crate::feed::StaticLoads;
 use crate::output::{EventLog, Meter};
 use crate::report::{CheckpointReport, EpochReport, Verdict};
 
@@ -20,6 +22,7 @@ pub struct Notes {
     pub quiet: Histogram<u64>,
     pub moving: Histogram<u64>,
     log: Option<EventLog>,
+    static_loads: StaticLoads,
     meter: Option<Meter>,
     /// Epochs that may still change.
     open: BTreeMap<u64, EpochReport>,
@@ -32,7 +35,7 @@ pub struct Notes {
 }
 
 impl Notes {
-    pub fn new(log: Option<EventLog>, meter: Meter, records: u64) -> Result<Self> {
+    pub fn new(log: Option<EventLog>, static_loads: StaticLoads, meter: Meter, records: u64) -> Result<Self> {
         Ok(Notes {
             epochs: Vec::new(),
             checkpoints: Vec::new(),
@@ -41,6 +44,7 @@ impl Notes {
             quiet: latencies()?,
             moving: latencies()?,
             log,
+            static_loads,
             meter: Some(meter),
             open: BTreeMap::new(),
             ended: BTreeMap::new(),
@@ -105,13 +109,14 @@ impl Notes {
     }
 
     pub fn total(&mut self, total: &Total) {
-        if let Some(report) = self.open.get_mut(&total.epoch) {
-            report.totals.keys += total.keys;
-            report.totals.count += total.count;
+        if total.epoch != END {
+            let totals = &mut self.open.entry(total.epoch).or_default().totals;
+            totals.keys += total.keys;
+            totals.moments.merge(&total.moments);
         }
     }
 
-    pub fn difference(&mut self, (epoch, key, moments): &Row, more: isize) {
+    pub fn difference(&mut self, (epoch, key, moments, _): &Row, more: isize) {
         if self.difference.as_ref().is_none_or(|(first, _)| epoch < first) {
             let (count, mean) = (moments.count(), moments.mean());
             let what = format!("key {key:?}, count {count}, mean {mean}: {more:+} times");
@@ -122,7 +127,10 @@ impl Notes {
     /// Writes down the epochs that can't change any more.
     pub fn settle(&mut self, settled: impl Fn(u64) -> bool) {
         while let Some(entry) = self.open.first_entry().filter(|entry| settled(*entry.key())) {
-            let report = entry.remove();
+            let mut report = entry.remove();
+            let mut static_loads = self.static_loads.lock().unwrap_or_else(PoisonError::into_inner);
+            report.static_loads = static_loads.remove(&report.epoch).unwrap_or_default();
+            drop(static_loads);
             // The timers of the last epoch's keys fire in one that has no records.
             if report.records > 0 {
                 let written = self.log.as_mut().map_or(Ok(()), |log| log.epoch(&report));

@@ -46,14 +46,32 @@ enum Line<'a> {
         records: u64,
         loads: &'a [u64],
         max_mean: Option<f64>,
+        static_max_mean: Option<f64>,
         commands: &'a [String],
         moved_bytes: u64,
         forecast: Option<f64>,
         actual: u64,
         checkpoint: Option<&'a str>,
-        totals: Totals,
+        totals: TotalsLine,
     },
     Checkpoint(&'a CheckpointReport),
+}
+
+#[derive(Serialize)]
+struct TotalsLine {
+    keys: u64,
+    count: u64,
+    mean: String,
+    deviation: String,
+}
+
+impl TotalsLine {
+    /// Mean and deviation are text, as in the results, so that they are exact.
+    fn of(totals: &Totals) -> Self {
+        let (keys, moments) = (totals.keys, &totals.moments);
+        let (mean, deviation) = (moments.mean().to_string(), moments.deviation().to_string());
+        TotalsLine { keys, count: moments.count(), mean, deviation }
+    }
 }
 
 /// What of an old line tells whether it is kept.
@@ -94,12 +112,13 @@ impl EventLog {
             records: report.records,
             loads: &report.loads,
             max_mean: max_mean(&report.loads),
+            static_max_mean: max_mean(&report.static_loads),
             commands: &report.commands,
             moved_bytes: report.moved_bytes,
             forecast: report.forecast,
             actual: report.records,
             checkpoint: report.checkpoint.as_deref(),
-            totals: report.totals,
+            totals: TotalsLine::of(&report.totals),
         })
     }
 

@@ -8,6 +8,7 @@ use hdrhistogram::Histogram;
 use indicatif::{BinaryBytes, HumanCount};
 use serde::Serialize;
 
+use crate::event::Moments;
 use crate::fault::Skipped;
 
 /// One epoch.
@@ -34,12 +35,12 @@ pub struct EpochReport {
 }
 
 /// What an epoch's records come to, over all keys.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Totals {
     /// Keys that had records.
     pub keys: u64,
-    /// The count of all records up to the epoch's end, over those keys.
-    pub count: u64,
+    /// Count, mean and deviation of the records' values.
+    pub moments: Moments,
 }
 
 /// One checkpoint.
@@ -176,7 +177,10 @@ impl Report {
         let fixed = self.epochs.iter().filter_map(|epoch| max_mean(&epoch.static_loads));
         let adaptive = self.epochs.iter().filter_map(|epoch| max_mean(&epoch.loads));
         ratios(f, "load", "static", fixed)?;
-        ratios(f, "max/mean", "adaptive", adaptive)
+        ratios(f, "max/mean", "adaptive", adaptive)?;
+        let pairs = self.epochs.iter().filter_map(|e| Some((max_mean(&e.loads)?, max_mean(&e.static_loads)?)));
+        let worse = pairs.filter(|(adaptive, fixed)| *adaptive > fixed * 1.05).count();
+        writeln!(f, "{:13}more than 5 % above static in {}", "", plural(worse, "epoch"))
     }
 
     fn latencies(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

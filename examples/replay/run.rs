@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -26,6 +27,8 @@ pub struct Shared {
     pub verify: bool,
     /// By local worker; each takes its own.
     pub feeds: Mutex<Vec<Option<Receiver<Feed>>>>,
+    /// Some worker has given up: the others would wait for it for ever.
+    pub failed: AtomicBool,
     pub notes: Mutex<Option<Notes>>,
     pub results: Mutex<Vec<(String, Moments)>>,
 }
@@ -37,7 +40,24 @@ impl Shared {
         feeds[local].take()
     }
 
-    fn take_result(&self, (_, key, moments): &Row) {
+    /// Steps the worker; whether it has anything left to do.
+    fn step(&self, worker: &mut Worker, fault: &Fault) -> Result<bool> {
+        let active = worker.step_or_park(Some(NAP));
+        fault.check()?;
+        if self.failed.load(Ordering::Relaxed) {
+            bail!("another worker has given up");
+        }
+        Ok(active)
+    }
+
+    fn step_while(&self, worker: &mut Worker, fault: &Fault, condition: impl Fn() -> bool) -> Result<()> {
+        while condition() {
+            self.step(worker, fault)?;
+        }
+        Ok(())
+    }
+
+    fn take_result(&self, (_, key, moments, _): &Row) {
         if let Ok(mut results) = self.results.lock() {
             results.push((key.clone(), *moments));
         }
@@ -51,12 +71,25 @@ impl Shared {
 
 /// One worker's part of the run.
 pub fn work(worker: &mut Worker, shared: &Arc<Shared>) -> Result<()> {
+    let _end = End(shared);
     let result = replay(worker, shared);
     if result.is_err() {
-        // The others wait for this worker's progress: without its dataflow they would for ever.
+        shared.failed.store(true, Ordering::Relaxed);
+        // What is still installed would be waited for.
         worker.installed_dataflows().into_iter().for_each(|dataflow| worker.drop_dataflow(dataflow));
     }
     result
+}
+
+/// Tells the other workers when this one panics.
+struct End<'a>(&'a Shared);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.failed.store(true, Ordering::Relaxed);
+        }
+    }
 }
 
 struct Inputs {
@@ -91,32 +124,25 @@ fn replay(worker: &mut Worker, shared: &Arc<Shared>) -> Result<()> {
                     note(&notes, |notes| notes.epoch_is_in(epoch));
                     let lead = shared.setup.config.lead;
                     let behind = || inputs.probe.less_than(&epoch.saturating_sub(lead));
-                    step_while(worker, &fault, behind)?;
+                    shared.step_while(worker, &fault, behind)?;
                     note(&notes, |notes| notes.settle(|epoch| !inputs.probe.less_equal(&epoch.saturating_add(1))));
                 }
             }
             Ok(Feed::End) => break,
             Ok(Feed::Failed) | Err(TryRecvError::Disconnected) => bail!("the source has failed"),
             Err(TryRecvError::Empty) => {
-                worker.step_or_park(Some(NAP));
-                fault.check()?;
+                shared.step(worker, &fault)?;
             }
         }
     }
     let Inputs { events, twin, probe } = inputs;
     note(&notes, |notes| notes.epoch_is_in(END));
     drop((events, twin));
-    step_while(worker, &fault, || !probe.done())?;
+    drop(probe);
+    // Until all of the dataflow is done, what writes the last checkpoint included.
+    while shared.step(worker, &fault)? {}
     if let (Some(taken), Ok(mut kept)) = (notes.borrow_mut().take(), shared.notes.lock()) {
         *kept = Some(taken);
-    }
-    Ok(())
-}
-
-fn step_while(worker: &mut Worker, fault: &Fault, condition: impl Fn() -> bool) -> Result<()> {
-    while condition() {
-        worker.step_or_park(Some(NAP));
-        fault.check()?;
     }
     Ok(())
 }

@@ -48,6 +48,11 @@ impl Stop {
         self.failed.load(Ordering::Relaxed)
     }
 
+    /// Steps the worker until all of its dataflows are done, or until it is to give up.
+    pub fn step_to_the_end(&self, worker: &mut Worker) {
+        while worker.step_or_park(Some(Duration::from_millis(1))) && !self.is_set() {}
+    }
+
     /// Drops all that the worker does.
     pub fn give_up(&self, worker: &mut Worker) {
         worker.installed_dataflows().into_iter().for_each(|dataflow| worker.drop_dataflow(dataflow));
@@ -106,6 +111,8 @@ impl Random {
 #[derive(Clone)]
 pub struct RandomPolicy {
     pub random: Random,
+    /// Splits are at some of so many keys.
+    pub keys: u64,
     /// Commands per epoch, at the most.
     pub commands: usize,
     /// One decision in so many asks for a checkpoint; 0 for none.
@@ -119,8 +126,8 @@ impl Policy for RandomPolicy {
         for _ in 0..self.random.below(self.commands + 1) {
             let shard = assignment.range(self.random.below(assignment.len()));
             let mut wanted = match self.random.below(4) {
-                0 => vec![Command::Split { shard, at: stable_hash(&(self.random.next() % KEYS)) }],
-                1 => vec![Command::Split { shard, at: stable_hash(&(self.random.next() % KEYS)).wrapping_add(1) }],
+                0 => vec![Command::Split { shard, at: stable_hash(&(self.random.next() % self.keys)) }],
+                1 => vec![Command::Split { shard, at: stable_hash(&(self.random.next() % self.keys)).wrapping_add(1) }],
                 2 => merge_with_next(&assignment, shard),
                 _ => vec![Command::Move { shard, to: self.random.below(assignment.workers()) }],
             };
@@ -143,8 +150,6 @@ fn merge_with_next(assignment: &Assignment, left: KeyRange) -> Vec<Command> {
     vec![Command::Move { shard: right, to }, Command::Merge { left, right }]
 }
 
-pub const KEYS: u64 = 97;
-
 /// What the logic under test gives: the key, its count, and whether a record (0) or a timer (1) gave it.
 pub type Row = (u64, u64, u8);
 
@@ -152,8 +157,8 @@ pub type Row = (u64, u64, u8);
 pub type Outputs = BTreeMap<u64, Vec<Row>>;
 
 /// The keys of an epoch's records: skewed, and different in each epoch.
-pub fn records(epoch: u64, count: u64) -> impl Iterator<Item = u64> {
-    (0..count).map(move |i| (i * i + epoch * 31) % KEYS)
+pub fn records(epoch: u64, count: u64, keys: u64) -> impl Iterator<Item = u64> {
+    (0..count).map(move |i| (i * i + epoch * 31) % keys)
 }
 
 /// Counts, sets timers on some records and forgets on some timers: every feature of a keyed operator.
@@ -219,6 +224,7 @@ pub struct Run {
     pub seed: u64,
     pub epochs: u64,
     pub records: u64,
+    pub keys: u64,
     /// Epochs that the input may be ahead of the output; 0 to never wait.
     pub ahead: u64,
     /// The run is given up when the output has come so far: a crash.
@@ -238,6 +244,7 @@ impl Default for Run {
             seed: 1,
             epochs: 20,
             records: 100,
+            keys: 97,
             ahead: 2,
             crash_at: None,
         }
@@ -247,7 +254,7 @@ impl Default for Run {
 impl Run {
     /// What it must give.
     pub fn expected(&self) -> Outputs {
-        expected((0..self.epochs).map(|epoch| (epoch, records(epoch, self.records).collect())))
+        expected((0..self.epochs).map(|epoch| (epoch, records(epoch, self.records, self.keys).collect())))
     }
 
     /// What it gives, and its events.
@@ -263,8 +270,8 @@ impl Run {
     }
 
     fn random_policy(&self) -> RandomPolicy {
-        let Run { seed, commands, checkpoint_every, .. } = *self;
-        RandomPolicy { random: Random(seed), commands, checkpoint_every }
+        let Run { seed, keys, commands, checkpoint_every, .. } = *self;
+        RandomPolicy { random: Random(seed), keys, commands, checkpoint_every }
     }
 
     /// What it gives under another policy.
@@ -328,7 +335,7 @@ impl Run {
         let start = checkpoints.map_or(0, Checkpoints::epoch);
         input.advance_to(start);
         for epoch in start..self.epochs {
-            records(epoch, self.records).skip(index).step_by(peers).for_each(|key| input.send(key));
+            records(epoch, self.records, self.keys).skip(index).step_by(peers).for_each(|key| input.send(key));
             input.advance_to(epoch + 1);
             worker.step();
             if self.ahead > 0 {
@@ -342,7 +349,7 @@ impl Run {
             fault.check().unwrap();
         }
         input.close();
-        stop.step_until(worker, || probe.done());
+        stop.step_to_the_end(worker);
         fault.check().unwrap();
     }
 }
