@@ -1,4 +1,66 @@
-//! Thalweg.
+//! Operators for [timely dataflow](timely) that keep keyed, stateful dataflows balanced and recoverable while they run.
+//!
+//! Thalweg (TAHL-veg) is the line along which a river runs fastest. Load carves it, and it moves when the load moves.
+//!
+//! ```text
+//!   data ──▶ gate ══routed exchange══▶ keyed operator ──▶ output          ══ routed by the assignment in force
+//!             ▲                          ▲  │  │  └────▶ snapshots ──▶ store        at the message's time
+//!             │                          │  │  └─chunks─▶ keyed operator (new owner)
+//!             │                          │  └──reports──▶ orchestrator (worker 0)
+//!             └───────── control ────────┴──◀─ feedback(lead) ◀─┘
+//! ```
+//!
+//! Each keyed operator tells, epoch by epoch, what its shards have seen. An orchestrator on worker 0 turns that into
+//! commands, which come back by a feedback edge and take effect *between* two epochs: they change the routing, move the
+//! state concerned live, and take checkpoints. Whatever is commanded, and however often the run is resumed on another
+//! number of workers, the output of each epoch is that of a plain, static program.
+//!
+//! # A program
+//!
+//! What a user adds is `rebalance` in front of the keyed operator, which is given closures and not a pact:
+//!
+//! ```
+//! use thalweg::{Config, Rebalance, stable_hash};
+//! use timely::dataflow::operators::{Inspect, ToStream};
+//!
+//! timely::execute_directly(|worker| {
+//!     worker.dataflow::<u64, _, _>(|scope| {
+//!         ["Castro", "Market", "Castro"].map(String::from).to_stream(scope)
+//!             .container::<Vec<_>>()
+//!             .rebalance(&Config::default(), |station| stable_hash(station))?         // who: routing key
+//!             .fold_keyed(|station| station.clone(), |station, trips: &mut u64, out| {
+//!                 *trips += 1;
+//!                 out.give((station, *trips));
+//!             })
+//!             .inspect(|(station, trips)| println!("{station}: {trips}"));
+//!         Ok::<_, thalweg::Error>(())
+//!     })
+//! }).unwrap();
+//! ```
+//!
+//! # Words
+//!
+//! | word | meaning |
+//! |---|---|
+//! | epoch | the unit of decision: a timely timestamp |
+//! | routing key | a `u64` that the user's function gives for a record: [`stable_hash`] of a key, or an [`ordered_key`] |
+//! | shard | a [`KeyRange`] that is profiled, routed, moved and snapshotted as one; its ends may lie at any routing key |
+//! | assignment | which worker owns each shard: [`Assignment`], with [`Versions`](routing::Versions) by time |
+//! | profile | what one shard saw in one epoch, and rolling over a window of epochs: [`profile::Profile`] |
+//! | boundary | the instant before an epoch: after all data before it, before any data at or after it |
+//! | command | split, merge, move or checkpoint, effective *at* a boundary: [`Command`] |
+//! | policy | a pure function from profiles to commands: [`policy::Policy`] |
+//! | lead | how many epochs lie between the epoch a command was decided from and its boundary |
+//! | snapshot | the state of shards as of a time `t`: all data before `t`, none at or after it |
+//! | manifest | the one small object that makes a set of snapshot objects a checkpoint: [`checkpoint::Manifest`] |
+//!
+//! # Parts
+//!
+//! [`Rebalance`] composes the parts; each is also an operator of its own, to be composed differently:
+//! [`routing::gate`] and the pact [`routing::Routed`], [`keyed::keyed`], [`orchestrate::orchestrate`],
+//! [`checkpoint::save`] and [`checkpoint::commit`], [`profile::ProfileStream`]. What decides is pure and knows nothing of
+//! timely: [`keyspace`], [`profile`] (but for its operator), [`forecast`], [`policy`], and the triggers of [`checkpoint`].
+//! Modules depend one way: keyspace ← profile, forecast ← policy ← routing ← keyed ← checkpoint ← orchestrate ← rebalance.
 
 #![forbid(missing_docs)]
 #![cfg_attr(not(feature = "abomonation"), forbid(unsafe_code))]
@@ -20,9 +82,12 @@ pub mod profile;
 mod rebalance;
 pub mod routing;
 
-pub use config::Config;
+pub use config::{Config, DEFAULT_CHUNK_BYTES, DEFAULT_LEAD, DEFAULT_SHARDS};
 pub use epoch::Epoch;
 pub use error::{Cause, Error};
-pub use keyspace::*;
+pub use keyspace::{
+    Assignment, Command, Handover, KeyRange, OrderedKey, RoutingError, Script, ScriptError, StableHash, ordered_key,
+    stable_hash,
+};
 pub use pending::Pending;
 pub use rebalance::{Measure, Measured, Rebalance, Rebalanced, Unmeasured};

@@ -5,10 +5,12 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use common::{Channels, Outputs, Run};
 use proptest::prelude::*;
-use thalweg::checkpoint::{CheckpointConfig, Checkpoints, Fingerprint, Manifest, Memory, Store, read_chunk};
+use thalweg::Error;
+use thalweg::checkpoint::{CheckpointConfig, Checkpoints, Fingerprint, Manifest, Memory, Store, read_chunk, verify};
 use thalweg::keyed::codec::{Codec, Columns};
 use thalweg::observe::Event;
 use thalweg::policy::Scripted;
@@ -148,6 +150,102 @@ fn a_boundary_may_come_while_states_are_restored() {
     let moves = "7 move 0 1\n 7 split 0x9000000000000000\n 7 move 0x9000000000000000 0\n 8 move 0 0";
     let (outputs, _) = run.outputs_under(move || script(moves), Some(&resume));
     assert_eq!(outputs, from(&run.expected(), 6));
+}
+
+/// A slow store that looks, whenever a manifest is put, whether all it refers to is there.
+struct Watchful(Memory);
+
+impl Store for Watchful {
+    fn put(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        if name.starts_with("objects/") {
+            std::thread::sleep(Duration::from_millis(5));
+        } else {
+            let json = bytes.splitn(2, |byte| *byte == b'\n').nth(1).unwrap();
+            let manifest: Manifest = serde_json::from_slice(json).unwrap();
+            assert!(manifest.objects.iter().all(|object| verify(&self.0, object).is_ok()), "{name} comes too early");
+        }
+        self.0.put(name, bytes)
+    }
+
+    fn get(&self, name: &str) -> Result<Vec<u8>, Error> {
+        self.0.get(name)
+    }
+
+    fn get_range(&self, name: &str, offset: u64, length: u64) -> Result<Vec<u8>, Error> {
+        self.0.get_range(name, offset, length)
+    }
+
+    fn list(&self, prefix: &str) -> Result<Vec<String>, Error> {
+        self.0.list(prefix)
+    }
+
+    fn delete(&self, name: &str) -> Result<(), Error> {
+        self.0.delete(name)
+    }
+}
+
+#[test]
+fn a_manifest_is_written_when_all_workers_objects_are_durable() {
+    let store = Memory::default();
+    let begin = Checkpoints::begin(Arc::new(Watchful(store.clone())), fingerprint(), config()).unwrap();
+    let run = Run { workers: 3, checkpoint_every: 2, ..Run::default() };
+    let (outputs, events) = run.outputs(Some(&begin));
+    assert_eq!(outputs, run.expected());
+    let outcomes = events.iter().filter_map(|e| if let Event::Checkpoint(c) = e { Some(c) } else { None });
+    let outcomes: Vec<_> = outcomes.collect();
+    assert!(!outcomes.is_empty() && outcomes.iter().all(|c| c.error.is_none()), "{outcomes:?}");
+    assert_eq!(Manifest::list(&store).unwrap().len(), outcomes.len());
+}
+
+/// A store that takes no objects: the run goes on without checkpoints, and says so.
+struct Full(Memory);
+
+impl Store for Full {
+    fn put(&self, name: &str, _: &[u8]) -> Result<(), Error> {
+        let source = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        Err(Error::Store { action: "write", object: name.into(), source })
+    }
+
+    fn get(&self, name: &str) -> Result<Vec<u8>, Error> {
+        self.0.get(name)
+    }
+
+    fn get_range(&self, name: &str, offset: u64, length: u64) -> Result<Vec<u8>, Error> {
+        self.0.get_range(name, offset, length)
+    }
+
+    fn list(&self, prefix: &str) -> Result<Vec<String>, Error> {
+        self.0.list(prefix)
+    }
+
+    fn delete(&self, name: &str) -> Result<(), Error> {
+        self.0.delete(name)
+    }
+}
+
+#[test]
+fn a_checkpoint_that_cannot_be_written_is_abandoned_and_the_run_goes_on() {
+    let begin = Checkpoints::begin(Arc::new(Full(Memory::default())), fingerprint(), config()).unwrap();
+    let run = Run { checkpoint_every: 2, ..Run::default() };
+    let (outputs, events) = run.outputs(Some(&begin));
+    assert_eq!(outputs, run.expected());
+    let errors = events.iter().filter_map(|e| if let Event::Checkpoint(c) = e { c.error.clone() } else { None });
+    let errors: Vec<_> = errors.collect();
+    assert!(!errors.is_empty() && errors.iter().all(|error| error.contains("can't write objects/")), "{errors:?}");
+}
+
+/// Objects that are damaged between resolving and restoring end the run with an error that names them.
+#[test]
+fn an_object_that_is_lost_while_restoring_is_an_error() {
+    let store = Memory::default();
+    let run = Run { checkpoint_every: 2, ..Run::default() };
+    run.outputs(Some(&Checkpoints::begin(Arc::new(store.clone()), fingerprint(), config()).unwrap()));
+    let resume = Checkpoints::resume(Arc::new(store.clone()), fingerprint(), config()).unwrap();
+    let lost = resume.resumed().unwrap().objects[0].name.clone();
+    store.delete(&lost).unwrap();
+    let error = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run.outputs(Some(&resume)))).unwrap_err();
+    let error = error.downcast_ref::<String>().unwrap();
+    assert!(error.contains("it is missing") && error.contains(&lost), "{error}");
 }
 
 proptest! {

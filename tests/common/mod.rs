@@ -48,9 +48,9 @@ impl Stop {
         self.failed.load(Ordering::Relaxed)
     }
 
-    /// Steps the worker until all of its dataflows are done, or until it is to give up.
-    pub fn step_to_the_end(&self, worker: &mut Worker) {
-        while worker.step_or_park(Some(Duration::from_millis(1))) && !self.is_set() {}
+    /// Steps the worker; whether any of its dataflows has something left to do.
+    pub fn step(&self, worker: &mut Worker) -> bool {
+        worker.step_or_park(Some(Duration::from_millis(1))) && !self.is_set()
     }
 
     /// Drops all that the worker does.
@@ -339,7 +339,8 @@ impl Run {
             input.advance_to(epoch + 1);
             worker.step();
             if self.ahead > 0 {
-                stop.step_until(worker, || !probe.less_than(&(epoch + 1).saturating_sub(self.ahead)));
+                let behind = || probe.less_than(&(epoch + 1).saturating_sub(self.ahead));
+                stop.step_until(worker, || fault.check().map(|()| !behind()).unwrap());
             }
             if self.crash_at.is_some_and(|crash| epoch >= crash) {
                 stop.step_until(worker, || !probe.less_than(&(epoch + 1)));
@@ -349,7 +350,8 @@ impl Run {
             fault.check().unwrap();
         }
         input.close();
-        stop.step_to_the_end(worker);
-        fault.check().unwrap();
+        while stop.step(worker) {
+            fault.check().unwrap();
+        }
     }
 }
