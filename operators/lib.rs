@@ -67,6 +67,10 @@
 #![cfg_attr(feature = "abomonation", deny(unsafe_code))]
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr))]
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;
+
 pub mod checkpoint;
 mod config;
 mod epoch;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{Channels, Outputs, Run};
+use common::{Channels, Encoding, Outputs, Run};
 use proptest::prelude::*;
 use thalweg::Error;
 use thalweg::checkpoint::{CheckpointConfig, Checkpoints, Fingerprint, Manifest, Memory, Store, read_chunk, verify};
@@ -100,6 +100,8 @@ fn runs() -> impl Strategy<Value = (Run, usize, u64)> {
                 keys,
                 ahead,
                 crash_at,
+                name: "keyed",
+                codec: Encoding::Columns,
             };
             (run, then, seed ^ 7)
         },
@@ -232,6 +234,18 @@ fn a_checkpoint_that_cannot_be_written_is_abandoned_and_the_run_goes_on() {
     let errors = events.iter().filter_map(|e| if let Event::Checkpoint(c) = e { c.error.clone() } else { None });
     let errors: Vec<_> = errors.collect();
     assert!(!errors.is_empty() && errors.iter().all(|error| error.contains("can't write objects/")), "{errors:?}");
+}
+
+#[test]
+fn a_checkpoint_of_other_operators_is_refused() {
+    let store = Memory::default();
+    let run = Run { checkpoint_every: 2, ..Run::default() };
+    run.outputs(Some(&Checkpoints::begin(Arc::new(store.clone()), fingerprint(), config()).unwrap()));
+    let resume = Checkpoints::resume(Arc::new(store), fingerprint(), config()).unwrap();
+    let renamed = Run { name: "counts", ..run };
+    let error = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| renamed.outputs(Some(&resume)))).unwrap_err();
+    let error = error.downcast_ref::<String>().unwrap();
+    assert!(error.contains("Incompatible") && error.contains("name the operator as before"), "{error}");
 }
 
 /// Objects that are damaged between resolving and restoring end the run with an error that names them.

@@ -102,6 +102,15 @@ impl Checkpoints {
         worker: usize,
     ) -> Option<Restore> {
         let manifest = Arc::clone(self.resumed.as_ref()?);
+        if !manifest.operators.iter().any(|known| known == operator) {
+            let what = format!(
+                "it has no states of {operator:?}, only of {:?}: name the operator as before",
+                manifest.operators
+            );
+            let error = Error::incompatible(manifest.name(), what);
+            let chunks = Box::new(std::iter::once(Err(error)));
+            return Some(Restore { epoch: manifest.epoch, parts: vec![KeyRange::ALL], chunks });
+        }
         let wanted = |range: KeyRange| {
             (assignment.find(range.start())..=assignment.find(range.last())).any(|i| assignment.owner(i) == worker)
         };

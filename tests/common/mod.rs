@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use thalweg::checkpoint::Checkpoints;
+use thalweg::keyed::codec::Serde;
 use thalweg::keyed::{Context, Fault};
 use thalweg::observe::Event;
 use thalweg::policy::{Policy, View};
@@ -71,7 +72,16 @@ pub fn drive<R: Send + 'static>(
     config: timely::Config,
     body: impl Fn(&mut Worker, &Stop) -> R + Send + Sync + 'static,
 ) -> Vec<R> {
-    let stop = Stop { failed: Arc::new(AtomicBool::new(false)), deadline: Instant::now() + DEADLINE };
+    drive_for(DEADLINE, config, body)
+}
+
+/// As [`drive`], with another deadline.
+pub fn drive_for<R: Send + 'static>(
+    time: Duration,
+    config: timely::Config,
+    body: impl Fn(&mut Worker, &Stop) -> R + Send + Sync + 'static,
+) -> Vec<R> {
+    let stop = Stop { failed: Arc::new(AtomicBool::new(false)), deadline: Instant::now() + time };
     let panic = Arc::new(Mutex::new(None));
     let first = Arc::clone(&panic);
     let guards = timely::execute(config, move |worker| {
@@ -229,6 +239,17 @@ pub struct Run {
     pub ahead: u64,
     /// The run is given up when the output has come so far: a crash.
     pub crash_at: Option<u64>,
+    /// The stage's name.
+    pub name: &'static str,
+    pub codec: Encoding,
+}
+
+/// How states are encoded.
+#[derive(Clone, Copy, Debug)]
+pub enum Encoding {
+    Columns,
+    Serde,
+    Abomonated,
 }
 
 impl Default for Run {
@@ -247,6 +268,8 @@ impl Default for Run {
             keys: 97,
             ahead: 2,
             crash_at: None,
+            name: "keyed",
+            codec: Encoding::Columns,
         }
     }
 }
@@ -320,11 +343,19 @@ impl Run {
             if let Some(checkpoints) = checkpoints {
                 stage = stage.checkpoint_to(checkpoints, &fault).unwrap();
             }
-            stage
-                .policy(policy)
-                .unwrap()
-                .observe(move |event| events.lock().unwrap().1.push(event.clone()))
-                .keyed(|key| *key, on_record, on_timer)
+            let stage = stage.named(self.name).policy(policy).unwrap();
+            let stage = stage.observe(move |event| events.lock().unwrap().1.push(event.clone()));
+            let output = match self.codec {
+                Encoding::Columns => stage.keyed(|key| *key, on_record, on_timer),
+                Encoding::Serde => stage.codec::<Serde>().keyed(|key| *key, on_record, on_timer),
+                #[cfg(feature = "abomonation")]
+                Encoding::Abomonated => {
+                    stage.codec::<thalweg::keyed::codec::Abomonated>().keyed(|key| *key, on_record, on_timer)
+                }
+                #[cfg(not(feature = "abomonation"))]
+                Encoding::Abomonated => unreachable!("the feature is off"),
+            };
+            output
                 .inspect_core(move |event| {
                     if let Ok((stamp, batch)) = event {
                         rows.lock().unwrap().0.entry(*stamp.least().unwrap()).or_default().extend_from_slice(batch);
