@@ -67,6 +67,12 @@ impl Error {
         Error::Incompatible { object: object.into(), what: what.into() }
     }
 
+    /// The error and its causes, on one line.
+    pub fn with_causes(&self) -> String {
+        let causes = std::iter::successors(std::error::Error::source(self), |cause| cause.source());
+        causes.fold(self.to_string(), |text, cause| format!("{text}: {cause}"))
+    }
+
     /// The same error with its cause, where it has place for one.
     pub(crate) fn with(mut self, cause: impl Into<Cause>) -> Self {
         if let Error::Usage { source, .. } | Error::Corrupt { source, .. } = &mut self {
@@ -78,6 +84,6 @@ impl Error {
 
 impl From<RoutingError> for Error {
     fn from(error: RoutingError) -> Self {
-        Error::usage(error.to_string()).with(error)
+        Error::usage(error.to_string())
     }
 }

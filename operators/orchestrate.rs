@@ -149,7 +149,7 @@ impl Orchestrator {
         let Some(CheckpointClock { trigger, .. }) = &mut self.checkpoints else { return };
         let mut busy = vec![0; self.assignment.workers()];
         for shard in shards {
-            busy[shard.worker] += shard.statistics.summary(1).busy_nanos;
+            busy[shard.worker] += shard.statistics.busy_nanos();
         }
         trigger.measured_mut().replayed(records, busy.into_iter().max().unwrap_or(0) as f64 * 1e-9);
     }
@@ -157,10 +157,11 @@ impl Orchestrator {
     fn consider_checkpoint(&mut self, event: &mut EpochEvent, seconds: f64) {
         let Some(clock) = &mut self.checkpoints else { return };
         clock.seconds.observe(seconds);
-        let rate = self.arrivals.forecast(clock.horizon).mean / clock.seconds.forecast(1).mean;
+        let arrivals = self.arrivals.forecast(clock.horizon);
+        let rate = arrivals.is_sure().then(|| arrivals.mean / clock.seconds.forecast(1).mean);
         let EpochEvent { epoch, records, state_bytes, boundary, .. } = *event;
         let observation = Observation { epoch, records, seconds, state_bytes };
-        if let Some(reason) = clock.trigger.decide(&observation, Some(rate), boundary) {
+        if let Some(reason) = clock.trigger.decide(&observation, rate, boundary) {
             event.checkpoint = Some(reason.to_string());
             event.commands.push(Command::Checkpoint);
         }
@@ -189,11 +190,9 @@ impl Orchestrator {
     fn consult(&mut self, epoch: u64, boundary: u64, shards: Vec<ShardEpoch>) -> (Vec<Command>, Vec<Refused>) {
         let profiles = self.rolling.advance(epoch, shards);
         let view = View { epoch, boundary, assignment: &self.assignment, profiles: &profiles };
-        let wanted = self.policy.decide(&view);
-        let (assignment, refused) = self.assignment.apply_valid(&wanted);
-        self.assignment = assignment;
-        let commands = wanted.into_iter().filter(|command| refused.iter().all(|(r, _)| r != command));
-        (commands.collect(), refused)
+        let applied = self.assignment.apply_valid(self.policy.decide(&view));
+        self.assignment = applied.assignment;
+        (applied.accepted, applied.refused)
     }
 
     /// The known commands, each with what entitles to send them so early that the lead brings them to their boundary.
@@ -209,7 +208,7 @@ impl Orchestrator {
         let later = self.known.split_off(&boundary.saturating_add(1));
         let known: Vec<_> = std::mem::replace(&mut self.known, later).into_values().flatten().collect();
         if !known.is_empty() {
-            self.assignment = self.assignment.apply_valid(&known).0;
+            self.assignment = self.assignment.apply_valid(known.clone()).assignment;
         }
         known
     }

@@ -62,7 +62,7 @@ impl<'scope, T: Epoch, D: ExchangeData> Rebalance<'scope, T, D> for StreamVec<'s
             known: BTreeMap::new(),
             checkpoints: None,
             observers: Vec::new(),
-            fault: Fault::new(),
+            fault: Fault::unwatched(),
             config: config.clone(),
         };
         Ok(Rebalanced { data: self, routing_key, measure: Unmeasured, stage, codec: PhantomData })

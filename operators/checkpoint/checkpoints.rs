@@ -1,7 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::resume::{describe, resolve};
+use super::resume::resolve;
 use super::writer::Writer;
 use super::{CheckpointConfig, Fingerprint, Manifest, ObjectRef, Store, read_chunk};
 use crate::error::Error;
@@ -56,7 +56,7 @@ impl Checkpoints {
     pub fn resume(store: Arc<dyn Store>, fingerprint: Fingerprint, config: CheckpointConfig) -> Result<Self, Error> {
         config.validate()?;
         let resume = resolve(&*store, &fingerprint)?;
-        let skipped = resume.skipped.iter().map(describe).collect();
+        let skipped = resume.skipped.iter().map(Error::with_causes).collect();
         Ok(Checkpoints { store, fingerprint, config, resumed: resume.checkpoint.map(Arc::new), skipped })
     }
 

@@ -20,7 +20,6 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::progress::Antichain;
 use timely::progress::frontier::MutableAntichain;
 
-use super::resume::describe;
 use super::save::Saved;
 use super::writer::{Done, Job, Writer};
 use super::{Checkpoints, MANIFEST_FORMAT, Manifest, ObjectRef};
@@ -66,7 +65,7 @@ pub fn commit<'scope, T: Epoch>(
             for Done { outcome, seconds, .. } in writer.iter_mut().flat_map(Writer::completed) {
                 let Some((capability, mut event)) = writing.pop_front() else { continue };
                 event.seconds += seconds;
-                event.error = outcome.err().map(|error| describe(&error));
+                event.error = outcome.err().map(|error| error.with_causes());
                 committer.note_outcome(&event);
                 outcomes.session(&capability).give(event);
             }
@@ -76,7 +75,7 @@ pub fn commit<'scope, T: Epoch>(
                 let (event, job) = committer.checkpoint(at.number(), parts);
                 let submitted = job.and_then(|job| match writer {
                     Ok(writer) => writer.try_submit(job).map_err(|_| "the thread that writes is busy".to_owned()),
-                    Err(error) => Err(describe(error)),
+                    Err(error) => Err(error.with_causes()),
                 });
                 match submitted {
                     Ok(()) => writing.push_back((capability, event)),
@@ -157,7 +156,7 @@ impl Committer {
             records: self.records,
             reason: event.reason.clone(),
             fingerprint: self.checkpoints.fingerprint().clone(),
-            assignment: assignment(&gathered.owned, self.workers).map_err(|error| describe(&error))?,
+            assignment: assignment(&gathered.owned, self.workers).map_err(|error| error.with_causes())?,
             operators: gathered.owned.into_keys().collect(),
             objects: gathered.objects,
         })

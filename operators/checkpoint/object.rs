@@ -43,7 +43,7 @@ pub struct ObjectRef {
 /// A chunk in an object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChunkRef {
-    /// The shard, or the part of one, to which the keys belong.
+    /// The hull of the keys.
     pub range: KeyRange,
     /// Whether no other chunk of this range follows.
     pub last: bool,

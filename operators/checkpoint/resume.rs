@@ -57,7 +57,7 @@ fn decide(
 }
 
 fn none_left(skipped: &[Error]) -> Error {
-    let listed: Vec<String> = skipped.iter().map(describe).collect();
+    let listed: Vec<String> = skipped.iter().map(Error::with_causes).collect();
     let listed = listed.join("; ");
     let object = "every checkpoint in the store";
     if skipped.iter().all(|error| matches!(error, Error::Incompatible { .. })) {
@@ -65,12 +65,6 @@ fn none_left(skipped: &[Error]) -> Error {
     }
     let what = "put back from a copy what is named here, or begin anew in an empty store";
     Error::corrupt(object, format!("{listed}: {what}"))
-}
-
-/// An error with its causes, on one line.
-pub(super) fn describe(error: &Error) -> String {
-    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::manifest::Manifest;
-use super::resume::describe;
 use super::store::Store;
 use crate::error::Error;
 
@@ -76,7 +75,7 @@ fn objects_of(manifest: &Result<Manifest, Error>) -> Result<impl Iterator<Item =
         Ok(manifest) => Ok(manifest.objects.iter().map(|object| object.name.as_str())),
         Err(error) => Err(Error::corrupt(
             "a checkpoint that is to be kept",
-            format!("{}; no old checkpoint is removed until it is put back, or removed by hand", describe(error)),
+            format!("{}; no old checkpoint is removed until it is put back, or removed by hand", error.with_causes()),
         )),
     }
 }

@@ -17,7 +17,6 @@ use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::Operator;
 
-use super::resume::describe;
 use super::writer::{Done, Job, Writer, Written};
 use super::{Checkpoints, Object, ObjectRef, ObjectWriter};
 use crate::epoch::Epoch;
@@ -118,7 +117,7 @@ impl Saving {
     }
 
     fn fail(&mut self, error: &Error) {
-        self.saved.push(Saved::Failed(describe(error)));
+        self.saved.push(Saved::Failed(error.with_causes()));
     }
 
     fn is_done(&self) -> bool {

@@ -9,7 +9,7 @@ use crate::keyspace::KeyRange;
 pub struct Chunk {
     /// Where the keys lie: in a migration the part of the key space that moves, in a snapshot the hull of the keys.
     pub range: KeyRange,
-    /// Whether no other chunk of this range follows.
+    /// In a migration, whether no other chunk of this range follows; in a snapshot always.
     pub last: bool,
     /// Keys in the chunk.
     pub keys: u32,

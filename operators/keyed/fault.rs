@@ -9,7 +9,10 @@ use crate::error::Error;
 /// capabilities, so that nothing downstream takes the output for complete. The program that steps the worker asks
 /// between steps, see [`Fault::check`].
 #[derive(Clone, Debug, Default)]
-pub struct Fault(Rc<RefCell<Option<Error>>>);
+pub struct Fault {
+    error: Rc<RefCell<Option<Error>>>,
+    unwatched: bool,
+}
 
 impl Fault {
     /// No fault so far.
@@ -17,18 +20,24 @@ impl Fault {
         Self::default()
     }
 
+    /// A fault that nobody asks for: rather than to hang, an operator panics with its error.
+    pub fn unwatched() -> Self {
+        Fault { unwatched: true, ..Self::default() }
+    }
+
     /// The error, if there is one. To be called by the program between steps of the worker, such as
     /// `while !probe.done() { worker.step_or_park(None); fault.check()?; }`.
     pub fn check(&self) -> Result<(), Error> {
-        self.0.borrow_mut().take().map_or(Ok(()), Err)
+        self.error.borrow_mut().take().map_or(Ok(()), Err)
     }
 
     pub(crate) fn is_set(&self) -> bool {
-        self.0.borrow().is_some()
+        self.error.borrow().is_some()
     }
 
     /// Only the first error is kept: the others follow from it.
     pub(crate) fn set(&self, error: Error) {
-        self.0.borrow_mut().get_or_insert(error);
+        assert!(!self.unwatched, "{}", error.with_causes());
+        self.error.borrow_mut().get_or_insert(error);
     }
 }

@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, Hash};
 
+use smallvec::SmallVec;
+
 use super::chunk::{Chunk, ChunkBuilder};
 use super::codec::Codec;
-use super::shards::Entry;
+use super::shards::{Entry, Times};
 use crate::keyspace::KeyRange;
 
 /// A chunk that is to be sent, and what was held for it.
@@ -20,7 +22,6 @@ pub(super) struct Parcel<H> {
 pub(super) struct Departure<K, S, C: Codec<K, S>, H> {
     range: KeyRange,
     to: usize,
-    generation: u64,
     builder: ChunkBuilder<K, S, C>,
     hold: H,
 }
@@ -43,7 +44,8 @@ impl<K, S, C: Codec<K, S>, H: Clone> Departure<K, S, C, H> {
     }
 }
 
-/// The departures in progress, by the starts of their ranges, which never overlap.
+/// The departures in progress, by the starts of their ranges. All are of one boundary, so that they never overlap: the next
+/// one is crossed only when no state can arrive anywhere any more, and so none is leaving.
 pub(super) struct Departures<K, S, C: Codec<K, S>, H>(BTreeMap<u64, Departure<K, S, C, H>>);
 
 impl<K, S, C: Codec<K, S>, H> Departures<K, S, C, H> {
@@ -55,8 +57,8 @@ impl<K, S, C: Codec<K, S>, H> Departures<K, S, C, H> {
         self.0.is_empty()
     }
 
-    pub fn begin(&mut self, range: KeyRange, to: usize, generation: u64, hold: H) {
-        self.0.insert(range.start(), Departure { range, to, generation, builder: ChunkBuilder::new(), hold });
+    pub fn begin(&mut self, range: KeyRange, to: usize, hold: H) {
+        self.0.insert(range.start(), Departure { range, to, builder: ChunkBuilder::new(), hold });
     }
 
     /// The departure that a routing key belongs to.
@@ -64,11 +66,9 @@ impl<K, S, C: Codec<K, S>, H> Departures<K, S, C, H> {
         self.0.range_mut(..=routing).next_back().map(|(_, d)| d).filter(|d| d.range.contains(routing))
     }
 
-    /// Sends the last chunk of all departures older than the `oldest` map that still dissolves.
-    pub fn finish_before(&mut self, oldest: Option<u64>, parcels: &mut Vec<Parcel<H>>) {
-        let is_done = |d: &Departure<K, S, C, H>| oldest.is_none_or(|oldest| d.generation < oldest);
-        let done: Vec<u64> = self.0.iter().filter(|(_, d)| is_done(d)).map(|(start, _)| *start).collect();
-        for mut departure in done.iter().filter_map(|start| self.0.remove(start)) {
+    /// Sends the last chunk of every departure.
+    pub fn finish(&mut self, parcels: &mut Vec<Parcel<H>>) {
+        for mut departure in std::mem::take(&mut self.0).into_values() {
             let chunk = departure.builder.take(departure.range, true);
             parcels.push(Parcel { chunk, to: Some(departure.to), hold: departure.hold });
         }
@@ -92,17 +92,11 @@ impl<K: Hash + Eq, S, C: Codec<K, S>, H: Clone> Snapshot<K, S, C, H> {
 
     /// Saves a key as it is, unless snapshot `number` has it already.
     #[inline]
-    pub fn save<B: BuildHasher>(
-        &mut self,
-        number: u32,
-        key: &K,
-        entry: &mut Entry<S>,
-        timers: &HashMap<K, Vec<u64>, B>,
-    ) {
+    pub fn save<B: BuildHasher>(&mut self, number: u32, key: &K, entry: &mut Entry<S>, timers: &HashMap<K, Times, B>) {
         if entry.saved != number {
             entry.saved = number;
             self.unsaved -= 1;
-            self.builder.push(entry.routing, key, &entry.state, timers.get(key).map_or(&[], Vec::as_slice));
+            self.builder.push(entry.routing, key, &entry.state, timers.get(key).map_or(&[], SmallVec::as_slice));
         }
     }
 

@@ -122,7 +122,6 @@ where
                 worker.receive_commands(&capability, batches.flat_map(|batch| batch.drain(..)));
             });
             data.for_each_stamp(|capability, batches| worker.receive_data(&capability, batches.map(std::mem::take)));
-            worker.take_arrivals();
             while let Some(step) = worker.next_step(frontiers) {
                 match step {
                     Step::Boundary(at) => worker.cross(&at, &mut ports),

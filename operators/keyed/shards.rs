@@ -13,6 +13,7 @@ use std::collections::{HashMap, VecDeque};
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 use indexmap::map::Entry as MapEntry;
+use smallvec::SmallVec;
 
 use super::chunk::{Chunk, ChunkBuilder};
 use super::codec::Codec;
@@ -53,6 +54,9 @@ pub(super) struct Entry<S> {
     pub state: S,
 }
 
+/// Times of a key's timers, ascending.
+pub(super) type Times = SmallVec<[u64; 2]>;
+
 pub(super) type States<K, S> = IndexMap<K, Entry<S>, RandomState>;
 
 struct Shard<K, S> {
@@ -78,12 +82,6 @@ impl<K, S> Shard<K, S> {
     }
 }
 
-/// A map whose keys go elsewhere.
-struct Dissolving<K, S> {
-    states: States<K, S>,
-    generation: u64,
-}
-
 /// What has come to a shard that was waiting.
 pub(super) struct Ready<K> {
     pub range: KeyRange,
@@ -97,15 +95,16 @@ pub(super) struct Shards<K, S, C: Codec<K, S>, H> {
     assignment: Assignment,
     /// Those owned here, at the indices they have in the assignment.
     shards: Vec<Option<Box<Shard<K, S>>>>,
-    /// Counts changes of the assignment.
-    generation: u64,
-    dissolving: VecDeque<Dissolving<K, S>>,
+    /// Maps whose keys go elsewhere.
+    dissolving: VecDeque<States<K, S>>,
     departures: Departures<K, S, C, H>,
     snapshot: Option<Snapshot<K, S, C, H>>,
     /// Counts snapshots.
     snapshots: u32,
     /// Times of the timers of those keys that have any.
-    timers: HashMap<K, Vec<u64>, RandomState>,
+    timers: HashMap<K, Times, RandomState>,
+    /// Times for which the logic has scheduled a key, while it is called.
+    scheduled: Vec<u64>,
     /// Keys with state, those on their way to another worker included.
     keys: u64,
     /// Mean length of an encoded row, in bytes.
@@ -131,12 +130,12 @@ where
             chunk_bytes,
             assignment,
             shards,
-            generation: 0,
             dissolving: VecDeque::new(),
             departures: Departures::new(),
             snapshot: None,
             snapshots: 0,
             timers: HashMap::default(),
+            scheduled: Vec::new(),
             keys: 0,
             row_bytes: (size_of::<u64>() + size_of::<K>() + size_of::<S>()) as f64,
         }
@@ -186,7 +185,7 @@ where
         let at = match states.entry(key) {
             MapEntry::Occupied(entry) => entry.index(),
             MapEntry::Vacant(entry) => {
-                let fetched = self.dissolving.iter_mut().find_map(|old| old.states.swap_remove(entry.key()));
+                let fetched = self.dissolving.iter_mut().find_map(|old| old.swap_remove(entry.key()));
                 let at = entry.index();
                 entry.insert(fetched.unwrap_or_else(|| {
                     self.keys += 1;
@@ -199,9 +198,8 @@ where
         if let Some(snapshot) = &mut self.snapshot {
             snapshot.save(self.snapshots, key, entry, &self.timers);
         }
-        let mut times = Vec::new();
-        let forget = logic(key, &mut entry.state, &mut times);
-        for time in times {
+        let forget = logic(key, &mut entry.state, &mut self.scheduled);
+        for time in self.scheduled.drain(..) {
             let times = self.timers.entry(key.clone()).or_default();
             if let Err(position) = times.binary_search(&time) {
                 times.insert(position, time);
@@ -218,8 +216,8 @@ where
         }
     }
 
-    /// Takes a timer off a key; the index of the key's shard if the timer was still set, and set here. That of a shard
-    /// parts of which are still to come is kept until they are there.
+    /// Takes a due timer off its key, and gives the index of the key's shard if it is to fire here and now. A timer of a
+    /// shard that is still coming is kept for it.
     pub fn fire(&mut self, timer: &Timer<K>) -> Option<usize> {
         let index = match self.place(timer.routing) {
             Place::Here(index) => index,
@@ -244,7 +242,7 @@ where
     fn save(&mut self, index: usize, key: &K) {
         let Some(snapshot) = &mut self.snapshot else { return };
         let here = self.shards[index].as_mut().and_then(|shard| shard.states.get_mut(key));
-        let entry = here.or_else(|| self.dissolving.iter_mut().find_map(|old| old.states.get_mut(key)));
+        let entry = here.or_else(|| self.dissolving.iter_mut().find_map(|old| old.get_mut(key)));
         if let Some(entry) = entry {
             snapshot.save(self.snapshots, key, entry, &self.timers);
         }
@@ -252,7 +250,6 @@ where
 
     /// Crosses a boundary from which `next` holds. The chunks for other workers that follow carry `hold`.
     pub fn change(&mut self, next: Assignment, hold: &H) {
-        self.generation += 1;
         let handovers = self.assignment.handovers(&next);
         let mut old = std::mem::take(&mut self.shards);
         let mut stays = |range| self.assignment.position(range).and_then(|index| old[index].take());
@@ -264,10 +261,10 @@ where
             }));
         }
         for shard in old.into_iter().flatten().filter(|shard| !shard.states.is_empty()) {
-            self.dissolving.push_back(Dissolving { states: shard.states, generation: self.generation });
+            self.dissolving.push_back(shard.states);
         }
         for handover in handovers.iter().filter(|h| h.from == self.worker) {
-            self.departures.begin(handover.range, handover.to, self.generation, hold.clone());
+            self.departures.begin(handover.range, handover.to, hold.clone());
         }
         self.shards = shards;
         self.assignment = next;
@@ -278,9 +275,12 @@ where
 
     /// Crosses a boundary as of which a snapshot is to be taken. Its chunks carry `hold`. None may be in progress.
     pub fn begin_snapshot(&mut self, hold: H) {
-        debug_assert!(self.is_settled(), "one snapshot at a time, and no state on its way");
+        debug_assert!(
+            !self.is_saving() && self.departures.is_empty(),
+            "one snapshot at a time, and no state on its way"
+        );
         self.snapshots = self.snapshots.wrapping_add(1);
-        let mut unsaved = self.dissolving.iter().map(|old| old.states.len()).sum();
+        let mut unsaved = self.dissolving.iter().map(IndexMap::len).sum();
         for shard in self.shards.iter_mut().flatten() {
             shard.unscanned = shard.states.len();
             unsaved += shard.unscanned;
@@ -288,9 +288,9 @@ where
         self.snapshot = Some(Snapshot::new(unsaved, hold));
     }
 
-    /// Whether no snapshot is in progress and no state on its way to another worker.
-    pub fn is_settled(&self) -> bool {
-        self.snapshot.is_none() && self.departures.is_empty()
+    /// Whether a snapshot is in progress.
+    pub fn is_saving(&self) -> bool {
+        self.snapshot.is_some()
     }
 
     /// Takes in a chunk: keys that belong elsewhere are passed over. Gives the shards that have become complete.
@@ -302,7 +302,7 @@ where
                 if !times.is_empty() {
                     let due = times.iter().map(|time| Timer { time: *time, routing, key: key.clone() });
                     shard.timers.extend(due);
-                    timers.insert(key.clone(), times);
+                    timers.insert(key.clone(), times.into());
                 }
                 let replaced = shard.states.insert(key, Entry { routing, saved: *snapshots, state });
                 *keys += u64::from(replaced.is_none());
@@ -333,8 +333,9 @@ where
                 snapshot.emit_if_full(self.chunk_bytes, parcels);
             }
         }
-        let oldest = self.dissolving.front().map(|old| old.generation);
-        self.departures.finish_before(oldest, parcels);
+        if self.dissolving.is_empty() {
+            self.departures.finish(parcels);
+        }
         if self.snapshot.as_ref().is_some_and(Snapshot::is_complete)
             && let Some(snapshot) = self.snapshot.take()
         {
@@ -344,13 +345,13 @@ where
             let mean = parcel.chunk.bytes.len() as f64 / f64::from(parcel.chunk.keys);
             self.row_bytes += (mean - self.row_bytes) / 4.0;
         }
-        !(self.dissolving.is_empty() && self.is_settled())
+        !self.dissolving.is_empty() || self.is_saving()
     }
 
     /// Sends one key of the oldest dissolving map where it belongs; `false` if there is none.
     fn dissolve_key(&mut self, parcels: &mut Vec<Parcel<H>>) -> bool {
         let Some(oldest) = self.dissolving.front_mut() else { return false };
-        let Some((key, mut entry)) = oldest.states.pop() else {
+        let Some((key, mut entry)) = oldest.pop() else {
             self.dissolving.pop_front();
             return true;
         };
@@ -386,7 +387,6 @@ where
 
     /// What the shard at this index has seen since it was last asked, and what it holds. Panics if it is not here.
     pub fn take_report(&mut self, index: usize) -> ShardEpoch {
-        self.weigh(index);
         let shard = self.shards[index].as_mut().expect("the shard is here");
         let (keys, statistics) = (shard.states.len() as u64, std::mem::take(&mut shard.statistics));
         let (range, worker, state_bytes) = (self.assignment.range(index), self.worker, self.bytes(keys));
@@ -403,12 +403,12 @@ where
     }
 
     /// Learns the mean length of a row from a few of a shard.
-    fn weigh(&mut self, index: usize) {
+    pub fn weigh(&mut self, index: usize) {
         let Some(shard) = &self.shards[index] else { return };
         let mut builder = ChunkBuilder::<K, S, C>::new();
         let empty = builder.length();
         for (key, entry) in shard.states.iter().rev().take(KEYS_WEIGHED) {
-            builder.push(entry.routing, key, &entry.state, self.timers.get(key).map_or(&[], Vec::as_slice));
+            builder.push(entry.routing, key, &entry.state, self.timers.get(key).map_or(&[], SmallVec::as_slice));
         }
         if !builder.is_empty() {
             let mean = (builder.length() - empty) as f64 / shard.states.len().min(KEYS_WEIGHED) as f64;

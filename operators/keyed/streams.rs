@@ -10,7 +10,7 @@ use crate::profile::ShardEpoch;
 /// What a keyed operator tells of itself, at the epoch it tells of.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Report {
-    /// What a shard has seen in the epoch: one for each live shard and worker.
+    /// What a shard has seen in the epoch: one for each shard and worker that saw records of it.
     Shard(ShardEpoch),
     /// The state that a worker holds at the end of the epoch.
     Holds {

@@ -1,12 +1,13 @@
 //! What a keyed operator waits for. Pure.
 //!
 //! At a time `t` a worker acts in the order boundary, arrivals, timers and data. Progress tracking is the whole
-//! protocol. In the table, "may come" is what an input's frontier says.
+//! protocol. In the table, "may come" is what an input's frontier says. State that is leaving any worker may arrive at any
+//! other, so waiting for arrivals is waiting for departures too.
 //!
 //! | to act on              | wait until none of these may come, or is there                                        |
 //! |------------------------|---------------------------------------------------------------------------------------|
-//! | a boundary at `t`      | data before `t`; commands at or before `t`; arrivals before `t`; states being restored |
-//! | … with a checkpoint    | besides: a snapshot in progress; state on its way to another worker                   |
+//! | a boundary at `t`      | data before `t`; commands at or before `t`; arrivals before `t`, taken in or not        |
+//! | … with a checkpoint    | besides: a snapshot in progress                                                        |
 //! | data and timers at `t` | data before `t`; commands at or before `t`; a boundary at or before `t`               |
 //! | … of one shard         | besides: parts of that shard still to come                                            |
 
@@ -32,10 +33,10 @@ impl<T: Timestamp> Copy for Frontiers<'_, T> {}
 /// What decides whether to wait: the frontiers, and what is going on inside.
 pub(super) struct Waits<'a, T: Timestamp> {
     pub frontiers: Frontiers<'a, T>,
-    /// States are still being read from the store.
-    pub restoring: bool,
-    /// No snapshot in progress, and no state on its way to another worker.
-    pub settled: bool,
+    /// The first time at which chunks, of other workers or of the store, are still to be taken in.
+    pub arriving: Option<T>,
+    /// A snapshot is in progress.
+    pub saving: bool,
 }
 
 /// What to act on next.
@@ -52,7 +53,8 @@ impl<T: Timestamp + TotalOrder> Waits<'_, T> {
         match (boundary, epoch) {
             (Some((at, checkpoint)), epoch) if epoch.is_none_or(|epoch| at <= epoch) => {
                 let complete = !data.less_than(at) && !control.less_equal(at) && !arrivals.less_than(at);
-                let ready = complete && !self.restoring && (self.settled || !checkpoint);
+                let taken_in = self.arriving.as_ref().is_none_or(|arriving| arriving >= at);
+                let ready = complete && taken_in && !(checkpoint && self.saving);
                 ready.then(|| Step::Boundary(at.clone()))
             }
             (_, Some(at)) => {
@@ -67,7 +69,7 @@ impl<T: Timestamp + TotalOrder> Waits<'_, T> {
     pub fn is_over(&self, at: &T) -> bool {
         let Frontiers { data, control, arrivals } = self.frontiers;
         let may_come = [data, control, arrivals].iter().any(|frontier| frontier.less_equal(at));
-        !may_come && !self.restoring
+        !may_come && self.arriving.as_ref().is_none_or(|arriving| arriving > at)
     }
 }
 
@@ -81,18 +83,18 @@ mod tests {
         data: u64,
         control: u64,
         arrivals: u64,
-        restoring: bool,
-        settled: bool,
+        arriving: Option<u64>,
+        saving: bool,
     }
 
     /// All is there for a boundary and an epoch at 5, and nothing more than that.
-    const READY: Case = Case { data: 5, control: 6, arrivals: 5, restoring: false, settled: true };
+    const READY: Case = Case { data: 5, control: 6, arrivals: 5, arriving: None, saving: false };
 
     impl Case {
         fn with<R>(self, ask: impl FnOnce(Waits<'_, u64>) -> R) -> R {
             let [data, control, arrivals] = [self.data, self.control, self.arrivals].map(MutableAntichain::from_elem);
             let frontiers = Frontiers { data: &data, control: &control, arrivals: &arrivals };
-            ask(Waits { frontiers, restoring: self.restoring, settled: self.settled })
+            ask(Waits { frontiers, arriving: self.arriving, saving: self.saving })
         }
 
         fn boundary(self, checkpoint: bool) -> bool {
@@ -120,14 +122,15 @@ mod tests {
     }
 
     #[test]
-    fn a_boundary_waits_until_states_are_restored() {
-        assert!(!Case { restoring: true, ..READY }.boundary(false));
+    fn a_boundary_waits_until_what_has_come_before_it_is_taken_in() {
+        assert!(!Case { arriving: Some(4), ..READY }.boundary(false));
+        assert!(Case { arriving: Some(5), ..READY }.boundary(false));
     }
 
     #[test]
-    fn a_checkpoint_waits_until_state_is_settled_and_other_commands_do_not() {
-        let unsettled = Case { settled: false, ..READY };
-        assert!(!unsettled.boundary(true) && unsettled.boundary(false));
+    fn a_checkpoint_waits_for_the_one_before_it_and_other_commands_do_not() {
+        let saving = Case { saving: true, ..READY };
+        assert!(!saving.boundary(true) && saving.boundary(false));
     }
 
     #[test]
@@ -156,6 +159,7 @@ mod tests {
         assert!(!is_over(Case { data: 5, ..over }));
         assert!(!is_over(Case { control: 5, ..over }));
         assert!(!is_over(Case { arrivals: 5, ..over }));
-        assert!(!is_over(Case { restoring: true, ..over }));
+        assert!(!is_over(Case { arriving: Some(5), ..over }));
+        assert!(is_over(Case { arriving: Some(6), ..over }));
     }
 }

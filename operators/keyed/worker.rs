@@ -1,7 +1,7 @@
 //! What a keyed operator does on one worker: what it has received, and what it does about it.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as MapEntry;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
 use timely::dataflow::operators::{Capability, InputCapability};
@@ -15,7 +15,7 @@ use super::shards::{Place, Ready, Shards, Timer};
 use super::waits::{Frontiers, Step, Waits};
 use super::{Fault, KeyedSettings, Report, Restore, SnapshotContent, SnapshotPart};
 use crate::epoch::Epoch;
-use crate::error::Error;
+use crate::error::{Cause, Error};
 use crate::keyspace::{Command, KeyRange};
 use crate::pending::Pending;
 use crate::profile::{Sampler, ShardEpoch};
@@ -48,16 +48,17 @@ impl<D, K> EpochWork<D, K> {
 pub(super) struct Worker<T: Epoch, L: Logic<T>, C: Codec<L::Key, L::State>> {
     name: String,
     worker: usize,
+    chunk_bytes: usize,
     logic: L,
     shards: Shards<L::Key, L::State, C, BoundaryCapabilities<T>>,
     epochs: Pending<T, EpochWork<L::Record, L::Key>, EpochCapabilities<T>>,
     boundaries: Pending<T, Vec<Command>, BoundaryCapabilities<T>>,
     /// Chunks that can't be taken in before the boundary at their time has been crossed.
-    arrivals: Pending<T, Vec<Chunk>, EpochCapabilities<T>>,
+    arrivals: Pending<T, VecDeque<Chunk>, EpochCapabilities<T>>,
     /// By the start of the shard they wait for: records with their times.
     stash: BTreeMap<u64, Vec<(T, L::Record)>>,
     restore: Option<(Restore, EpochCapabilities<T>)>,
-    /// The last boundary that has been crossed.
+    /// The last boundary that has been crossed: chunks at a later one are not for the shards as they are.
     crossed: Option<T>,
     /// The epoch whose statistics the shards are gathering, and those of them that have any.
     current: Option<T>,
@@ -76,12 +77,19 @@ where
         let KeyedSettings { name, initial: assignment, chunk_bytes, sample, restore, fault } = settings;
         let parts = restore.as_ref().map_or(Vec::new(), |restore| restore.parts.clone());
         let restore = restore.and_then(|restore| {
-            let time = T::from_number(restore.epoch)?;
-            Some((restore, EpochCapabilities::at_start(initial, &time)))
+            let time = T::from_number(restore.epoch);
+            if time.is_none() {
+                fault.set(Error::usage(format!(
+                    "the timestamp can't hold epoch {}, as of which to restore",
+                    restore.epoch
+                )));
+            }
+            Some((restore, EpochCapabilities::at_start(initial, &time?)))
         });
         Worker {
             name,
             worker,
+            chunk_bytes,
             logic,
             shards: Shards::new(worker, assignment, &parts, chunk_bytes),
             epochs: Pending::new(),
@@ -113,7 +121,9 @@ where
     }
 
     fn waits<'a>(&self, frontiers: Frontiers<'a, T>) -> Waits<'a, T> {
-        Waits { frontiers, restoring: self.restore.is_some(), settled: self.shards.is_settled() }
+        let restoring = self.restore.as_ref().map(|(_, capabilities)| capabilities.output.time());
+        let arriving = self.arrivals.first().into_iter().chain(restoring).min().cloned();
+        Waits { frontiers, arriving, saving: self.shards.is_saving() }
     }
 
     pub fn next_step(&self, frontiers: Frontiers<'_, T>) -> Option<Step<T>> {
@@ -130,8 +140,8 @@ where
     pub fn cross(&mut self, at: &T, ports: &mut Ports<'_, T, L::Output>) {
         let Some((capabilities, commands)) = self.boundaries.remove(at) else { return };
         self.gather();
-        let (next, _) = self.shards.assignment().apply_valid(&commands);
         let checkpoint = commands.contains(&Command::Checkpoint);
+        let next = self.shards.assignment().apply_valid(commands).assignment;
         if checkpoint {
             self.shards.begin_snapshot(capabilities.clone());
         }
@@ -143,30 +153,35 @@ where
             ports.snapshots.session(&capabilities.snapshots).give(shards);
         }
         self.crossed = Some(at.clone());
-        self.take_arrivals();
     }
 
     fn snapshot_part(&self, content: SnapshotContent) -> SnapshotPart {
         SnapshotPart { operator: self.name.clone(), worker: self.worker, codec: C::ID, content }
     }
 
-    /// Takes in the chunks whose boundaries have been crossed.
-    pub fn take_arrivals(&mut self) {
-        while let Some(at) = self.arrivals.first().filter(|at| self.crossed.as_ref().is_some_and(|c| *at <= c)).cloned()
+    /// Takes in about a chunk of what has come and whose boundary has been crossed; whether there was any.
+    fn take_arrivals(&mut self) -> bool {
+        let mut bytes = 0;
+        while bytes < self.chunk_bytes
+            && let Some(at) = self.arrivals.first().filter(|at| self.crossed.as_ref() >= Some(at)).cloned()
+            && let Some((capabilities, chunks)) = self.arrivals.get_mut(&at)
         {
-            let Some((capabilities, chunks)) = self.arrivals.remove(&at) else { return };
-            for chunk in chunks {
+            let (capabilities, chunk) = (capabilities.clone(), chunks.pop_front());
+            if chunks.is_empty() {
+                self.arrivals.remove(&at);
+            }
+            if let Some(chunk) = chunk {
+                bytes += chunk.bytes.len().max(1);
                 self.take_in(chunk, &capabilities);
             }
         }
+        bytes > 0
     }
 
     fn take_in(&mut self, chunk: Chunk, capabilities: &EpochCapabilities<T>) {
         match self.shards.arrive(chunk) {
             Ok(ready) => ready.into_iter().for_each(|ready| self.resume(ready, capabilities)),
-            Err(cause) => {
-                self.fault.set(Error::corrupt(format!("a chunk for {}", self.name), "it can't be decoded").with(cause));
-            }
+            Err(cause) => self.fault.set(undecodable(&self.name, self.restore.is_some(), cause)),
         }
     }
 
@@ -205,6 +220,9 @@ where
         let mut session = ports.output.session(&capabilities.output);
         for timer in timers {
             self.fire(at, timer, &mut output, &mut scheduled);
+            if output.len() >= OUTPUT_BATCH {
+                session.give_iterator(output.drain(..));
+            }
         }
         for record in batches.into_iter().flatten() {
             let routing = self.logic.routing_key(&record);
@@ -218,11 +236,10 @@ where
                 Place::Elsewhere => self.fault.set(misrouted(&self.name, routing)),
             }
             if output.len() >= OUTPUT_BATCH {
-                session.give_container(&mut output);
-                output.clear();
+                session.give_iterator(output.drain(..));
             }
         }
-        session.give_container(&mut output);
+        session.give_iterator(output.drain(..));
         drop(session);
         if let Some((_, work)) = self.epochs.get_mut(at) {
             work.stashed += stashed;
@@ -273,6 +290,7 @@ where
     fn gather(&mut self) {
         let Some(current) = self.current.take() else { return };
         let Some((_, work)) = self.epochs.get_mut(&current) else { return };
+        self.live.first().into_iter().for_each(|index| self.shards.weigh(*index));
         for index in self.live.drain(..) {
             let report = self.shards.take_report(index);
             match work.reports.entry(report.range) {
@@ -306,7 +324,8 @@ where
                 }
             }
         }
-        self.restore_chunk(ports) || more
+        let taken = self.take_arrivals();
+        self.restore_chunk(ports) || taken || more
     }
 
     /// Takes in one chunk from the store; `true` if more are left.
@@ -349,6 +368,15 @@ where
 
 fn nanos_since(started: Instant) -> u64 {
     u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn undecodable(name: &str, restoring: bool, cause: Cause) -> Error {
+    let what = if restoring {
+        "its keys or states are of another type: resume with the types that it was written with"
+    } else {
+        "the codec does not read what it has written"
+    };
+    Error::incompatible(format!("a chunk of {name}"), format!("{what} ({cause})"))
 }
 
 fn misrouted(name: &str, routing: u64) -> Error {

@@ -40,6 +40,17 @@ pub struct Handover {
     pub to: usize,
 }
 
+/// What [`Assignment::apply_valid`] makes of some commands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// The assignment after the accepted commands.
+    pub assignment: Assignment,
+    /// The commands that could be carried out, in their order.
+    pub accepted: Vec<Command>,
+    /// The others, and why they could not.
+    pub refused: Vec<(Command, RoutingError)>,
+}
+
 /// Why an assignment can't be, or can't be changed as a command says.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RoutingError {
@@ -167,6 +178,17 @@ impl Assignment {
         self.owners[index] as usize
     }
 
+    /// The range of the shard that holds the routing key.
+    pub fn shard_of(&self, key: u64) -> KeyRange {
+        self.range(self.find(key))
+    }
+
+    /// The worker that owns the routing key.
+    #[inline]
+    pub fn owner_of(&self, key: u64) -> usize {
+        self.owner(self.find(key))
+    }
+
     /// The range of the shard at this index. Panics if there is none.
     pub fn range(&self, index: usize) -> KeyRange {
         let end = self.starts.get(index + 1).map_or(1 << 64, |s| u128::from(*s));
@@ -192,11 +214,17 @@ impl Assignment {
         Ok(Self::index(next.starts, next.owners, next.workers))
     }
 
-    /// The assignment after those of these commands that can be carried out, and the others with their errors.
-    pub fn apply_valid(&self, commands: &[Command]) -> (Self, Vec<(Command, RoutingError)>) {
+    /// The assignment after those of these commands that can be carried out, each in its turn.
+    pub fn apply_valid(&self, commands: Vec<Command>) -> Applied {
         let mut next = self.clone();
-        let refused = commands.iter().filter_map(|c| next.change(c).err().map(|error| (c.clone(), error))).collect();
-        (Self::index(next.starts, next.owners, next.workers), refused)
+        let (mut accepted, mut refused) = (Vec::new(), Vec::new());
+        for command in commands {
+            match next.change(&command) {
+                Ok(()) => accepted.push(command),
+                Err(error) => refused.push((command, error)),
+            }
+        }
+        Applied { assignment: Self::index(next.starts, next.owners, next.workers), accepted, refused }
     }
 
     /// Which parts of the key space another worker owns in `next`, in order of their ranges.
@@ -216,8 +244,7 @@ impl Assignment {
         handovers
     }
 
-    /// The same shards on another number of workers. Where all owners still exist nothing changes;
-    /// otherwise the shards are dealt anew, in turn.
+    /// The same shards on so many workers: with their owners if there are as many as before, else dealt anew in turn.
     pub fn rescaled(&self, workers: usize) -> Result<Self, RoutingError> {
         check_bounds(self.len(), workers)?;
         let owners = if workers == self.workers {

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Assignment, KeyRange, RoutingError};
+use super::{Assignment, KeyRange};
 use crate::error::Error;
 
 /// What the control stream says. A command takes effect at a boundary: the time of its message.
@@ -95,8 +95,6 @@ pub struct ScriptError {
     pub line: usize,
     /// What is wrong, and what was expected.
     pub what: String,
-    #[source]
-    source: Option<RoutingError>,
 }
 
 impl Script {
@@ -119,8 +117,8 @@ impl Script {
             let command = line
                 .action
                 .command(&assignment)
-                .ok_or_else(|| line.error("there is no shard before the first one to merge with".into(), None))?;
-            assignment = assignment.apply([&command]).map_err(|e| line.error(e.to_string(), Some(e)))?;
+                .ok_or_else(|| line.error("there is no shard before the first one to merge with"))?;
+            assignment = assignment.apply([&command]).map_err(|e| line.error(e))?;
             commands.entry(line.boundary).or_default().push(command);
         }
         Ok(commands)
@@ -129,7 +127,7 @@ impl Script {
 
 impl Action {
     fn command(self, assignment: &Assignment) -> Option<Command> {
-        let shard = |key| assignment.range(assignment.find(key));
+        let shard = |key| assignment.shard_of(key);
         Some(match self {
             Action::Split { at } => Command::Split { shard: shard(at), at },
             Action::Move { at, to } => Command::Move { shard: shard(at), to },
@@ -143,12 +141,12 @@ impl Action {
 }
 
 impl Line {
-    fn error(&self, what: String, source: Option<RoutingError>) -> ScriptError {
-        ScriptError { line: self.number, what, source }
+    fn error(&self, what: impl fmt::Display) -> ScriptError {
+        ScriptError { line: self.number, what: what.to_string() }
     }
 
     fn parse(number: usize, text: &str) -> Result<Option<Self>, ScriptError> {
-        let error = |what: String| ScriptError { line: number, what, source: None };
+        let error = |what: String| ScriptError { line: number, what };
         let words: Vec<&str> = text.split('#').next().unwrap_or_default().split_whitespace().collect();
         let [boundary, verb, arguments @ ..] = words.as_slice() else {
             return if words.is_empty() { Ok(None) } else { Err(error("expected a boundary and a command".into())) };

@@ -10,7 +10,7 @@ mod hash;
 mod order;
 mod range;
 
-pub use assignment::{Assignment, Handover, RoutingError};
+pub use assignment::{Applied, Assignment, Handover, RoutingError};
 pub use command::{Command, Script, ScriptError};
 pub use hash::{StableHash, stable_hash};
 pub use order::{OrderedKey, ordered_key};

@@ -20,9 +20,9 @@ pub struct EpochEvent {
     pub records: u64,
     /// Its records by worker.
     pub loads: Vec<u64>,
-    /// Keys with state in the shards that saw records.
+    /// Keys with state, of all workers as last heard of.
     pub keys: u64,
-    /// Estimated bytes of the state of all shards seen so far.
+    /// Estimated bytes of that state, as encoded.
     pub state_bytes: u64,
     /// Bytes of state that left one worker for another at the epoch's boundary.
     pub moved_bytes: u64,
@@ -57,7 +57,7 @@ pub struct CheckpointEvent {
     pub reason: String,
     /// Bytes written.
     pub bytes: u64,
-    /// From its boundary to its being durable, in seconds.
+    /// From the first part of its snapshot to its being durable, in seconds.
     pub seconds: f64,
     /// Why it was abandoned, if it was.
     pub error: Option<String>,

@@ -33,6 +33,9 @@ impl Moments {
         self.count += 1;
         let relative = value - self.origin;
         let from_old = relative - self.offset;
+        if from_old == 0.0 {
+            return;
+        }
         self.offset += from_old / self.count as f64;
         self.squares += from_old * (relative - self.offset);
     }

@@ -94,6 +94,11 @@ impl Statistics {
         self.detail.merge(&other.detail);
     }
 
+    /// Time spent on the records, in nanoseconds.
+    pub fn busy_nanos(&self) -> u64 {
+        self.busy_nanos
+    }
+
     /// The number of records.
     pub fn records(&self) -> u64 {
         self.records

@@ -10,8 +10,6 @@
 //! | control | in  | gated        |
 //! | gated   | out |              |
 
-use std::rc::Rc;
-
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::Operator;
@@ -36,7 +34,6 @@ where
     T: Timestamp + TotalOrder,
     D: 'static,
 {
-    let versions = Rc::clone(&versions);
     data.binary_frontier(control, Pipeline, Pipeline, "Gate", |initial, _| {
         drop(initial);
         let mut held: Pending<T, Vec<Vec<D>>> = Pending::new();
@@ -51,7 +48,7 @@ where
                 held.entry(&capability.time().clone(), || capability).extend(batches.map(std::mem::take));
             });
             while let Some((at, (), commands)) = commands.release(control_frontier) {
-                let next = versions.borrow().latest().apply_valid(&commands).0;
+                let next = versions.borrow().latest().apply_valid(commands).assignment;
                 versions.borrow_mut().install(at, next);
             }
             while let Some((_, capability, mut batches)) = held.release(control_frontier) {

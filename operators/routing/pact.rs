@@ -109,7 +109,7 @@ where
     fn route(&mut self, message: &mut Message<T, Vec<D>>) {
         let Some((stamp, assignment)) = &self.current else { return };
         for record in message.data.drain(..) {
-            let worker = assignment.owner(assignment.find((self.routing_key)(&record)));
+            let worker = assignment.owner_of((self.routing_key)(&record));
             let builder = &mut self.builders[worker];
             builder.push_into(record);
             while let Some(container) = builder.extract() {
