@@ -151,7 +151,7 @@ fn finish(arguments: &Arguments, notes: Notes, skipped: fault::Skipped, start: I
         policy,
         epochs: notes.epochs,
         checkpoints: notes.checkpoints,
-        abandoned: notes.abandoned,
+        troubles: notes.troubles,
         quiet: notes.quiet,
         moving: notes.moving,
         recovery_seconds: notes.recovery_seconds,

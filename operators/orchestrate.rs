@@ -7,7 +7,7 @@
 //! | port     |     | connected to     | carries                                            |
 //! |----------|-----|------------------|----------------------------------------------------|
 //! | reports  | in  | commands, events | what all workers have seen                         |
-//! | measured | in  |                  | how long a checkpoint took: only its content counts |
+//! | outcomes | in  |                  | what became of checkpoints: only the content counts |
 //! | commands | out |                  | what to do at the epoch plus the lead              |
 //! | events   | out |                  | what was seen and decided                          |
 
@@ -151,7 +151,7 @@ impl Orchestrator {
         for shard in shards {
             busy[shard.worker] += shard.statistics.busy_nanos();
         }
-        trigger.measured_mut().replayed(records, busy.into_iter().max().unwrap_or(0) as f64 * 1e-9);
+        trigger.speeds_mut().replayed(records, busy.into_iter().max().unwrap_or(0) as f64 * 1e-9);
     }
 
     fn consider_checkpoint(&mut self, event: &mut EpochEvent, seconds: f64) {
@@ -178,7 +178,7 @@ impl Orchestrator {
                 Report::Holds { worker, keys, bytes } => self.states[worker] = (keys, bytes),
                 Report::Restored { bytes, nanos, .. } => {
                     if let Some(CheckpointClock { trigger, .. }) = &mut self.checkpoints {
-                        trigger.measured_mut().restored(bytes, nanos as f64 * 1e-9);
+                        trigger.speeds_mut().restored(bytes, nanos as f64 * 1e-9);
                     }
                 }
             }
@@ -193,14 +193,6 @@ impl Orchestrator {
         let applied = self.assignment.apply_valid(self.policy.decide(&view));
         self.assignment = applied.assignment;
         (applied.accepted, applied.refused)
-    }
-
-    /// The known commands, each with what entitles to send them so early that the lead brings them to their boundary.
-    fn known_messages<T: Epoch>(&self, initial: &Capability<T>) -> Vec<(Capability<T>, Vec<Command>)> {
-        let early = |boundary: u64| T::from_number(boundary.checked_sub(self.lead)?);
-        let message =
-            |(boundary, commands): (&u64, &Vec<Command>)| Some((initial.delayed(&early(*boundary)?), commands.clone()));
-        self.known.iter().filter_map(message).collect()
     }
 
     /// Takes the known commands up to a boundary into the assignment, and gives them.
@@ -225,10 +217,10 @@ pub struct OrchestratorStreams<'scope, T: Epoch> {
 
 /// Gathers the reports of all workers on worker 0, and asks the orchestrator once per complete epoch.
 ///
-/// `measured` brings what became of checkpoints; only its content counts, not its time.
+/// `outcomes` brings what became of checkpoints; only its content counts, not its time.
 pub fn orchestrate<'scope, T: Epoch>(
     reports: StreamVec<'scope, T, Report>,
-    measured: StreamVec<'scope, T, CheckpointEvent>,
+    outcomes: StreamVec<'scope, T, CheckpointEvent>,
     mut orchestrator: Orchestrator,
 ) -> OrchestratorStreams<'scope, T> {
     let scope = reports.scope();
@@ -240,9 +232,9 @@ pub fn orchestrate<'scope, T: Epoch>(
     let same = || Antichain::from_elem(T::Summary::default());
     let pact = Exchange::new(|_: &Report| 0);
     let mut reports = builder.new_input_connection(reports, pact, [(COMMANDS, same()), (EVENTS, same())]);
-    let mut measured = builder.new_input_connection(measured, Pipeline, []);
+    let mut outcomes = builder.new_input_connection(outcomes, Pipeline, []);
     builder.build(move |initial| {
-        let mut known = if worker == 0 { orchestrator.known_messages(&initial[COMMANDS]) } else { Vec::new() };
+        let mut known = if worker == 0 { known_messages(&orchestrator, &initial[COMMANDS]) } else { Vec::new() };
         drop(initial);
         let mut open: Pending<T, Vec<Report>, (Capability<T>, Capability<T>)> = Pending::new();
         let mut last_complete = Instant::now();
@@ -251,7 +243,7 @@ pub fn orchestrate<'scope, T: Epoch>(
             for (capability, known) in known.drain(..) {
                 commands.session(&capability).give_iterator(known.into_iter());
             }
-            measured.for_each(|_, batch| batch.drain(..).for_each(|event| orchestrator.note_checkpoint(&event)));
+            outcomes.for_each(|_, batch| batch.drain(..).for_each(|event| orchestrator.note_checkpoint(&event)));
             reports.for_each_stamp(|capability, batches| {
                 let Some(at) = capability.least() else { return };
                 let capabilities = || (capability.delayed(at, COMMANDS), capability.delayed(at, EVENTS));
@@ -266,4 +258,15 @@ pub fn orchestrate<'scope, T: Epoch>(
         }
     });
     OrchestratorStreams { commands: commands_stream, events: events_stream }
+}
+
+/// The known commands, each with what entitles to send them so early that the lead brings them to their boundary.
+fn known_messages<T: Epoch>(
+    orchestrator: &Orchestrator,
+    initial: &Capability<T>,
+) -> Vec<(Capability<T>, Vec<Command>)> {
+    let early = |boundary: u64| T::from_number(boundary.checked_sub(orchestrator.lead)?);
+    let message =
+        |(boundary, commands): (&u64, &Vec<Command>)| Some((initial.delayed(&early(*boundary)?), commands.clone()));
+    orchestrator.known.iter().filter_map(message).collect()
 }

@@ -1,14 +1,17 @@
 //! The operators that make a checkpoint, by themselves: what they wait for.
 
+mod common;
+
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use common::Hooked;
+use thalweg::KeyRange;
 use thalweg::checkpoint::{CheckpointConfig, Checkpoints, Fingerprint, Manifest, Memory, Saved, Store, commit, save};
 use thalweg::keyed::{Chunk, SnapshotContent, SnapshotPart};
 use thalweg::observe::EpochEvent;
-use thalweg::{Error, KeyRange};
 use timely::dataflow::InputHandle;
 use timely::dataflow::operators::{Input, Inspect};
 use timely::worker::Worker;
@@ -110,38 +113,17 @@ fn shards_that_overlap_or_leave_gaps_are_no_checkpoint() {
     });
 }
 
-/// A store that takes nothing before it is let.
-struct Held(Memory, Arc<Mutex<()>>);
-
-impl Store for Held {
-    fn put(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
-        drop(self.1.lock().unwrap());
-        self.0.put(name, bytes)
-    }
-
-    fn get(&self, name: &str) -> Result<Vec<u8>, Error> {
-        self.0.get(name)
-    }
-
-    fn get_range(&self, name: &str, offset: u64, length: u64) -> Result<Vec<u8>, Error> {
-        self.0.get_range(name, offset, length)
-    }
-
-    fn list(&self, prefix: &str) -> Result<Vec<String>, Error> {
-        self.0.list(prefix)
-    }
-
-    fn delete(&self, name: &str) -> Result<(), Error> {
-        self.0.delete(name)
-    }
-}
-
 #[test]
 fn what_is_saved_is_told_when_all_parts_are_there_and_durable() {
     timely::execute_directly(|worker| {
         let hold = Arc::new(Mutex::new(()));
         let held = hold.lock().unwrap();
-        let checkpoints = checkpoints(Held(Memory::default(), Arc::clone(&hold)));
+        let waiting = Arc::clone(&hold);
+        let before_put = move |_: &Memory, _: &str, _: &[u8]| {
+            drop(waiting.lock().unwrap());
+            Ok(())
+        };
+        let checkpoints = checkpoints(Hooked { inner: Memory::default(), before_put });
         let mut parts = InputHandle::new();
         let seen = Rc::new(RefCell::new(Vec::new()));
         worker.dataflow::<u64, _, _>(|scope| {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{Channels, Encoding, Outputs, Run};
+use common::{Encoding, Hooked, Outputs, Run, runs};
 use proptest::prelude::*;
 use thalweg::Error;
 use thalweg::checkpoint::{CheckpointConfig, Checkpoints, Fingerprint, Manifest, Memory, Store, read_chunk, verify};
@@ -77,37 +77,6 @@ fn from(outputs: &Outputs, epoch: u64) -> Outputs {
     outputs.range(epoch..).map(|(at, rows)| (*at, rows.clone())).collect()
 }
 
-fn runs() -> impl Strategy<Value = (Run, usize, u64)> {
-    let channels = prop_oneof![Just(Channels::Moved), Just(Channels::Serialised)];
-    let chunk_bytes = prop_oneof![Just(1usize), Just(300), Just(65536)];
-    let size = prop_oneof![(1..150u64, Just(97u64)), (500..1500u64, Just(3000u64))];
-    let input = (8..25u64, size, 1..4u64, 4..30u64);
-    (1..5usize, channels, 1..4u64, 1..20usize, chunk_bytes, 0..5usize, any::<u64>(), input, 1..5usize).prop_map(
-        |(workers, channels, lead, shards, chunk_bytes, commands, seed, input, then)| {
-            let (epochs, (records, keys), ahead, crash) = input;
-            let (checkpoint_every, crash_at) = (3, Some(crash));
-            let run = Run {
-                workers,
-                channels,
-                lead,
-                shards,
-                chunk_bytes,
-                commands,
-                checkpoint_every,
-                seed,
-                epochs,
-                records,
-                keys,
-                ahead,
-                crash_at,
-                name: "keyed",
-                codec: Encoding::Columns,
-            };
-            (run, then, seed ^ 7)
-        },
-    )
-}
-
 /// Runs, and compares the output so far and every snapshot with what they must be.
 fn check_snapshots(run: &Run, store: &Memory) {
     let begin = Checkpoints::begin(Arc::new(store.clone()), fingerprint(), config()).unwrap();
@@ -154,42 +123,24 @@ fn a_boundary_may_come_while_states_are_restored() {
     assert_eq!(outputs, from(&run.expected(), 6));
 }
 
-/// A slow store that looks, whenever a manifest is put, whether all it refers to is there.
-struct Watchful(Memory);
-
-impl Store for Watchful {
-    fn put(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
-        if name.starts_with("objects/") {
-            std::thread::sleep(Duration::from_millis(5));
-        } else {
-            let json = bytes.splitn(2, |byte| *byte == b'\n').nth(1).unwrap();
-            let manifest: Manifest = serde_json::from_slice(json).unwrap();
-            assert!(manifest.objects.iter().all(|object| verify(&self.0, object).is_ok()), "{name} comes too early");
-        }
-        self.0.put(name, bytes)
+/// Slow with objects; looks, whenever a manifest is put, whether all it refers to is there.
+fn watch(store: &Memory, name: &str, bytes: &[u8]) -> Result<(), Error> {
+    if name.starts_with("objects/") {
+        std::thread::sleep(Duration::from_millis(5));
+        return Ok(());
     }
-
-    fn get(&self, name: &str) -> Result<Vec<u8>, Error> {
-        self.0.get(name)
-    }
-
-    fn get_range(&self, name: &str, offset: u64, length: u64) -> Result<Vec<u8>, Error> {
-        self.0.get_range(name, offset, length)
-    }
-
-    fn list(&self, prefix: &str) -> Result<Vec<String>, Error> {
-        self.0.list(prefix)
-    }
-
-    fn delete(&self, name: &str) -> Result<(), Error> {
-        self.0.delete(name)
-    }
+    let json = bytes.splitn(2, |byte| *byte == b'\n').nth(1).unwrap();
+    let manifest: Manifest = serde_json::from_slice(json).unwrap();
+    assert!(manifest.objects.iter().all(|object| verify(store, object).is_ok()), "{name} comes too early");
+    Ok(())
 }
 
 #[test]
 fn a_manifest_is_written_when_all_workers_objects_are_durable() {
     let store = Memory::default();
-    let begin = Checkpoints::begin(Arc::new(Watchful(store.clone())), fingerprint(), config()).unwrap();
+    let begin =
+        Checkpoints::begin(Arc::new(Hooked { inner: store.clone(), before_put: watch }), fingerprint(), config())
+            .unwrap();
     let run = Run { workers: 3, checkpoint_every: 2, ..Run::default() };
     let (outputs, events) = run.outputs(Some(&begin));
     assert_eq!(outputs, run.expected());
@@ -199,35 +150,17 @@ fn a_manifest_is_written_when_all_workers_objects_are_durable() {
     assert_eq!(Manifest::list(&store).unwrap().len(), outcomes.len());
 }
 
-/// A store that takes no objects: the run goes on without checkpoints, and says so.
-struct Full(Memory);
-
-impl Store for Full {
-    fn put(&self, name: &str, _: &[u8]) -> Result<(), Error> {
-        let source = std::io::Error::from(std::io::ErrorKind::StorageFull);
-        Err(Error::Store { action: "write", object: name.into(), source })
-    }
-
-    fn get(&self, name: &str) -> Result<Vec<u8>, Error> {
-        self.0.get(name)
-    }
-
-    fn get_range(&self, name: &str, offset: u64, length: u64) -> Result<Vec<u8>, Error> {
-        self.0.get_range(name, offset, length)
-    }
-
-    fn list(&self, prefix: &str) -> Result<Vec<String>, Error> {
-        self.0.list(prefix)
-    }
-
-    fn delete(&self, name: &str) -> Result<(), Error> {
-        self.0.delete(name)
-    }
+/// The disk is full.
+fn refuse(_: &Memory, name: &str, _: &[u8]) -> Result<(), Error> {
+    let source = std::io::Error::from(std::io::ErrorKind::StorageFull);
+    Err(Error::Store { action: "write", object: name.into(), source })
 }
 
 #[test]
 fn a_checkpoint_that_cannot_be_written_is_abandoned_and_the_run_goes_on() {
-    let begin = Checkpoints::begin(Arc::new(Full(Memory::default())), fingerprint(), config()).unwrap();
+    let begin =
+        Checkpoints::begin(Arc::new(Hooked { inner: Memory::default(), before_put: refuse }), fingerprint(), config())
+            .unwrap();
     let run = Run { checkpoint_every: 2, ..Run::default() };
     let (outputs, events) = run.outputs(Some(&begin));
     assert_eq!(outputs, run.expected());
@@ -266,7 +199,10 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(48) })]
 
     #[test]
-    fn a_snapshot_is_a_prefix_and_a_resumed_run_gives_the_rest((run, then, seed) in runs()) {
+    fn a_snapshot_is_a_prefix_and_a_resumed_run_gives_the_rest(
+        run in runs(), crash in prop::option::of(4..30u64), then in 1..5usize, seed: u64,
+    ) {
+        let run = Run { crash_at: crash, checkpoint_every: 3, codec: Encoding::Columns, ..run };
         let store = Memory::default();
         check_snapshots(&run, &store);
         let expected = run.expected();

@@ -186,7 +186,7 @@ fn the_summary_fits_on_a_screen() {
         policy: "reactive".into(),
         epochs: vec![epoch(0, [3, 1], &[]), epoch(1, [2, 2], &["move x to 1", "split x at 2"])],
         checkpoints: (1..8).map(checkpoint).collect(),
-        abandoned: Vec::new(),
+        troubles: Vec::new(),
         quiet,
         moving,
         recovery_seconds: Some(0.75),
@@ -195,7 +195,7 @@ fn the_summary_fits_on_a_screen() {
         elapsed: Duration::from_millis(2500),
     };
     let text = report.to_string();
-    assert_eq!(text.lines().count(), 17, "{text}");
+    assert_eq!(text.lines().count(), 18, "{text}");
     assert!(text.lines().all(|line| line.len() <= 110), "{text}");
     let lines: Vec<String> = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
     for line in [

@@ -17,7 +17,7 @@ use crate::report::{CheckpointReport, EpochReport, Verdict};
 pub struct Notes {
     pub epochs: Vec<EpochReport>,
     pub checkpoints: Vec<CheckpointReport>,
-    pub abandoned: Vec<String>,
+    pub troubles: Vec<String>,
     pub recovery_seconds: Option<f64>,
     pub quiet: Histogram<u64>,
     pub moving: Histogram<u64>,
@@ -39,7 +39,7 @@ impl Notes {
         Ok(Notes {
             epochs: Vec::new(),
             checkpoints: Vec::new(),
-            abandoned: Vec::new(),
+            troubles: Vec::new(),
             recovery_seconds: None,
             quiet: latencies()?,
             moving: latencies()?,
@@ -96,9 +96,11 @@ impl Notes {
     }
 
     fn checkpoint(&mut self, event: &CheckpointEvent) {
-        let CheckpointEvent { epoch, reason, bytes, seconds, error } = event.clone();
+        let CheckpointEvent { epoch, reason, bytes, seconds, error, retention_error } = event.clone();
+        self.troubles
+            .extend(retention_error.map(|error| format!("after checkpoint {epoch}, older ones stay: {error}")));
         match error {
-            Some(error) => self.abandoned.push(format!("before epoch {epoch}: {error}")),
+            Some(error) => self.troubles.push(format!("checkpoint before epoch {epoch} abandoned: {error}")),
             None => {
                 let report = CheckpointReport { epoch, reason, bytes, seconds };
                 let written = self.log.as_mut().map_or(Ok(()), |log| log.checkpoint(&report));

@@ -71,8 +71,8 @@ pub struct Report {
     pub policy: String,
     pub epochs: Vec<EpochReport>,
     pub checkpoints: Vec<CheckpointReport>,
-    /// Checkpoints that could not be written, and why.
-    pub abandoned: Vec<String>,
+    /// What went wrong with checkpoints.
+    pub troubles: Vec<String>,
     /// Nanoseconds from an epoch's last record going in to its last result coming out, where nothing moved.
     pub quiet: Histogram<u64>,
     /// The same, in epochs with commands or with state on its way.
@@ -220,8 +220,8 @@ impl Report {
             let bytes: u64 = rest.iter().map(|checkpoint| checkpoint.bytes).sum();
             writeln!(f, "             and {} more, {}", rest.len(), BinaryBytes(bytes))?;
         }
-        for abandoned in self.abandoned.iter().take(MOST) {
-            writeln!(f, "ABANDONED    checkpoint {abandoned}")?;
+        for trouble in self.troubles.iter().take(MOST) {
+            writeln!(f, "TROUBLE      {trouble}")?;
         }
         match self.recovery_seconds {
             Some(estimate) => writeln!(f, "recovery     would take about {} now", seconds(estimate)),

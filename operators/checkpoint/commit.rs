@@ -10,18 +10,17 @@
 //! | epochs   | in  |              |
 //! | outcomes | out |              |
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
-use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::progress::Antichain;
 use timely::progress::frontier::MutableAntichain;
 
 use super::save::Saved;
-use super::writer::{Done, Job, Writer};
+use super::writer::{Done, Job, Writer, Written};
 use super::{Checkpoints, MANIFEST_FORMAT, Manifest, ObjectRef};
 use crate::epoch::Epoch;
 use crate::error::Error;
@@ -46,12 +45,10 @@ pub fn commit<'scope, T: Epoch>(
     let mut saved = builder.new_input_connection(saved, pact, [(0, Antichain::from_elem(T::Summary::default()))]);
     let mut epochs = builder.new_input_connection(epochs, Pipeline, []);
     let writer = (scope.index() == 0).then(|| checkpoints.writer(move || _ = activator.activate()));
-    let mut committer = Committer::new(checkpoints, scope.peers());
+    let mut committer = Committer::new(checkpoints, scope.peers(), writer);
     builder.build(move |initial| {
         drop(initial);
-        let mut writer = writer;
         let mut gathering: Pending<T, Vec<Saved>> = Pending::new();
-        let mut writing: VecDeque<(Capability<T>, CheckpointEvent)> = VecDeque::new();
         move |frontiers: &[MutableAntichain<T>]| {
             let [saved_frontier, epochs_frontier] = frontiers else { unreachable!("there are two inputs") };
             let mut outcomes = outcomes.activate();
@@ -61,28 +58,14 @@ pub fn commit<'scope, T: Epoch>(
                 let at = capability.time().clone();
                 gathering.entry(&at, || capability).extend(batches.flat_map(|batch| batch.drain(..)));
             });
-            let Some(writer) = &mut writer else { return };
-            for Done { outcome, seconds, .. } in writer.iter_mut().flat_map(Writer::completed) {
-                let Some((capability, mut event)) = writing.pop_front() else { continue };
-                event.seconds += seconds;
-                event.error = outcome.err().map(|error| error.with_causes());
-                committer.note_outcome(&event);
+            while let Some((capability, event)) = committer.take_outcome() {
                 outcomes.session(&capability).give(event);
             }
             // One manifest at a time: the next one refers to the one before it.
-            while writing.is_empty() && gathering.first().is_some_and(|at| !epochs_frontier.less_than(at)) {
+            while committer.is_idle() && gathering.first().is_some_and(|at| !epochs_frontier.less_than(at)) {
                 let Some((at, capability, parts)) = gathering.release(saved_frontier) else { break };
-                let (event, job) = committer.checkpoint(at.number(), parts);
-                let submitted = job.and_then(|job| match writer {
-                    Ok(writer) => writer.try_submit(job).map_err(|_| "the thread that writes is busy".to_owned()),
-                    Err(error) => Err(error.with_causes()),
-                });
-                match submitted {
-                    Ok(()) => writing.push_back((capability, event)),
-                    Err(error) => {
-                        let event = CheckpointEvent { error: Some(error), ..event };
-                        outcomes.session(&capability).give(event);
-                    }
+                if let Some((capability, event)) = committer.begin(at.number(), capability, parts) {
+                    outcomes.session(&capability).give(event);
                 }
             }
         }
@@ -90,10 +73,14 @@ pub fn commit<'scope, T: Epoch>(
     stream
 }
 
-/// Knows what a manifest needs besides what has been saved.
-struct Committer {
+/// Writes manifests, and knows what they need besides what has been saved.
+struct Committer<H> {
     checkpoints: Checkpoints,
     workers: usize,
+    /// On worker 0.
+    writer: Option<Result<Writer, Error>>,
+    /// The manifest being written, with what is held for telling its outcome.
+    writing: Option<(H, CheckpointEvent)>,
     /// Records of complete epochs that no boundary has passed yet.
     epochs: BTreeMap<u64, u64>,
     /// Records before them.
@@ -103,12 +90,14 @@ struct Committer {
     previous: Option<u64>,
 }
 
-impl Committer {
-    fn new(checkpoints: &Checkpoints, workers: usize) -> Self {
+impl<H> Committer<H> {
+    fn new(checkpoints: &Checkpoints, workers: usize, writer: Option<Result<Writer, Error>>) -> Self {
         let resumed = checkpoints.resumed();
         Committer {
             checkpoints: checkpoints.clone(),
             workers,
+            writer,
+            writing: None,
             epochs: BTreeMap::new(),
             records: resumed.map_or(0, |manifest| manifest.records),
             reasons: BTreeMap::new(),
@@ -123,10 +112,42 @@ impl Committer {
         }
     }
 
-    fn note_outcome(&mut self, event: &CheckpointEvent) {
-        if event.error.is_none() {
-            self.previous = Some(event.epoch);
+    fn is_idle(&self) -> bool {
+        self.writing.is_none()
+    }
+
+    /// Begins to make a checkpoint durable; what became of it, if there can't be one.
+    fn begin(&mut self, epoch: u64, hold: H, parts: Vec<Saved>) -> Option<(H, CheckpointEvent)> {
+        let (event, job) = self.checkpoint(epoch, parts);
+        let submitted = job.and_then(|job| match &mut self.writer {
+            Some(Ok(writer)) => writer.try_submit(job).map_err(|_| "the thread that writes is busy".to_owned()),
+            Some(Err(error)) => Err(error.with_causes()),
+            None => Err("only worker 0 writes manifests".to_owned()),
+        });
+        match submitted {
+            Ok(()) => {
+                self.writing = Some((hold, event));
+                None
+            }
+            Err(error) => Some((hold, CheckpointEvent { error: Some(error), ..event })),
         }
+    }
+
+    /// What became of the manifest that was being written, once that is known.
+    fn take_outcome(&mut self) -> Option<(H, CheckpointEvent)> {
+        let Some(Ok(writer)) = &mut self.writer else { return None };
+        let Done { outcome, seconds, .. } = writer.completed().next()?;
+        let (hold, mut event) = self.writing.take()?;
+        event.seconds += seconds;
+        match outcome {
+            Ok(Written::Manifest { epoch, retained }) => {
+                self.previous = Some(epoch);
+                event.retention_error = retained.err().map(|error| error.with_causes());
+            }
+            Ok(Written::Object(_)) => {}
+            Err(error) => event.error = Some(error.with_causes()),
+        }
+        Some((hold, event))
     }
 
     /// The checkpoint at a boundary, from what all workers have saved at it: the job that makes it durable, or why there
@@ -138,7 +159,8 @@ impl Committer {
         self.reasons = self.reasons.split_off(&epoch);
         let gathered = Gathered::from(parts);
         let bytes = gathered.objects.iter().map(|object| object.length).sum();
-        let event = CheckpointEvent { epoch, reason, bytes, seconds: gathered.seconds, error: None };
+        let event =
+            CheckpointEvent { epoch, reason, bytes, seconds: gathered.seconds, error: None, retention_error: None };
         let job = self
             .manifest(&event, gathered)
             .map(|manifest| Job::Manifest { manifest: Box::new(manifest), keep: self.checkpoints.config().keep });

@@ -38,7 +38,9 @@ impl Directory {
         create_durably(&root).map_err(|e| Error::store("create the directory", root.display().to_string(), e))?;
         let probe = AtomicWriteFile::open(root.join("probe")).and_then(AtomicWriteFile::discard);
         probe.map_err(|e| Error::store("write to the directory", root.display().to_string(), e))?;
-        Ok(Directory { root, durable: Mutex::default() })
+        let directory = Directory { root, durable: Mutex::default() };
+        directory.sweep()?;
+        Ok(directory)
     }
 
     /// The directory.

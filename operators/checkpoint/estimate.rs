@@ -17,7 +17,7 @@ pub const SMOOTHING: f64 = 0.3;
 /// What has been measured so far, smoothed exponentially. Clocks are read elsewhere.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Measured {
+pub struct Speeds {
     /// Bytes of state restored per second; [`DEFAULT_RESTORE_BYTES_PER_SECOND`] until measured.
     pub restore_bytes_per_second: Option<f64>,
     /// Records replayed per second; [`DEFAULT_REPLAY_RECORDS_PER_SECOND`] until measured.
@@ -27,7 +27,7 @@ pub struct Measured {
     pub checkpoint_seconds: Option<f64>,
 }
 
-impl Measured {
+impl Speeds {
     /// Notes that restoring so many bytes took so long.
     pub fn restored(&mut self, bytes: u64, seconds: f64) {
         smooth(&mut self.restore_bytes_per_second, bytes as f64 / seconds);
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn measurements_replace_defaults_and_are_smoothed() {
-        let mut measured = Measured::default();
+        let mut measured = Speeds::default();
         assert_eq!(measured.recovery(200_000_000, 3e6).seconds(), 5.0);
         assert_eq!((measured.checkpoint(0), measured.checkpoint(200_000_000)), (0.1, 2.0));
         measured.restored(50, 1.0);
@@ -118,12 +118,12 @@ mod tests {
 
     #[test]
     fn what_is_no_measurement_changes_nothing() {
-        let mut measured = Measured::default();
+        let mut measured = Speeds::default();
         for seconds in [0.0, -1.0, f64::NAN, f64::INFINITY] {
             measured.checkpointed(seconds);
             measured.restored(0, seconds);
             measured.replayed(if seconds > 0.0 { 0 } else { 7 }, seconds);
         }
-        assert_eq!(measured, Measured::default());
+        assert_eq!(measured, Speeds::default());
     }
 }

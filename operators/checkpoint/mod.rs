@@ -13,7 +13,7 @@
 //! The protocol:
 //!
 //! 1. A [`Trigger`] decides on a boundary. It is a pure function of counts, and of times that it is told.
-//! 2. Each worker packs its chunks into objects with an [`ObjectWriter`] and puts them with a [`Writer`], on a thread
+//! 2. Each worker packs its chunks into objects with an [`ObjectWriter`] and puts them on a thread
 //!    of its own. What is put is durable when it is reported.
 //! 3. When all workers' objects are durable, one worker writes the manifest. From then on the checkpoint exists; before,
 //!    it does not. If anything fails, the checkpoint is abandoned, and its objects are nobody's.
@@ -46,8 +46,8 @@ pub use commit::commit;
 pub use config::{CheckpointConfig, TriggerKind};
 pub use directory::{Directory, LEFTOVER_AGE};
 pub use estimate::{
-    DEFAULT_CHECKPOINT_SECONDS, DEFAULT_REPLAY_RECORDS_PER_SECOND, DEFAULT_RESTORE_BYTES_PER_SECOND, Measured,
-    RecoveryEstimate, SMOOTHING,
+    DEFAULT_CHECKPOINT_SECONDS, DEFAULT_REPLAY_RECORDS_PER_SECOND, DEFAULT_RESTORE_BYTES_PER_SECOND, RecoveryEstimate,
+    SMOOTHING, Speeds,
 };
 pub use fingerprint::Fingerprint;
 pub use format::{OBJECT_FORMAT, read_chunk, verify};
@@ -58,4 +58,3 @@ pub use retain::{Retained, retain};
 pub use save::{Saved, save};
 pub use store::{MAX_NAME_PART, Memory, Store, check_name};
 pub use trigger::{LULL, Observation, Reason, Trigger};
-pub use writer::{Done, Job, QUEUED_JOBS, Writer, Written};

@@ -1,7 +1,7 @@
 use std::fmt;
 
 use super::config::{CheckpointConfig, TriggerKind};
-use super::estimate::{Measured, RecoveryEstimate, smooth};
+use super::estimate::{RecoveryEstimate, Speeds, smooth};
 use crate::error::Error;
 
 /// What one complete epoch saw, over all workers.
@@ -96,7 +96,7 @@ pub const LULL: f64 = 0.1;
 #[derive(Clone, Debug)]
 pub struct Trigger {
     config: CheckpointConfig,
-    measured: Measured,
+    speeds: Speeds,
     /// What would be lost, since the boundary of the last complete checkpoint and of each in flight. Never empty.
     since: Vec<Exposure>,
     rate: Option<f64>,
@@ -117,7 +117,7 @@ impl Trigger {
     pub fn new(config: &CheckpointConfig, start: u64) -> Result<Self, Error> {
         config.validate()?;
         let since = vec![Exposure { boundary: start, ..Exposure::default() }];
-        Ok(Trigger { config: config.clone(), measured: Measured::default(), since, rate: None, state_bytes: 0 })
+        Ok(Trigger { config: config.clone(), speeds: Speeds::default(), since, rate: None, state_bytes: 0 })
     }
 
     /// Takes what a complete epoch saw, and says whether and why to take a checkpoint at `boundary`, which is the
@@ -129,7 +129,7 @@ impl Trigger {
         smooth(&mut self.rate, observation.records as f64 / seconds);
         let rate = predicted.filter(|rate| rate.is_finite() && *rate >= 0.0).or(self.rate).unwrap_or(0.0);
         for exposure in self.since.iter_mut().filter(|e| e.boundary <= observation.epoch) {
-            exposure.add(observation.records, seconds, rate, &self.measured, self.config.mean_time_between_failures);
+            exposure.add(observation.records, seconds, rate, &self.speeds, self.config.mean_time_between_failures);
         }
         let reason = self.due(rate, boundary)?;
         self.since.push(Exposure { boundary, ..Exposure::default() });
@@ -151,7 +151,7 @@ impl Trigger {
             return exceeded.then_some(Reason::Literal { rate, recovery, threshold });
         }
         let (loss, seconds) = (last.loss, last.seconds);
-        let cost = last.rate(rate) * self.measured.checkpoint(self.state_bytes);
+        let cost = last.rate(rate) * self.speeds.checkpoint(self.state_bytes);
         (loss > 0.0 && loss >= cost).then_some(Reason::Integral { loss, cost, seconds })
     }
 
@@ -160,7 +160,7 @@ impl Trigger {
     pub fn completed(&mut self, boundary: u64, seconds: f64) {
         if let Some(position) = self.since.iter().position(|e| e.boundary == boundary) {
             self.since.drain(..position);
-            self.measured.checkpointed(seconds);
+            self.speeds.checkpointed(seconds);
         }
     }
 
@@ -179,24 +179,24 @@ impl Trigger {
     /// What a recovery would take now, from the last complete checkpoint.
     pub fn recovery(&self) -> RecoveryEstimate {
         let records = self.since.first().map_or(0, |e| e.records);
-        self.measured.recovery(self.state_bytes, records as f64)
+        self.speeds.recovery(self.state_bytes, records as f64)
     }
 
     /// What has been measured, to be read.
-    pub fn measured(&self) -> &Measured {
-        &self.measured
+    pub fn speeds(&self) -> &Speeds {
+        &self.speeds
     }
 
     /// What has been measured, to add to: a restore when a run resumes, and its replay.
-    pub fn measured_mut(&mut self) -> &mut Measured {
-        &mut self.measured
+    pub fn speeds_mut(&mut self) -> &mut Speeds {
+        &mut self.speeds
     }
 }
 
 impl Exposure {
-    fn add(&mut self, records: u64, seconds: f64, rate: f64, measured: &Measured, between_failures: f64) {
+    fn add(&mut self, records: u64, seconds: f64, rate: f64, speeds: &Speeds, between_failures: f64) {
         // On average over the epoch, half of its records have arrived.
-        let replay = measured.recovery(0, self.records as f64 + records as f64 / 2.0).replay_seconds;
+        let replay = speeds.recovery(0, self.records as f64 + records as f64 / 2.0).replay_seconds;
         self.records = self.records.saturating_add(records);
         self.seconds += seconds;
         self.loss += seconds / between_failures * self.rate(rate) * replay;

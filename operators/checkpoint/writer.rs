@@ -33,10 +33,6 @@ pub enum Job {
 /// What has become of a job.
 #[derive(Debug)]
 pub struct Done {
-    /// The name of the object.
-    pub name: String,
-    /// Bytes of the object; 0 for a manifest.
-    pub bytes: u64,
     /// Wall time that writing took.
     pub seconds: f64,
     /// What is durable now, or why it is not. After an error the job is gone: its checkpoint is to be abandoned.
@@ -108,11 +104,6 @@ impl Writer {
             Err(TryRecvError::Disconnected) => self.pending.pop_front().map(lost),
         })
     }
-
-    /// How many jobs are queued, being written, or done and not yet reported.
-    pub fn outstanding(&self) -> usize {
-        self.pending.len()
-    }
 }
 
 impl Drop for Writer {
@@ -134,13 +125,6 @@ impl Job {
         }
     }
 
-    fn bytes(&self) -> u64 {
-        match self {
-            Job::Object(object) => object.bytes.len() as u64,
-            Job::Manifest { .. } => 0,
-        }
-    }
-
     fn write(self, store: &dyn Store) -> Result<Written, Error> {
         match self {
             Job::Object(Object { reference, bytes }) => {
@@ -159,9 +143,9 @@ impl Job {
 
 fn run(store: &dyn Store, queue: &Receiver<Job>, report: &Sender<Done>, wake: impl Fn()) {
     for job in queue {
-        let (name, bytes, begin) = (job.name(), job.bytes(), Instant::now());
+        let (name, begin) = (job.name(), Instant::now());
         let outcome = catching(&name, || job.write(store));
-        let done = Done { name, bytes, seconds: begin.elapsed().as_secs_f64(), outcome };
+        let done = Done { seconds: begin.elapsed().as_secs_f64(), outcome };
         if report.send(done).is_err() {
             return;
         }
@@ -181,7 +165,7 @@ fn catching<R>(name: &str, work: impl FnOnce() -> Result<R, Error>) -> Result<R,
 
 fn lost(name: String) -> Done {
     let source = std::io::Error::other("the thread that writes to the store has ended");
-    Done { bytes: 0, seconds: 0.0, outcome: Err(Error::store("write", &name, source)), name }
+    Done { seconds: 0.0, outcome: Err(Error::store("write", name, source)) }
 }
 
 #[cfg(test)]
@@ -246,12 +230,10 @@ mod tests {
         writer.try_submit(Job::Object(object(1))).unwrap();
         let manifest = Box::new(example(7, None, vec![object(1).reference]));
         writer.try_submit(Job::Manifest { manifest, keep: 1 }).unwrap();
-        assert_eq!(writer.outstanding(), 2);
         let done = take(&mut writer, 2);
         assert!(matches!(&done[0].outcome, Ok(Written::Object(reference)) if *reference == object(1).reference));
         assert!(matches!(&done[1].outcome, Ok(Written::Manifest { epoch: 7, retained: Ok(_) })));
-        assert_eq!((done[0].bytes, done[0].name.as_str()), (object(1).reference.length, &*object(1).reference.name));
-        assert_eq!((writer.outstanding(), store.list("").unwrap().len()), (0, 2));
+        assert_eq!(store.list("").unwrap().len(), 2);
         drop(writer);
         assert_eq!(wakes.iter().count(), 2);
     }
@@ -276,8 +258,9 @@ mod tests {
         writer.try_submit(Job::Manifest { manifest: Box::new(example(7, None, vec![])), keep: 1 }).unwrap();
         let done = take(&mut writer, 2);
         let error = done[0].outcome.as_ref().unwrap_err();
+        let object_2 = object(2).reference.name;
         assert!(matches!(error, Error::Store { object, source, .. }
-            if *object == done[0].name && source.to_string().contains("boom")));
+            if *object == object_2 && source.to_string().contains("boom")));
         assert!(matches!(&done[1].outcome, Ok(Written::Manifest { retained: Err(Error::Store { .. }), .. })));
     }
 
@@ -289,6 +272,5 @@ mod tests {
             writer.try_submit(Job::Object(object(sequence))).unwrap();
         }
         assert_eq!(writer.completed().filter(|done| done.outcome.is_err()).count(), 5);
-        assert_eq!(writer.outstanding(), 0);
     }
 }

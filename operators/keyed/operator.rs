@@ -34,7 +34,7 @@ use super::waits::{Frontiers, Step};
 use super::worker::Worker;
 use super::{Fault, Report, Restore, SnapshotPart};
 use crate::epoch::Epoch;
-use crate::keyspace::{Assignment, Command};
+use crate::keyspace::Command;
 use crate::routing::{Routed, SharedVersions};
 
 /// How a keyed operator is set up.
@@ -42,8 +42,6 @@ use crate::routing::{Routed, SharedVersions};
 pub struct KeyedSettings {
     /// The operator's name in logs, events and checkpoints: one for each keyed operator of a dataflow.
     pub name: String,
-    /// The assignment from which the run begins.
-    pub initial: Assignment,
     /// Length at which a chunk of state is sent, in bytes.
     pub chunk_bytes: usize,
     /// The share of records that costly sketches see, in (0, 1].
@@ -94,6 +92,7 @@ where
     let (snapshots, snapshots_stream) = builder.new_output();
     let (moved, moved_stream) = builder.new_output();
     moved_stream.connect_loop(moving);
+    let assignment = versions.borrow().latest().as_ref().clone();
     let pact = Routed::new(versions, routing_key);
     let mut data = builder.new_input_connection(data, pact, [(OUTPUT, same()), (REPORTS, same())]);
     let answers = [(REPORTS, same()), (SNAPSHOTS, same()), (MOVED, same())];
@@ -104,7 +103,7 @@ where
     let (mut snapshots, mut moved) = (OutputBuilder::from(snapshots), OutputBuilder::from(moved));
 
     builder.build(move |initial| {
-        let mut worker = Worker::<T, L, C>::new(index, logic, settings, &initial);
+        let mut worker = Worker::<T, L, C>::new(index, logic, assignment, settings, &initial);
         drop(initial);
         move |frontiers: &[MutableAntichain<T>]| {
             let [data_frontier, control_frontier, arrivals_frontier] = frontiers else { unreachable!("three inputs") };

@@ -16,7 +16,7 @@ use super::waits::{Frontiers, Step, Waits};
 use super::{Fault, KeyedSettings, Report, Restore, SnapshotContent, SnapshotPart};
 use crate::epoch::Epoch;
 use crate::error::{Cause, Error};
-use crate::keyspace::{Command, KeyRange};
+use crate::keyspace::{Assignment, Command, KeyRange};
 use crate::pending::Pending;
 use crate::profile::{Sampler, ShardEpoch};
 
@@ -73,8 +73,14 @@ where
     L: Logic<T>,
     C: Codec<L::Key, L::State>,
 {
-    pub fn new(worker: usize, logic: L, settings: KeyedSettings, initial: &[Capability<T>]) -> Self {
-        let KeyedSettings { name, initial: assignment, chunk_bytes, sample, restore, fault } = settings;
+    pub fn new(
+        worker: usize,
+        logic: L,
+        assignment: Assignment,
+        settings: KeyedSettings,
+        initial: &[Capability<T>],
+    ) -> Self {
+        let KeyedSettings { name, chunk_bytes, sample, restore, fault } = settings;
         let parts = restore.as_ref().map_or(Vec::new(), |restore| restore.parts.clone());
         let restore = restore.and_then(|restore| {
             let time = T::from_number(restore.epoch);

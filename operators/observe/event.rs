@@ -61,4 +61,6 @@ pub struct CheckpointEvent {
     pub seconds: f64,
     /// Why it was abandoned, if it was.
     pub error: Option<String>,
+    /// Why the checkpoints before it could not be removed, if they couldn't.
+    pub retention_error: Option<String>,
 }

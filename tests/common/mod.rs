@@ -7,12 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use thalweg::checkpoint::Checkpoints;
+use proptest::prelude::*;
+use thalweg::checkpoint::{Checkpoints, Memory, Store};
 use thalweg::keyed::codec::Serde;
 use thalweg::keyed::{Context, Fault};
 use thalweg::observe::Event;
 use thalweg::policy::{Policy, View};
-use thalweg::{Assignment, Command, Config, KeyRange, Rebalance, stable_hash};
+use thalweg::{Assignment, Command, Config, Error, KeyRange, Rebalance, stable_hash};
 use timely::dataflow::operators::{Input, Inspect, Probe};
 use timely::dataflow::{InputHandle, ProbeHandle};
 use timely::worker::Worker;
@@ -385,4 +386,68 @@ impl Run {
             fault.check().unwrap();
         }
     }
+}
+
+/// A store in memory that does something before it puts an object.
+pub struct Hooked<F> {
+    pub inner: Memory,
+    pub before_put: F,
+}
+
+impl<F: Fn(&Memory, &str, &[u8]) -> Result<(), Error> + Send + Sync + 'static> Store for Hooked<F> {
+    fn put(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        (self.before_put)(&self.inner, name, bytes)?;
+        self.inner.put(name, bytes)
+    }
+
+    fn get(&self, name: &str) -> Result<Vec<u8>, Error> {
+        self.inner.get(name)
+    }
+
+    fn get_range(&self, name: &str, offset: u64, length: u64) -> Result<Vec<u8>, Error> {
+        self.inner.get_range(name, offset, length)
+    }
+
+    fn list(&self, prefix: &str) -> Result<Vec<String>, Error> {
+        self.inner.list(prefix)
+    }
+
+    fn delete(&self, name: &str) -> Result<(), Error> {
+        self.inner.delete(name)
+    }
+}
+
+/// Runs of all sizes, with or without a crash.
+pub fn runs() -> impl Strategy<Value = Run> {
+    let channels = prop_oneof![Just(Channels::Moved), Just(Channels::Serialised)];
+    let other = if cfg!(feature = "abomonation") { Encoding::Abomonated } else { Encoding::Serde };
+    let codec = prop_oneof![Just(Encoding::Columns), Just(other)];
+    let chunk_bytes = prop_oneof![Just(1usize), Just(300), Just(65536)];
+    let workers = (1..5usize, channels, codec);
+    let config = (1..5u64, 1..20usize, chunk_bytes);
+    let decisions = (0..6usize, prop_oneof![Just(0u64), Just(2), Just(7)], any::<u64>());
+    let size = prop_oneof![(0..150u64, Just(97u64)), (500..1500u64, Just(3000u64))];
+    let input = (0..25u64, size, 0..4u64);
+    (workers, config, decisions, input).prop_map(|(workers, config, decisions, input)| {
+        let (workers, channels, codec) = workers;
+        let (lead, shards, chunk_bytes) = config;
+        let (commands, checkpoint_every, seed) = decisions;
+        let (epochs, (records, keys), ahead) = input;
+        Run {
+            workers,
+            channels,
+            codec,
+            lead,
+            shards,
+            chunk_bytes,
+            commands,
+            checkpoint_every,
+            seed,
+            epochs,
+            records,
+            keys,
+            ahead,
+            ..Run::default()
+        }
+    })
 }

@@ -10,8 +10,8 @@ fn trigger(kind: &str) -> Trigger {
 /// A trigger for which a checkpoint takes so long, and replay so many times as long as arrival.
 fn integral(checkpoint_seconds: f64, replay: f64) -> Trigger {
     let mut trigger = trigger("integral");
-    trigger.measured_mut().checkpointed(checkpoint_seconds);
-    trigger.measured_mut().replayed((RATE as f64 / replay) as u64, 1.0);
+    trigger.speeds_mut().checkpointed(checkpoint_seconds);
+    trigger.speeds_mut().replayed((RATE as f64 / replay) as u64, 1.0);
     trigger
 }
 
@@ -95,8 +95,8 @@ fn the_literal_rule_multiplies_rate_and_recovery() {
         ..CheckpointConfig::default()
     };
     let mut trigger = Trigger::new(&config, 0).unwrap();
-    trigger.measured_mut().restored(100, 1.0);
-    trigger.measured_mut().replayed(RATE, 1.0);
+    trigger.speeds_mut().restored(100, 1.0);
+    trigger.speeds_mut().replayed(RATE, 1.0);
     // 4 s to restore, and a second to replay for each that has passed: after 7, 1000 x (4 + 7) is more than 10500.
     let observe = |epoch| Observation { state_bytes: 400, ..second(epoch, RATE) };
     let fired = (0..).find_map(|epoch| Some((epoch, trigger.decide(&observe(epoch), None, epoch + 1)?)));
@@ -130,7 +130,7 @@ fn one_in_flight_blocks_another_and_one_abandoned_is_due_again_at_once() {
 #[test]
 fn what_comes_after_the_boundary_is_not_in_the_checkpoint() {
     let mut trigger = trigger("every:10");
-    trigger.measured_mut().replayed(1, 1.0);
+    trigger.speeds_mut().replayed(1, 1.0);
     // Decided on epoch 8 for the boundary 10: the records of 9 are in, those of 10 and later are not.
     for epoch in 0..13 {
         assert_eq!(trigger.decide(&second(epoch, 1), None, epoch + 2).is_some(), epoch == 8);

@@ -1,4 +1,7 @@
-//! The loop: a few lines that compose the parts.
+//! The loop: what composes the parts.
+
+mod closures;
+mod measure;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -18,12 +21,14 @@ use crate::config::Config;
 use crate::epoch::Epoch;
 use crate::error::Error;
 use crate::keyed::codec::{Codec, Columns};
-use crate::keyed::{Context, Fault, KeyedSettings, Logic, keyed};
+use crate::keyed::{Context, Fault, KeyedSettings, Report, SnapshotPart, keyed};
 use crate::keyspace::{Assignment, Command};
 use crate::observe::Event;
 use crate::orchestrate::{Orchestrator, orchestrate};
 use crate::policy::{Policy, Reactive};
 use crate::routing::{Versions, gate};
+use closures::Closures;
+pub use measure::{Measure, Measured, Unmeasured};
 
 /// Routes a stream by an assignment that a feedback loop keeps balanced.
 pub trait Rebalance<'scope, T: Epoch, D: ExchangeData> {
@@ -66,46 +71,6 @@ impl<'scope, T: Epoch, D: ExchangeData> Rebalance<'scope, T, D> for StreamVec<'s
             config: config.clone(),
         };
         Ok(Rebalanced { data: self, routing_key, measure: Unmeasured, stage, codec: PhantomData })
-    }
-}
-
-/// What the profile is to know of a record besides its key.
-pub trait Measure<D>: 'static {
-    /// The value whose mean and deviation are profiled.
-    fn value(&self, record: &D) -> f64;
-
-    /// The record's size in bytes.
-    fn size(&self, record: &D) -> usize;
-}
-
-/// Every record has the value 1 and the size of its type.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Unmeasured;
-
-impl<D> Measure<D> for Unmeasured {
-    fn value(&self, _: &D) -> f64 {
-        1.0
-    }
-
-    fn size(&self, _: &D) -> usize {
-        size_of::<D>()
-    }
-}
-
-/// Values and sizes by closures.
-#[derive(Clone, Copy, Debug)]
-pub struct Measured<V, Z> {
-    value: V,
-    size: Z,
-}
-
-impl<D, V: Fn(&D) -> f64 + 'static, Z: Fn(&D) -> usize + 'static> Measure<D> for Measured<V, Z> {
-    fn value(&self, record: &D) -> f64 {
-        (self.value)(record)
-    }
-
-    fn size(&self, record: &D) -> usize {
-        (self.size)(record)
     }
 }
 
@@ -241,104 +206,58 @@ where
         G: FnMut(&mut S, &mut Context<'_, T, K, R>) + 'static,
     {
         let Rebalanced { data, routing_key, measure, stage, .. } = self;
-        let Stage { config, lead, initial, name, policy, mut known, checkpoints, mut observers, fault } = stage;
         let scope = data.scope();
-        let (commands, control) = scope.feedback(lead);
-        let (outcomes, measured) = scope.feedback(T::Summary::default());
-        let versions = Rc::new(RefCell::new(Versions::new(initial.clone())));
+        let (commands, control) = scope.feedback(stage.lead.clone());
+        let versions = Rc::new(RefCell::new(Versions::new(stage.initial.clone())));
         let gated = gate(data, control.clone(), Rc::clone(&versions));
-
-        let stored = checkpoints.as_ref().map(|(checkpoints, _)| checkpoints);
-        let restore = stored.and_then(|stored| stored.restore(&name, C::ID, &initial, scope.index()));
-        let settings = KeyedSettings {
-            name,
-            initial: initial.clone(),
-            chunk_bytes: config.chunk_bytes,
-            sample: config.profile.sample,
-            restore,
-            fault,
-        };
+        let settings = stage.settings(C::ID, scope.index());
         let logic =
             Closures { routing_key: routing_key.clone(), measure, key, on_record, on_timer, types: PhantomData };
         let keyed = keyed::<_, _, C>(gated, control, versions, logic, routing_key, settings);
+        stage.close(keyed.reports, keyed.snapshots).broadcast().connect_loop(commands);
+        keyed.output
+    }
+}
 
-        if let Some(resumed) = stored.and_then(Checkpoints::resumed) {
-            known = known.split_off(&(resumed.epoch + 1));
+impl<T: Epoch> Stage<T> {
+    fn settings(&self, codec: u16, worker: usize) -> KeyedSettings {
+        let stored = self.checkpoints.as_ref().map(|(checkpoints, _)| checkpoints);
+        KeyedSettings {
+            name: self.name.clone(),
+            chunk_bytes: self.config.chunk_bytes,
+            sample: self.config.profile.sample,
+            restore: stored.and_then(|stored| stored.restore(&self.name, codec, &self.initial, worker)),
+            fault: self.fault.clone(),
+        }
+    }
+
+    /// Closes the loop: from what the keyed operator tells, the commands that it is given `lead` epochs later.
+    fn close<'scope>(
+        self,
+        reports: StreamVec<'scope, T, Report>,
+        snapshots: StreamVec<'scope, T, SnapshotPart>,
+    ) -> StreamVec<'scope, T, Command> {
+        let Stage { config, initial, policy, mut known, checkpoints, mut observers, .. } = self;
+        let scope = reports.scope();
+        if let Some(resumed) = checkpoints.as_ref().and_then(|(checkpoints, _)| checkpoints.resumed()) {
+            known = known.split_off(&resumed.epoch.saturating_add(1));
         }
         let mut orchestrator = Orchestrator::new(policy, initial, known, config.lead, config.profile.window);
         let store = checkpoints.map(|(checkpoints, trigger)| {
             orchestrator.decide_checkpoints(trigger, config.policy.prediction_horizon);
             checkpoints
         });
-        let decided = orchestrate(keyed.reports, measured, orchestrator);
-        decided.commands.broadcast().connect_loop(commands);
-        let completed = match &store {
-            Some(store) => commit(save(keyed.snapshots, store), decided.events.clone(), store),
+        let (feedback, outcomes) = scope.feedback(T::Summary::default());
+        let decided = orchestrate(reports, outcomes, orchestrator);
+        let outcomes = match &store {
+            Some(store) => commit(save(snapshots, store), decided.events.clone(), store),
             None => empty(scope),
         };
-        completed.clone().connect_loop(outcomes);
+        outcomes.clone().connect_loop(feedback);
         let epochs = decided.events.map(Event::Epoch);
-        epochs.concat(completed.map(Event::Checkpoint)).inspect(move |event| {
+        epochs.concat(outcomes.map(Event::Checkpoint)).inspect(move |event| {
             observers.iter_mut().for_each(|observe| observe(event));
         });
-        keyed.output
-    }
-}
-
-/// The logic of an operator, from the closures that the user gave.
-struct Closures<D, K, S, R, H, M, FK, F, G> {
-    routing_key: H,
-    measure: M,
-    key: FK,
-    on_record: F,
-    on_timer: G,
-    types: PhantomData<fn(D, K, S, R)>,
-}
-
-impl<T, D, K, S, R, H, M, FK, F, G> Logic<T> for Closures<D, K, S, R, H, M, FK, F, G>
-where
-    T: Epoch,
-    D: ExchangeData,
-    K: Hash + Eq + Clone + 'static,
-    S: Default + 'static,
-    R: Clone + 'static,
-    H: Fn(&D) -> u64 + 'static,
-    M: Measure<D>,
-    FK: Fn(&D) -> K + 'static,
-    F: FnMut(D, &mut S, &mut Context<'_, T, K, R>) + 'static,
-    G: FnMut(&mut S, &mut Context<'_, T, K, R>) + 'static,
-{
-    type Record = D;
-    type Key = K;
-    type State = S;
-    type Output = R;
-
-    #[inline]
-    fn routing_key(&self, record: &D) -> u64 {
-        (self.routing_key)(record)
-    }
-
-    #[inline]
-    fn key(&self, record: &D) -> K {
-        (self.key)(record)
-    }
-
-    #[inline]
-    fn value(&self, record: &D) -> f64 {
-        self.measure.value(record)
-    }
-
-    #[inline]
-    fn size(&self, record: &D) -> usize {
-        self.measure.size(record)
-    }
-
-    #[inline]
-    fn on_record(&mut self, record: D, state: &mut S, context: &mut Context<'_, T, K, R>) {
-        (self.on_record)(record, state, context);
-    }
-
-    fn on_timer(&mut self, state: &mut S, context: &mut Context<'_, T, K, R>) {
-        (self.on_timer)(state, context);
+        decided.commands
     }
 }

@@ -1,0 +1,66 @@
+use std::hash::Hash;
+use std::marker::PhantomData;
+
+use timely::ExchangeData;
+
+use super::Measure;
+use crate::epoch::Epoch;
+use crate::keyed::{Context, Logic};
+
+/// The logic of an operator, from the closures that the user gave.
+pub(super) struct Closures<D, K, S, R, H, M, FK, F, G> {
+    pub routing_key: H,
+    pub measure: M,
+    pub key: FK,
+    pub on_record: F,
+    pub on_timer: G,
+    pub types: PhantomData<fn(D, K, S, R)>,
+}
+
+impl<T, D, K, S, R, H, M, FK, F, G> Logic<T> for Closures<D, K, S, R, H, M, FK, F, G>
+where
+    T: Epoch,
+    D: ExchangeData,
+    K: Hash + Eq + Clone + 'static,
+    S: Default + 'static,
+    R: Clone + 'static,
+    H: Fn(&D) -> u64 + 'static,
+    M: Measure<D>,
+    FK: Fn(&D) -> K + 'static,
+    F: FnMut(D, &mut S, &mut Context<'_, T, K, R>) + 'static,
+    G: FnMut(&mut S, &mut Context<'_, T, K, R>) + 'static,
+{
+    type Record = D;
+    type Key = K;
+    type State = S;
+    type Output = R;
+
+    #[inline]
+    fn routing_key(&self, record: &D) -> u64 {
+        (self.routing_key)(record)
+    }
+
+    #[inline]
+    fn key(&self, record: &D) -> K {
+        (self.key)(record)
+    }
+
+    #[inline]
+    fn value(&self, record: &D) -> f64 {
+        self.measure.value(record)
+    }
+
+    #[inline]
+    fn size(&self, record: &D) -> usize {
+        self.measure.size(record)
+    }
+
+    #[inline]
+    fn on_record(&mut self, record: D, state: &mut S, context: &mut Context<'_, T, K, R>) {
+        (self.on_record)(record, state, context);
+    }
+
+    fn on_timer(&mut self, state: &mut S, context: &mut Context<'_, T, K, R>) {
+        (self.on_timer)(state, context);
+    }
+}
