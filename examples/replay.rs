@@ -40,6 +40,7 @@ mod rows;
 #[path = "replay/run.rs"]
 mod run;
 
+use std::fs;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
@@ -48,6 +49,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail};
 use thalweg::checkpoint::{Checkpoints, Directory, Fingerprint};
+use thalweg::policy::Script;
 
 use crate::arguments::{Arguments, PolicyChoice};
 use crate::dataflow::Setup;
@@ -75,6 +77,7 @@ fn replay(arguments: &Arguments) -> Result<()> {
     let workers = cluster.workers * cluster.processes;
     arguments.config.validate()?;
     let initial = arguments.config.initial(workers)?;
+    let script = read_script(&arguments.policy)?;
     let checkpoints = open_checkpoints(arguments)?;
     let mut source = Source::open(&arguments.input)?;
     let (from, before) = checkpoints.as_ref().map_or((0, 0), |c| (c.epoch(), c.records()));
@@ -86,7 +89,7 @@ fn replay(arguments: &Arguments) -> Result<()> {
     let dealing = Dealing { workers, local, initial, rate: arguments.input.rate };
     let (reader, feeds) = read(source, dealing);
     let notes = (cluster.process == 0).then(|| start_notes(arguments, &reader, progress, from, before)).transpose()?;
-    let setup = Setup { config: arguments.config.clone(), policy: arguments.policy.clone(), checkpoints };
+    let setup = Setup { config: arguments.config.clone(), policy: arguments.policy.clone(), script, checkpoints };
     let shared = Arc::new(Shared {
         setup,
         verify: arguments.verify,
@@ -106,6 +109,12 @@ fn replay(arguments: &Arguments) -> Result<()> {
         write_results(path, shared.take_all_results())?;
     }
     finish(arguments, notes, skipped, start)
+}
+
+fn read_script(policy: &PolicyChoice) -> Result<Script> {
+    let PolicyChoice::Scripted(path) = policy else { return Ok(Script::default()) };
+    let text = fs::read_to_string(path).with_context(|| format!("can't read the script {}", path.display()))?;
+    text.parse().with_context(|| format!("the script {} can't be followed", path.display()))
 }
 
 fn open_checkpoints(arguments: &Arguments) -> Result<Option<Checkpoints>> {

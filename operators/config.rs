@@ -6,28 +6,19 @@ use crate::keyspace::Assignment;
 use crate::policy::PolicyConfig;
 use crate::profile::ProfileConfig;
 
-/// One epoch of lead is a barrier per epoch; two let an epoch be decided on while the next is worked on.
-pub const DEFAULT_LEAD: u64 = 2;
-
-/// Eight shards for each of eight workers, before any is split.
-pub const DEFAULT_SHARDS: usize = 64;
-
-/// Large enough that headers and messages cost nothing, small enough to be encoded in well under a millisecond.
-pub const DEFAULT_CHUNK_BYTES: usize = 64 << 10;
-
 /// What stays fixed for the life of a rebalanced dataflow.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[cfg_attr(feature = "clap", derive(clap::Args))]
 pub struct Config {
     /// Epochs from the one a command is decided from to its boundary, at least 1. It bounds the epochs in flight.
-    #[cfg_attr(feature = "clap", arg(long, value_name = "EPOCHS", default_value_t = DEFAULT_LEAD))]
+    #[cfg_attr(feature = "clap", arg(long, value_name = "EPOCHS", default_value_t = Self::LEAD))]
     pub lead: u64,
     /// Shards at the start, of equal width, dealt to the workers in turn.
-    #[cfg_attr(feature = "clap", arg(long, value_name = "COUNT", default_value_t = DEFAULT_SHARDS))]
+    #[cfg_attr(feature = "clap", arg(long, value_name = "COUNT", default_value_t = Self::SHARDS))]
     pub shards: usize,
     /// Length at which a chunk of state is sent or written, in bytes.
-    #[cfg_attr(feature = "clap", arg(long, value_name = "BYTES", default_value_t = DEFAULT_CHUNK_BYTES))]
+    #[cfg_attr(feature = "clap", arg(long, value_name = "BYTES", default_value_t = Self::CHUNK_BYTES))]
     pub chunk_bytes: usize,
     /// How closely shards are watched.
     #[cfg_attr(feature = "clap", command(flatten))]
@@ -40,9 +31,9 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Config {
-            lead: DEFAULT_LEAD,
-            shards: DEFAULT_SHARDS,
-            chunk_bytes: DEFAULT_CHUNK_BYTES,
+            lead: Self::LEAD,
+            shards: Self::SHARDS,
+            chunk_bytes: Self::CHUNK_BYTES,
             profile: ProfileConfig::default(),
             policy: PolicyConfig::default(),
         }
@@ -50,6 +41,15 @@ impl Default for Config {
 }
 
 impl Config {
+    /// One epoch of lead is a barrier per epoch; two let an epoch be decided on while the next is worked on.
+    pub const LEAD: u64 = 2;
+
+    /// Eight shards for each of eight workers, before any is split.
+    pub const SHARDS: usize = 64;
+
+    /// Large enough that headers and messages cost nothing, small enough to be encoded in well under a millisecond.
+    pub const CHUNK_BYTES: usize = 64 << 10;
+
     /// Refuses what can't work.
     pub fn validate(&self) -> Result<(), Error> {
         if self.lead == 0 {

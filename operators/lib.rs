@@ -86,12 +86,11 @@ pub mod profile;
 mod rebalance;
 pub mod routing;
 
-pub use config::{Config, DEFAULT_CHUNK_BYTES, DEFAULT_LEAD, DEFAULT_SHARDS};
+pub use config::Config;
 pub use epoch::Epoch;
 pub use error::{Cause, Error};
 pub use keyspace::{
-    Assignment, Command, Handover, KeyRange, OrderedKey, RoutingError, Script, ScriptError, StableHash, ordered_key,
-    stable_hash,
+    Applied, Assignment, Command, Handover, KeyRange, OrderedKey, RoutingError, StableHash, ordered_key, stable_hash,
 };
 pub use pending::Pending;
 pub use rebalance::{Measure, Measured, Rebalance, Rebalanced, Unmeasured};

@@ -13,7 +13,7 @@ use thalweg::Error;
 use thalweg::checkpoint::{CheckpointConfig, Checkpoints, Fingerprint, Manifest, Memory, Store, read_chunk, verify};
 use thalweg::keyed::codec::{Codec, Columns};
 use thalweg::observe::Event;
-use thalweg::policy::Scripted;
+use thalweg::policy::Script;
 
 fn fingerprint() -> Fingerprint {
     Fingerprint::default().with("logic", "counts")
@@ -113,7 +113,7 @@ fn snapshots_may_take_longer_than_epochs() {
 fn a_boundary_may_come_while_states_are_restored() {
     let store = Memory::default();
     let run = Run { chunk_bytes: 1, records: 2000, keys: 5000, epochs: 12, lead: 4, ..Run::default() };
-    let script = |text: &str| Scripted::new(text.parse().unwrap());
+    let script = |text: &str| text.parse::<Script>().unwrap();
     let begin = Checkpoints::begin(Arc::new(store.clone()), fingerprint(), config()).unwrap();
     run.outputs_under(move || script("6 checkpoint"), Some(&begin));
     let resume = Checkpoints::resume(Arc::new(store), fingerprint(), config()).unwrap();

@@ -7,22 +7,23 @@ use std::sync::Arc;
 use common::Run;
 use thalweg::checkpoint::{CheckpointConfig, Checkpoints, Fingerprint, Manifest, Memory};
 use thalweg::observe::Event;
-use thalweg::policy::Scripted;
-use thalweg::{Command, Config, Error, Rebalance, Script, ScriptError};
+use thalweg::policy::{Script, ScriptError};
+use thalweg::{Command, Config, Error, Rebalance};
 use timely::dataflow::operators::ToStream;
 
-const SCRIPT: &str = "
-    5 split 0x1000000000000000      # four shards become five
-    5 move  0x1000000000000000 1
-    5 merge 0xc000000000000000      # shards 3 and 4, after both are with worker 0
-    5 checkpoint
-    5 move  0xc000000000000000 1
-    9 checkpoint
-";
-
+/// Four shards, dealt to two workers, become four others.
 fn script() -> Script {
-    let both_with_one = SCRIPT.replace("5 merge", "5 move 0xc000000000000000 0\n 5 merge");
-    both_with_one.parse().unwrap()
+    "
+        5 split 0x1000000000000000
+        5 move  0x1000000000000000 1
+        5 move  0xc000000000000000 0
+        5 merge 0xc000000000000000
+        5 checkpoint
+        5 move  0xc000000000000000 1
+        9 checkpoint
+    "
+    .parse()
+    .unwrap()
 }
 
 #[test]
@@ -32,7 +33,7 @@ fn all_kinds_of_commands_take_effect_at_one_boundary() {
         let config = CheckpointConfig { trigger: "every:1000".parse().unwrap(), keep: 9, ..Default::default() };
         let checkpoints = Checkpoints::begin(Arc::new(store.clone()), Fingerprint::default(), config).unwrap();
         let run = Run { workers: 2, lead, shards: 4, ..Run::default() };
-        let (outputs, events) = run.outputs_under(|| Scripted::new(script()), Some(&checkpoints));
+        let (outputs, events) = run.outputs_under(script, Some(&checkpoints));
         assert_eq!(outputs, run.expected());
         assert_eq!(Manifest::list(&store).unwrap(), [5, 9]);
         let owners: Vec<_> = Manifest::read(&store, 5).unwrap().assignment.iter().collect();
@@ -56,11 +57,9 @@ fn refusal(text: &'static str, lead: u64) -> String {
             let stage = records.rebalance(&config, |i| *i).unwrap();
             let script: Result<Script, ScriptError> = text.parse();
             let refused = script.map_err(|e| e.to_string()).and_then(|script| {
-                stage.policy(Scripted::new(script)).map(|_| ()).map_err(|error| {
-                    match std::error::Error::source(&error) {
-                        Some(cause) => format!("{error}: {cause}"),
-                        None => error.to_string(),
-                    }
+                stage.policy(script).map(|_| ()).map_err(|error| match std::error::Error::source(&error) {
+                    Some(cause) => format!("{error}: {cause}"),
+                    None => error.to_string(),
                 })
             });
             refused.unwrap_err()

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use thalweg::checkpoint::Checkpoints;
 use thalweg::keyed::{Context, Fault};
 use thalweg::observe::Event as LoopEvent;
-use thalweg::policy::{Reactive, Scripted, Static};
-use thalweg::{Config, Error, Rebalance, Script, stable_hash};
+use thalweg::policy::{Reactive, Script, Static};
+use thalweg::{Config, Error, Rebalance, stable_hash};
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::generic::Operator;
@@ -33,6 +33,8 @@ type State = (Moments, Moments, u64);
 pub struct Setup {
     pub config: Config,
     pub policy: PolicyChoice,
+    /// What `scripted` follows.
+    pub script: Script,
     pub checkpoints: Option<Checkpoints>,
 }
 
@@ -47,7 +49,7 @@ pub fn adaptive<'scope>(
     let stage = match &setup.policy {
         PolicyChoice::Static => stage.policy(Static)?,
         PolicyChoice::Reactive => stage.policy(Reactive::new(setup.config.policy.clone())?)?,
-        PolicyChoice::Scripted(file) => stage.policy(Scripted::new(Script::read(file)?))?,
+        PolicyChoice::Scripted(_) => stage.policy(setup.script.clone())?,
     };
     let stage = match &setup.checkpoints {
         Some(checkpoints) => stage.checkpoint_to(checkpoints, fault)?,

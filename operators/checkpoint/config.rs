@@ -15,22 +15,22 @@ pub struct CheckpointConfig {
     /// the threshold; `every:N` each N epochs.
     #[cfg_attr(feature = "clap", arg(
         long, value_name = "integral|literal|every:N",
-        default_value_t = CheckpointConfig::default().trigger
+        default_value_t = TriggerKind::Integral
     ))]
     pub trigger: TriggerKind,
     /// For `literal`: records that may be expected to arrive during a recovery before a checkpoint is taken.
     #[cfg_attr(feature = "clap", arg(
-        long, value_name = "RECORDS", default_value_t = CheckpointConfig::default().checkpoint_threshold
+        long, value_name = "RECORDS", default_value_t = Self::CHECKPOINT_THRESHOLD
     ))]
     pub checkpoint_threshold: f64,
     /// For `integral`: seconds between failures of the whole computation, on average.
     #[cfg_attr(feature = "clap", arg(
-        long, value_name = "SECONDS", default_value_t = CheckpointConfig::default().mean_time_between_failures
+        long, value_name = "SECONDS", default_value_t = Self::MEAN_TIME_BETWEEN_FAILURES
     ))]
     pub mean_time_between_failures: f64,
     /// Checkpoints to keep, at least 1. With 2, there is one to fall back to when the newest is damaged.
     #[cfg_attr(feature = "clap", arg(
-        long = "keep-checkpoints", value_name = "COUNT", default_value_t = CheckpointConfig::default().keep
+        long = "keep-checkpoints", value_name = "COUNT", default_value_t = Self::KEEP
     ))]
     pub keep: usize,
 }
@@ -39,14 +39,23 @@ impl Default for CheckpointConfig {
     fn default() -> Self {
         CheckpointConfig {
             trigger: TriggerKind::Integral,
-            checkpoint_threshold: 1e6,
-            mean_time_between_failures: 86_400.0,
-            keep: 2,
+            checkpoint_threshold: Self::CHECKPOINT_THRESHOLD,
+            mean_time_between_failures: Self::MEAN_TIME_BETWEEN_FAILURES,
+            keep: Self::KEEP,
         }
     }
 }
 
 impl CheckpointConfig {
+    /// A second's records of one worker: what is lost by a recovery that nobody notices.
+    pub const CHECKPOINT_THRESHOLD: f64 = 1e6;
+
+    /// A day: about what a handful of machines that are deployed to daily see.
+    pub const MEAN_TIME_BETWEEN_FAILURES: f64 = 86_400.0;
+
+    /// One to resume from, and one to fall back to.
+    pub const KEEP: usize = 2;
+
     /// Refuses values with which no checkpoint, or no other than the first, could be meant.
     pub fn validate(&self) -> Result<(), Error> {
         let positive = |name: &str, value: f64, unit: &str| {

@@ -11,7 +11,7 @@ mod order;
 mod range;
 
 pub use assignment::{Applied, Assignment, Handover, RoutingError};
-pub use command::{Command, Script, ScriptError};
+pub use command::Command;
 pub use hash::{StableHash, stable_hash};
 pub use order::{OrderedKey, ordered_key};
 pub use range::KeyRange;

@@ -1,4 +1,5 @@
-//! What to do: pure functions from profiles to commands.
+//! What to do: pure functions from profiles to commands. [`Static`] does nothing, a [`Script`] what it says, and
+//! [`Reactive`] what the load that was asks for:
 //!
 //! ```text
 //!   profiles ──▶ measure ──▶ loads ──▶ shape ──▶ plan ──▶ commands
@@ -12,12 +13,12 @@ mod loads;
 mod measure;
 mod plan;
 mod reactive;
-mod scripted;
+mod script;
 mod shape;
 
 pub use config::PolicyConfig;
 pub use reactive::Reactive;
-pub use scripted::{Scripted, Static};
+pub use script::{Script, ScriptError};
 
 #[cfg(test)]
 mod tests;
@@ -52,5 +53,15 @@ pub trait Policy: 'static {
     fn known(&mut self, start: &Assignment) -> Result<BTreeMap<u64, Vec<Command>>, Error> {
         let _ = start;
         Ok(BTreeMap::new())
+    }
+}
+
+/// Changes nothing, ever.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Static;
+
+impl Policy for Static {
+    fn decide(&mut self, _: &View<'_>) -> Vec<Command> {
+        Vec::new()
     }
 }

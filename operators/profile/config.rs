@@ -2,22 +2,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 
-/// Eight epochs smooth out chance and still follow a change of load within a few decisions.
-pub const DEFAULT_WINDOW: usize = 8;
-
-/// One record in eight brings the sketches under the price of a map lookup per record, and leaves the share of a key
-/// with a tenth of 10,000 records known to within a tenth.
-pub const DEFAULT_SAMPLE: f64 = 0.125;
-
 /// How closely shards are watched.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 #[cfg_attr(feature = "clap", derive(clap::Args))]
 pub struct ProfileConfig {
     /// Epochs that the rolling figures cover, at least 1.
     #[cfg_attr(
         feature = "clap",
-        arg(long, value_name = "EPOCHS", default_value_t = DEFAULT_WINDOW)
+        arg(long, value_name = "EPOCHS", default_value_t = Self::WINDOW)
     )]
     pub window: usize,
     /// Share of a busy shard's records that costly sketches see, above 0 and at most 1.
@@ -25,18 +18,25 @@ pub struct ProfileConfig {
     /// Taken as one record in n for the nearest whole n. The first records of each shard and epoch are always seen.
     #[cfg_attr(
         feature = "clap",
-        arg(long, value_name = "SHARE", default_value_t = DEFAULT_SAMPLE)
+        arg(long, value_name = "SHARE", default_value_t = Self::SAMPLE)
     )]
     pub sample: f64,
 }
 
 impl Default for ProfileConfig {
     fn default() -> Self {
-        ProfileConfig { window: DEFAULT_WINDOW, sample: DEFAULT_SAMPLE }
+        ProfileConfig { window: Self::WINDOW, sample: Self::SAMPLE }
     }
 }
 
 impl ProfileConfig {
+    /// Eight epochs smooth out chance and still follow a change of load within a few decisions.
+    pub const WINDOW: usize = 8;
+
+    /// One record in eight brings the sketches under the price of a map lookup per record, and leaves the share of a key
+    /// with a tenth of 10,000 records known to within a tenth.
+    pub const SAMPLE: f64 = 0.125;
+
     /// Checks that the figures are possible.
     pub fn validate(&self) -> Result<(), Error> {
         if self.window == 0 {
@@ -44,8 +44,9 @@ impl ProfileConfig {
         }
         if !(self.sample > 0.0 && self.sample <= 1.0) {
             return Err(Error::usage(format!(
-                "{} is not a share of records to sample: give a number above 0 and at most 1, such as {DEFAULT_SAMPLE}",
-                self.sample
+                "{} is not a share of records to sample: give a number above 0 and at most 1, such as {}",
+                self.sample,
+                Self::SAMPLE
             )));
         }
         Ok(())
@@ -69,7 +70,7 @@ mod tests {
     #[test]
     fn what_is_left_out_of_a_file_has_its_default() {
         assert_eq!(serde_json::from_str::<ProfileConfig>("{}").unwrap(), ProfileConfig::default());
-        assert_eq!(serde_json::from_str::<ProfileConfig>(r#"{"window": 3}"#).unwrap().sample, DEFAULT_SAMPLE);
+        assert_eq!(serde_json::from_str::<ProfileConfig>(r#"{"window": 3}"#).unwrap().sample, ProfileConfig::SAMPLE);
     }
 
     #[cfg(feature = "clap")]

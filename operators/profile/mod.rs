@@ -33,7 +33,7 @@ mod statistics;
 mod tests;
 mod window;
 
-pub use config::{DEFAULT_SAMPLE, DEFAULT_WINDOW, ProfileConfig};
+pub use config::ProfileConfig;
 pub use head::HEAD;
 pub use heavy::MAX_HEAVY;
 pub use keysample::KEY_SAMPLE;

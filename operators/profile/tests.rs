@@ -82,11 +82,11 @@ fn assert_describes(summary: &Summary, records: &[Record]) {
 fn a_zipf_stream_is_described_whole_merged_and_sent() {
     for (records, keys, seed) in [(100_000, 1_000, 1), (300_000, 200_000, 2)] {
         let stream = zipf(records, keys, seed);
-        let whole = statistics(&stream, DEFAULT_SAMPLE, seed);
+        let whole = statistics(&stream, ProfileConfig::SAMPLE, seed);
         assert_describes(&whole.summary(1), &stream);
         let mut merged = Statistics::default();
         for (i, part) in stream.chunks(records / 5).enumerate() {
-            merged.merge(&through_the_wire(&statistics(part, DEFAULT_SAMPLE, i as u64)));
+            merged.merge(&through_the_wire(&statistics(part, ProfileConfig::SAMPLE, i as u64)));
         }
         assert_describes(&merged.summary(1), &stream);
         let heaviest = stream.iter().filter(|r| r.key == 0).count() as f64 / records as f64;
@@ -100,7 +100,7 @@ fn equal_keys_have_no_skew_at_any_number() {
     for keys in [1, 5, 60, 64, 65, 1_000, 100_000] {
         let records: Vec<Record> =
             (0..400_000.max(keys)).map(|i| Record { key: (i * 7) % keys, value: 1.0, size: 8 }).collect();
-        let summary = statistics(&records, DEFAULT_SAMPLE, keys).summary(1);
+        let summary = statistics(&records, ProfileConfig::SAMPLE, keys).summary(1);
         assert!((summary.distinct / keys as f64 - 1.0).abs() < 0.05, "{} of {keys}", summary.distinct);
         assert!((1.0..1.3).contains(&summary.skew), "{} among {keys}", summary.skew);
     }
@@ -110,7 +110,7 @@ fn equal_keys_have_no_skew_at_any_number() {
 fn few_records_are_described_exactly_and_cost_little() {
     let record = |key, value, size| Record { key, value, size };
     let few = [record(9, 1.0, 10), record(4, 3.0, 30), record(9, f64::NAN, 20)];
-    let statistics = statistics(&few, DEFAULT_SAMPLE, 0);
+    let statistics = statistics(&few, ProfileConfig::SAMPLE, 0);
     let summary = through_the_wire(&statistics).summary(1);
     assert_eq!((summary.records, summary.mean, summary.deviation, summary.distinct), (3, 2.0, 1.0, 2.0));
     assert_eq!(summary.heavy, [HeavyKey { key: 9, share: 2.0 / 3.0 }, HeavyKey { key: 4, share: 1.0 / 3.0 }]);

@@ -1,0 +1,175 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use super::{Policy, View};
+use crate::error::Error;
+use crate::keyspace::{Assignment, Command};
+
+/// Commands known before the run, by boundary: for experiments and tests.
+///
+/// As text, a line per command, `#` starting a comment. A shard is named by any routing key it holds
+/// at that point, in decimal or `0x` hexadecimal:
+///
+/// ```
+/// use thalweg::policy::Script;
+/// use thalweg::{Assignment, Command};
+///
+/// let script: Script = "
+///     10 split 0x8000          # a new shard begins at 0x8000
+///     10 move  0x8000 1        # the shard with that key goes to worker 1
+///     15 checkpoint
+///     20 move  0x8000 0
+///     20 merge 0x8000          # the shard with that key joins the one before it
+/// ".parse().unwrap();
+/// let commands = script.resolve(&Assignment::even(1, 2).unwrap()).unwrap();
+/// assert_eq!(commands[&10].len(), 2);
+/// assert_eq!(commands[&15], [Command::Checkpoint]);
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Script {
+    lines: Vec<Line>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Line {
+    number: usize,
+    boundary: u64,
+    action: Action,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Action {
+    Split { at: u64 },
+    Merge { at: u64 },
+    Move { at: u64, to: usize },
+    Checkpoint,
+}
+
+impl Policy for Script {
+    fn decide(&mut self, _: &View<'_>) -> Vec<Command> {
+        Vec::new()
+    }
+
+    fn known(&mut self, start: &Assignment) -> Result<BTreeMap<u64, Vec<Command>>, Error> {
+        self.resolve(start).map_err(|error| Error::usage(error.to_string()))
+    }
+}
+
+/// Why a script can't be carried out: the line, and what is wrong with it.
+#[derive(Debug, thiserror::Error)]
+#[error("line {line} of the script: {what}")]
+pub struct ScriptError {
+    /// The number of the line, from 1.
+    pub line: usize,
+    /// What is wrong, and what was expected.
+    pub what: String,
+}
+
+impl Script {
+    /// The commands by boundary, with shards named by their ranges, checked by applying them to the `start`.
+    pub fn resolve(&self, start: &Assignment) -> Result<BTreeMap<u64, Vec<Command>>, ScriptError> {
+        let mut lines = self.lines.clone();
+        lines.sort_by_key(|line| line.boundary);
+        let mut assignment = start.clone();
+        let mut commands: BTreeMap<u64, Vec<Command>> = BTreeMap::new();
+        for line in &lines {
+            let command = line
+                .action
+                .command(&assignment)
+                .ok_or_else(|| line.error("there is no shard before the first one to merge with"))?;
+            assignment = assignment.apply([&command]).map_err(|e| line.error(e))?;
+            commands.entry(line.boundary).or_default().push(command);
+        }
+        Ok(commands)
+    }
+}
+
+impl Action {
+    fn command(self, assignment: &Assignment) -> Option<Command> {
+        let shard = |key| assignment.shard_of(key);
+        Some(match self {
+            Action::Split { at } => Command::Split { shard: shard(at), at },
+            Action::Move { at, to } => Command::Move { shard: shard(at), to },
+            Action::Merge { at } => {
+                let right = shard(at);
+                Command::Merge { left: shard(right.start().checked_sub(1)?), right }
+            }
+            Action::Checkpoint => Command::Checkpoint,
+        })
+    }
+}
+
+impl Line {
+    fn error(&self, what: impl fmt::Display) -> ScriptError {
+        ScriptError { line: self.number, what: what.to_string() }
+    }
+
+    fn parse(number: usize, text: &str) -> Result<Option<Self>, ScriptError> {
+        let error = |what: String| ScriptError { line: number, what };
+        let words: Vec<&str> = text.split('#').next().unwrap_or_default().split_whitespace().collect();
+        let [boundary, verb, arguments @ ..] = words.as_slice() else {
+            return if words.is_empty() { Ok(None) } else { Err(error("expected a boundary and a command".into())) };
+        };
+        let number_of = |word: &str| parse_u64(word).ok_or_else(|| error(format!("{word:?} is not a number")));
+        let action = match (*verb, arguments) {
+            ("split", [at]) => Action::Split { at: number_of(at)? },
+            ("merge", [at]) => Action::Merge { at: number_of(at)? },
+            ("move", [at, to]) => {
+                Action::Move { at: number_of(at)?, to: usize::try_from(number_of(to)?).unwrap_or(usize::MAX) }
+            }
+            ("checkpoint", []) => Action::Checkpoint,
+            _ => {
+                return Err(error(format!(
+                    "expected `split KEY`, `merge KEY`, `move KEY WORKER` or `checkpoint`, found `{}`",
+                    words[1..].join(" ")
+                )));
+            }
+        };
+        Ok(Some(Line { number, boundary: number_of(boundary)?, action }))
+    }
+}
+
+impl FromStr for Script {
+    type Err = ScriptError;
+
+    fn from_str(text: &str) -> Result<Self, ScriptError> {
+        let lines = text
+            .lines()
+            .enumerate()
+            .filter_map(|(i, line)| Line::parse(i + 1, line).transpose())
+            .collect::<Result<_, _>>()?;
+        Ok(Script { lines })
+    }
+}
+
+fn parse_u64(word: &str) -> Option<u64> {
+    match word.strip_prefix("0x") {
+        Some(hex) => u64::from_str_radix(hex, 16).ok(),
+        None => word.parse().ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_is_known_before_the_run() {
+        let start = Assignment::even(2, 2).unwrap();
+        let mut script: Script = "3 move 0 1\n5 checkpoint".parse().unwrap();
+        let known = script.known(&start).unwrap();
+        assert_eq!(known[&3], [Command::Move { shard: start.range(0), to: 1 }]);
+        assert_eq!(known[&5], [Command::Checkpoint]);
+    }
+
+    #[test]
+    fn a_script_that_cannot_be_is_an_error_of_usage() {
+        let mut script: Script = "3 move 0 7".parse().unwrap();
+        let error = script.known(&Assignment::even(2, 2).unwrap()).unwrap_err();
+        assert!(
+            matches!(error, Error::Usage { .. }) && error.to_string().starts_with("line 1 of the script"),
+            "{error}"
+        );
+    }
+}
