@@ -173,9 +173,13 @@ impl Orchestrator {
         let (mut shards, mut moved) = (Vec::new(), 0);
         for report in reports {
             match report {
-                Report::Shard(shard) => shards.push(shard),
+                Report::Shard(shard) if shard.worker < self.states.len() => shards.push(shard),
                 Report::Moved { bytes, .. } => moved += bytes,
-                Report::Holds { worker, keys, bytes } => self.states[worker] = (keys, bytes),
+                Report::Holds { worker, keys, bytes } if worker < self.states.len() => {
+                    self.states[worker] = (keys, bytes);
+                }
+                // Of a worker that the assignment does not know.
+                Report::Shard(_) | Report::Holds { .. } => {}
                 Report::Restored { bytes, nanos, .. } => {
                     if let Some(CheckpointClock { trigger, .. }) = &mut self.checkpoints {
                         trigger.speeds_mut().restored(bytes, nanos as f64 * 1e-9);

@@ -23,8 +23,8 @@ fn config() -> CheckpointConfig {
     CheckpointConfig { trigger: "every:1000".parse().unwrap(), keep: 1000, ..CheckpointConfig::default() }
 }
 
-/// Key, count and timers, as a checkpoint has them.
-type States = BTreeMap<u64, (u64, Vec<u64>)>;
+/// By key: count, timers, and whether it has been forgotten, as a checkpoint has them.
+type States = BTreeMap<u64, (u64, Vec<u64>, bool)>;
 
 fn stored(store: &dyn Store, epoch: u64) -> States {
     let manifest = Manifest::read(store, epoch).unwrap();
@@ -32,9 +32,9 @@ fn stored(store: &dyn Store, epoch: u64) -> States {
     for object in &manifest.objects {
         for chunk in &object.chunks {
             let bytes = read_chunk(store, object, chunk).unwrap().bytes;
-            <Columns as Codec<u64, u64>>::decode(bytes, |(routing, key, count, timers)| {
+            <Columns as Codec<u64, u64>>::decode(bytes, |(routing, key, count, timers, forgotten)| {
                 assert_eq!(routing, thalweg::stable_hash(&key));
-                assert_eq!(states.insert(key, (count, timers)), None, "key {key} is saved twice at {epoch}");
+                assert_eq!(states.insert(key, (count, timers, forgotten)), None, "key {key} is saved twice at {epoch}");
             })
             .unwrap();
         }
@@ -48,19 +48,18 @@ fn prefix(run: &Run, boundary: u64) -> States {
     let mut timers: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
     for epoch in 0..boundary {
         for key in timers.remove(&epoch).unwrap_or_default() {
-            let (count, times) = states.get_mut(&key).unwrap();
+            let (count, times, forgotten) = states.get_mut(&key).unwrap();
             times.retain(|time| *time != epoch);
-            let forget = *count % 5 == 0;
-            let keep = !times.is_empty();
-            if forget {
-                *count = 0;
-                if !keep {
-                    states.remove(&key);
-                }
+            if count.is_multiple_of(5) {
+                (*count, *forgotten) = (0, true);
+            }
+            if *forgotten && times.is_empty() {
+                states.remove(&key);
             }
         }
         for key in common::records(epoch, if epoch < run.epochs { run.records } else { 0 }, run.keys) {
-            let (count, times) = states.entry(key).or_default();
+            let (count, times, forgotten) = states.entry(key).or_default();
+            *forgotten = false;
             *count += 1;
             let time = epoch + 1 + *count % 4;
             if *count % 3 == 1 && !times.contains(&time) {

@@ -1,5 +1,7 @@
+use std::collections::HashSet;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::ThreadId;
 
 use super::resume::resolve;
 use super::writer::Writer;
@@ -27,6 +29,22 @@ pub struct Checkpoints {
     config: CheckpointConfig,
     resumed: Option<Arc<Manifest>>,
     skipped: Arc<[String]>,
+    /// The threads, workers, on which some stage takes these checkpoints.
+    taken: Arc<Mutex<HashSet<ThreadId>>>,
+    #[allow(dead_code, reason = "it is held to be dropped")]
+    claim: Option<Arc<Claim>>,
+}
+
+/// Says that a stage of this worker takes the checkpoints, for as long as it lives.
+struct Claim {
+    thread: ThreadId,
+    taken: Arc<Mutex<HashSet<ThreadId>>>,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.thread);
+    }
 }
 
 impl fmt::Debug for Checkpoints {
@@ -48,7 +66,7 @@ impl Checkpoints {
                 "the store holds a checkpoint of epoch {epoch} already: resume from it, or give an empty store"
             )));
         }
-        Ok(Checkpoints { store, fingerprint, config, resumed: None, skipped: Arc::new([]) })
+        Ok(Self::new(store, fingerprint, config, None, Arc::new([])))
     }
 
     /// For a run that resumes from the newest whole checkpoint, or begins anew if the store holds none. See [`resolve`]
@@ -57,7 +75,29 @@ impl Checkpoints {
         config.validate()?;
         let resume = resolve(&*store, &fingerprint)?;
         let skipped = resume.skipped.iter().map(Error::with_causes).collect();
-        Ok(Checkpoints { store, fingerprint, config, resumed: resume.checkpoint.map(Arc::new), skipped })
+        Ok(Self::new(store, fingerprint, config, resume.checkpoint.map(Arc::new), skipped))
+    }
+
+    fn new(
+        store: Arc<dyn Store>,
+        fingerprint: Fingerprint,
+        config: CheckpointConfig,
+        resumed: Option<Arc<Manifest>>,
+        skipped: Arc<[String]>,
+    ) -> Self {
+        Checkpoints { store, fingerprint, config, resumed, skipped, taken: Arc::default(), claim: None }
+    }
+
+    /// The same for one stage of this worker. An error while another one has them: each would overwrite the other's.
+    pub(crate) fn claim(&self) -> Result<Self, Error> {
+        let thread = std::thread::current().id();
+        if !self.taken.lock().unwrap_or_else(PoisonError::into_inner).insert(thread) {
+            return Err(Error::usage(
+                "another stage of this worker takes these checkpoints: a checkpoint is of one stage, give each a store of its own",
+            ));
+        }
+        let claim = Some(Arc::new(Claim { thread, taken: Arc::clone(&self.taken) }));
+        Ok(Checkpoints { claim, ..self.clone() })
     }
 
     /// The epoch from which the run goes on: the source must send nothing before it.

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::codec::Codec;
+use super::codec::{Codec, RowRef};
 use crate::keyspace::KeyRange;
 
 /// A bounded part of a shard's state, encoded, on its way to another worker or to the store: the one form in which
@@ -30,8 +30,9 @@ impl<K, S, C: Codec<K, S>> ChunkBuilder<K, S, C> {
         ChunkBuilder { encoder: C::Encoder::default(), keys: 0, hull: None }
     }
 
-    pub fn push(&mut self, routing: u64, key: &K, state: &S, timers: &[u64]) {
-        C::push(&mut self.encoder, routing, key, state, timers);
+    pub fn push(&mut self, row: RowRef<'_, K, S>) {
+        let routing = row.0;
+        C::push(&mut self.encoder, row);
         self.keys += 1;
         let single = KeyRange::single(routing);
         self.hull = Some(self.hull.map_or(single, |hull| hull.hull(&single)));

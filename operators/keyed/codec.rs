@@ -15,8 +15,12 @@ use serde::de::DeserializeOwned;
 
 use crate::error::Cause;
 
-/// One key with all that is kept for it: routing key, key, state, and the times of its timers, ascending.
-pub type Row<K, S> = (u64, K, S, Vec<u64>);
+/// One key with all that is kept for it: routing key, key, state, the times of its timers, ascending, and whether it has been
+/// forgotten, so that only its timers keep it.
+pub type Row<K, S> = (u64, K, S, Vec<u64>, bool);
+
+/// A [`Row`] by reference.
+pub type RowRef<'a, K, S> = (u64, &'a K, &'a S, &'a [u64], bool);
 
 /// Encodes rows, and decodes them.
 pub trait Codec<K, S>: 'static {
@@ -28,7 +32,7 @@ pub trait Codec<K, S>: 'static {
     type Encoder: Default + 'static;
 
     /// Appends a row.
-    fn push(encoder: &mut Self::Encoder, routing: u64, key: &K, state: &S, timers: &[u64]);
+    fn push(encoder: &mut Self::Encoder, row: RowRef<'_, K, S>);
 
     /// The bytes that the rows take so far, at least approximately.
     fn length(encoder: &Self::Encoder) -> usize;
@@ -52,8 +56,9 @@ impl<K: Columnar, S: Columnar> Codec<K, S> for Columns {
 
     type Encoder = ContainerOf<Row<K, S>>;
 
-    fn push(encoder: &mut Self::Encoder, routing: u64, key: &K, state: &S, timers: &[u64]) {
-        encoder.push((&routing, key, state, timers));
+    fn push(encoder: &mut Self::Encoder, row: RowRef<'_, K, S>) {
+        let (routing, key, state, timers, forgotten) = row;
+        encoder.push((&routing, key, state, timers, &forgotten));
     }
 
     fn length(encoder: &Self::Encoder) -> usize {
@@ -90,9 +95,9 @@ where
 
     type Encoder = SerdeEncoder<K, S>;
 
-    fn push(encoder: &mut Self::Encoder, routing: u64, key: &K, state: &S, timers: &[u64]) {
+    fn push(encoder: &mut Self::Encoder, row: RowRef<'_, K, S>) {
         let before = encoder.bytes.len();
-        if let Err(error) = postcard::to_io(&(routing, key, state, timers), &mut encoder.bytes) {
+        if let Err(error) = postcard::to_io(&row, &mut encoder.bytes) {
             encoder.bytes.truncate(before);
             panic!("a key or state refuses to be serialised: {error}");
         }
@@ -139,7 +144,7 @@ mod abomonated {
 
     use abomonation::Abomonation;
 
-    use super::{Codec, Row};
+    use super::{Codec, Row, RowRef};
     use crate::error::Cause;
 
     /// Columns as they lie in memory, by the `abomonation` crate.
@@ -161,13 +166,15 @@ mod abomonated {
     {
         const ID: u16 = 4;
 
-        type Encoder = (Vec<u64>, Vec<K>, Vec<S>, Vec<Vec<u64>>);
+        type Encoder = (Vec<u64>, Vec<K>, Vec<S>, Vec<Vec<u64>>, Vec<bool>);
 
-        fn push(encoder: &mut Self::Encoder, routing: u64, key: &K, state: &S, timers: &[u64]) {
+        fn push(encoder: &mut Self::Encoder, row: RowRef<'_, K, S>) {
+            let (routing, key, state, timers, forgotten) = row;
             encoder.0.push(routing);
             encoder.1.push(key.clone());
             encoder.2.push(state.clone());
             encoder.3.push(timers.to_vec());
+            encoder.4.push(forgotten);
         }
 
         fn length(encoder: &Self::Encoder) -> usize {
@@ -175,12 +182,13 @@ mod abomonated {
             encoder.0.len() * size_of::<Row<K, S>>() + encoder.1.iter().zip(&encoder.2).fold(0, apart)
         }
 
-        fn finish((routing, keys, states, timers): Self::Encoder) -> Vec<u8> {
+        fn finish((routing, keys, states, timers, forgotten): Self::Encoder) -> Vec<u8> {
             let mut bytes = Vec::new();
             write(&routing, &mut bytes);
             write(&keys, &mut bytes);
             write(&states, &mut bytes);
             write(&timers, &mut bytes);
+            write(&forgotten, &mut bytes);
             bytes
         }
 
@@ -189,9 +197,11 @@ mod abomonated {
             let (routing, rest) = read::<u64>(rest)?;
             let (keys, rest) = read::<K>(rest)?;
             let (states, rest) = read::<S>(rest)?;
-            let (timers, _) = read::<Vec<u64>>(rest)?;
-            for (((routing, key), state), timers) in routing.iter().zip(keys).zip(states).zip(timers) {
-                each((*routing, key.clone(), state.clone(), timers.clone()));
+            let (timers, rest) = read::<Vec<u64>>(rest)?;
+            let (forgotten, _) = read::<bool>(rest)?;
+            let rows = routing.iter().zip(keys).zip(states).zip(timers).zip(forgotten);
+            for ((((routing, key), state), timers), forgotten) in rows {
+                each((*routing, key.clone(), state.clone(), timers.clone(), *forgotten));
             }
             Ok(())
         }
@@ -227,8 +237,8 @@ mod tests {
 
     fn round_trip<C: Codec<String, (u64, i64)>>(rows: &Rows) -> Rows {
         let mut encoder = C::Encoder::default();
-        for (routing, key, state, timers) in rows {
-            C::push(&mut encoder, *routing, key, state, timers);
+        for (routing, key, state, timers, forgotten) in rows {
+            C::push(&mut encoder, (*routing, key, state, timers, *forgotten));
         }
         let mut decoded = Rows::new();
         C::decode(C::finish(encoder), |row| decoded.push(row)).unwrap();
@@ -248,7 +258,7 @@ mod tests {
     #[test]
     fn bytes_cut_short_are_an_error() {
         let mut encoder = Default::default();
-        <Serde as Codec<u64, String>>::push(&mut encoder, 1, &2, &"three".into(), &[4]);
+        <Serde as Codec<u64, String>>::push(&mut encoder, (1, &2, &"three".into(), &[4], false));
         let mut bytes = <Serde as Codec<u64, String>>::finish(encoder);
         bytes.pop();
         assert!(<Serde as Codec<u64, String>>::decode(bytes, |_| ()).is_err());

@@ -1,27 +1,23 @@
 //! State on its way out of a worker: to other workers, and into a snapshot. Both fill bounded chunks.
 
-use std::collections::{BTreeMap, HashMap};
-use std::hash::{BuildHasher, Hash};
-
-use smallvec::SmallVec;
+use std::collections::BTreeMap;
+use std::hash::Hash;
 
 use super::chunk::{Chunk, ChunkBuilder};
 use super::codec::Codec;
-use super::shards::{Entry, Times};
+use super::shards::Entry;
+use super::timers::Timers;
 use crate::keyspace::KeyRange;
 
-/// A chunk that is to be sent, and what was held for it.
+/// A chunk that is to be sent, and what was held for it: whoever began the departure or the snapshot knows where to.
 pub(super) struct Parcel<H> {
     pub chunk: Chunk,
-    /// The worker it goes to; the store if there is none.
-    pub to: Option<usize>,
     pub hold: H,
 }
 
 /// A part of the key space that another worker takes over.
 pub(super) struct Departure<K, S, C: Codec<K, S>, H> {
     range: KeyRange,
-    to: usize,
     builder: ChunkBuilder<K, S, C>,
     hold: H,
 }
@@ -36,10 +32,10 @@ impl<K, S, C: Codec<K, S>, H: Clone> Departure<K, S, C, H> {
         chunk_bytes: usize,
         parcels: &mut Vec<Parcel<H>>,
     ) {
-        self.builder.push(entry.routing, key, &entry.state, timers);
+        self.builder.push(entry.row(key, timers));
         if self.builder.length() >= chunk_bytes {
             let chunk = self.builder.take(self.range, false);
-            parcels.push(Parcel { chunk, to: Some(self.to), hold: self.hold.clone() });
+            parcels.push(Parcel { chunk, hold: self.hold.clone() });
         }
     }
 }
@@ -57,8 +53,8 @@ impl<K, S, C: Codec<K, S>, H> Departures<K, S, C, H> {
         self.0.is_empty()
     }
 
-    pub fn begin(&mut self, range: KeyRange, to: usize, hold: H) {
-        self.0.insert(range.start(), Departure { range, to, builder: ChunkBuilder::new(), hold });
+    pub fn begin(&mut self, range: KeyRange, hold: H) {
+        self.0.insert(range.start(), Departure { range, builder: ChunkBuilder::new(), hold });
     }
 
     /// The departure that a routing key belongs to.
@@ -70,7 +66,7 @@ impl<K, S, C: Codec<K, S>, H> Departures<K, S, C, H> {
     pub fn finish(&mut self, parcels: &mut Vec<Parcel<H>>) {
         for mut departure in std::mem::take(&mut self.0).into_values() {
             let chunk = departure.builder.take(departure.range, true);
-            parcels.push(Parcel { chunk, to: Some(departure.to), hold: departure.hold });
+            parcels.push(Parcel { chunk, hold: departure.hold });
         }
     }
 }
@@ -78,6 +74,9 @@ impl<K, S, C: Codec<K, S>, H> Departures<K, S, C, H> {
 /// A snapshot in progress.
 pub(super) struct Snapshot<K, S, C: Codec<K, S>, H> {
     builder: ChunkBuilder<K, S, C>,
+    chunk_bytes: usize,
+    /// Chunks that are full.
+    full: Vec<Chunk>,
     /// Keys that existed at the boundary and are still to be saved.
     unsaved: usize,
     /// No shard before this index has keys to look at.
@@ -85,39 +84,41 @@ pub(super) struct Snapshot<K, S, C: Codec<K, S>, H> {
     hold: H,
 }
 
-impl<K: Hash + Eq, S, C: Codec<K, S>, H: Clone> Snapshot<K, S, C, H> {
-    pub fn new(unsaved: usize, hold: H) -> Self {
-        Snapshot { builder: ChunkBuilder::new(), unsaved, next: 0, hold }
+impl<K: Hash + Eq + Clone, S, C: Codec<K, S>, H: Clone> Snapshot<K, S, C, H> {
+    pub fn new(unsaved: usize, chunk_bytes: usize, hold: H) -> Self {
+        Snapshot { builder: ChunkBuilder::new(), chunk_bytes, full: Vec::new(), unsaved, next: 0, hold }
     }
 
     /// Saves a key as it is, unless snapshot `number` has it already.
     #[inline]
-    pub fn save<B: BuildHasher>(&mut self, number: u32, key: &K, entry: &mut Entry<S>, timers: &HashMap<K, Times, B>) {
+    pub fn save(&mut self, number: u32, key: &K, entry: &mut Entry<S>, timers: &Timers<K>) {
         if entry.saved != number {
             entry.saved = number;
             self.unsaved -= 1;
-            self.builder.push(entry.routing, key, &entry.state, timers.get(key).map_or(&[], SmallVec::as_slice));
+            self.builder.push(entry.row(key, timers.of(key)));
+            if self.builder.length() >= self.chunk_bytes {
+                self.close_chunk();
+            }
         }
     }
 
-    pub fn is_complete(&self) -> bool {
-        self.unsaved == 0
+    pub fn has_full(&self) -> bool {
+        !self.full.is_empty()
     }
 
-    pub fn emit_if_full(&mut self, chunk_bytes: usize, parcels: &mut Vec<Parcel<H>>) {
-        if self.builder.length() >= chunk_bytes {
-            self.emit(parcels);
-        }
-    }
-
-    pub fn finish(mut self, parcels: &mut Vec<Parcel<H>>) {
-        self.emit(parcels);
-    }
-
-    fn emit(&mut self, parcels: &mut Vec<Parcel<H>>) {
+    fn close_chunk(&mut self) {
         if let Some(hull) = self.builder.hull() {
-            let chunk = self.builder.take(hull, true);
-            parcels.push(Parcel { chunk, to: None, hold: self.hold.clone() });
+            self.full.push(self.builder.take(hull, true));
         }
+    }
+
+    /// Sends the chunks that are full, and once all keys are saved the last one; whether that was it.
+    pub fn send(&mut self, parcels: &mut Vec<Parcel<H>>) -> bool {
+        let complete = self.unsaved == 0;
+        if complete {
+            self.close_chunk();
+        }
+        parcels.extend(self.full.drain(..).map(|chunk| Parcel { chunk, hold: self.hold.clone() }));
+        complete
     }
 }

@@ -68,13 +68,16 @@ impl<T: Epoch, K, R> Context<'_, T, K, R> {
 
     /// Sets a timer for the key: once, at the boundary `time`, after all data before it and before any at it, on
     /// whichever worker owns the key then. Setting one twice for the same time has no effect. A time that is not
-    /// later than the present one is taken for the next epoch.
+    /// later than the present one is taken for the next epoch; in the last epoch there is, nothing can be scheduled.
     pub fn schedule(&mut self, time: &T) {
-        self.timers.push(time.number().max(self.time.number().saturating_add(1)));
+        if let Some(next) = self.time.number().checked_add(1).filter(|next| T::from_number(*next).is_some()) {
+            self.timers.push(time.number().max(next));
+        }
     }
 
     /// Drops the key's state when the logic returns: if the key comes again it begins with the default. Timers of
-    /// the key stay set.
+    /// the key stay set and find the default; after the last of them the key is dropped for good, unless a record has
+    /// come meanwhile.
     pub fn forget(&mut self) {
         self.forget = true;
     }

@@ -9,6 +9,7 @@ mod operator;
 mod ports;
 mod shards;
 mod streams;
+mod timers;
 mod waits;
 mod worker;
 

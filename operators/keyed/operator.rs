@@ -34,6 +34,7 @@ use super::waits::{Frontiers, Step};
 use super::worker::Worker;
 use super::{Fault, Report, Restore, SnapshotPart};
 use crate::epoch::Epoch;
+use crate::error::Error;
 use crate::keyspace::Command;
 use crate::routing::{Routed, SharedVersions};
 
@@ -66,7 +67,8 @@ pub struct KeyedStreams<'scope, T: Epoch, R> {
 /// Applies `logic` to records, key by key, wherever the assignment puts their keys.
 ///
 /// `data` must have passed a [`gate`](crate::routing::gate) that shares `versions` and has the same `control`; `control`
-/// must bring the same commands to every worker, each at its boundary.
+/// must bring the same commands to every worker, each at its boundary. Refuses versions that begin with an assignment for
+/// another number of workers.
 pub fn keyed<'scope, T, L, C>(
     data: StreamVec<'scope, T, L::Record>,
     control: StreamVec<'scope, T, Command>,
@@ -74,7 +76,7 @@ pub fn keyed<'scope, T, L, C>(
     logic: L,
     routing_key: impl Fn(&L::Record) -> u64 + 'static,
     settings: KeyedSettings,
-) -> KeyedStreams<'scope, T, L::Output>
+) -> Result<KeyedStreams<'scope, T, L::Output>, Error>
 where
     T: Epoch,
     L: Logic<T>,
@@ -82,6 +84,13 @@ where
 {
     let scope = data.scope();
     let index = scope.index();
+    let assignment = versions.borrow().latest().as_ref().clone();
+    if assignment.workers() != scope.peers() {
+        let (assigned, running) = (assignment.workers(), scope.peers());
+        return Err(Error::usage(format!(
+            "the assignment is for {assigned} workers and {running} run: make one for these"
+        )));
+    }
     let (moving, arrivals) = scope.feedback::<Vec<(usize, Chunk)>>(Default::default());
     let same = || Antichain::from_elem(T::Summary::default());
 
@@ -92,7 +101,6 @@ where
     let (snapshots, snapshots_stream) = builder.new_output();
     let (moved, moved_stream) = builder.new_output();
     moved_stream.connect_loop(moving);
-    let assignment = versions.borrow().latest().as_ref().clone();
     let pact = Routed::new(versions, routing_key);
     let mut data = builder.new_input_connection(data, pact, [(OUTPUT, same()), (REPORTS, same())]);
     let answers = [(REPORTS, same()), (SNAPSHOTS, same()), (MOVED, same())];
@@ -133,5 +141,5 @@ where
             worker.close(frontiers, &mut ports);
         }
     });
-    KeyedStreams { output: output_stream, reports: reports_stream, snapshots: snapshots_stream }
+    Ok(KeyedStreams { output: output_stream, reports: reports_stream, snapshots: snapshots_stream })
 }

@@ -43,7 +43,6 @@ impl<T: Epoch> EpochCapabilities<T> {
 }
 
 /// What entitles us to do what commands of one boundary may lead to.
-#[derive(Clone)]
 pub(super) struct BoundaryCapabilities<T: Epoch> {
     pub reports: Capability<T>,
     pub snapshots: Capability<T>,
@@ -58,4 +57,12 @@ impl<T: Epoch> BoundaryCapabilities<T> {
             moved: message.delayed(time, MOVED),
         }
     }
+}
+
+/// What is held until a chunk has been sent, which says where it goes too. Nothing more than that is held: while a
+/// snapshot is being taken, state moves and epochs become complete.
+#[derive(Clone)]
+pub(super) enum Hold<T: Epoch> {
+    Leaving { to: usize, moved: Capability<T>, reports: Capability<T> },
+    Saving { snapshots: Capability<T> },
 }

@@ -8,16 +8,16 @@
 //! A snapshot goes over the maps a few keys at a time too. Every key remembers the number of the last snapshot that has
 //! it; a key the snapshot in progress has not is saved before it is changed, and before it goes elsewhere.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 use indexmap::map::Entry as MapEntry;
-use smallvec::SmallVec;
 
 use super::chunk::{Chunk, ChunkBuilder};
-use super::codec::Codec;
+use super::codec::{Codec, RowRef};
 use super::leaving::{Departures, Parcel, Snapshot};
+use super::timers::{Timer, Timers};
 use crate::error::Cause;
 use crate::keyspace::{Assignment, KeyRange};
 use crate::profile::{ShardEpoch, Statistics};
@@ -28,14 +28,6 @@ const KEYS_PER_TURN: usize = 1024;
 
 /// Keys encoded per epoch to learn how long a row is.
 const KEYS_WEIGHED: usize = 8;
-
-/// A key, when something is due for it.
-#[derive(Clone)]
-pub(super) struct Timer<K> {
-    pub time: u64,
-    pub routing: u64,
-    pub key: K,
-}
 
 /// Where a routing key's state is.
 pub(super) enum Place {
@@ -51,13 +43,19 @@ pub(super) struct Entry<S> {
     pub routing: u64,
     /// The last snapshot that has this key as it was at the snapshot's boundary.
     pub saved: u32,
+    /// The logic has forgotten the key, and no record has come since: only its timers keep it.
+    pub forgotten: bool,
     pub state: S,
 }
 
-/// Times of a key's timers, ascending.
-pub(super) type Times = SmallVec<[u64; 2]>;
+impl<S> Entry<S> {
+    /// All that is kept for the key.
+    pub fn row<'a, K>(&'a self, key: &'a K, timers: &'a [u64]) -> RowRef<'a, K, S> {
+        (self.routing, key, &self.state, timers, self.forgotten)
+    }
+}
 
-pub(super) type States<K, S> = IndexMap<K, Entry<S>, RandomState>;
+type States<K, S> = IndexMap<K, Entry<S>, RandomState>;
 
 struct Shard<K, S> {
     states: States<K, S>,
@@ -82,10 +80,18 @@ impl<K, S> Shard<K, S> {
     }
 }
 
-/// What has come to a shard that was waiting.
-pub(super) struct Ready<K> {
+/// A shard all parts of which have come.
+pub(super) struct Ready {
     pub range: KeyRange,
-    pub timers: Vec<Timer<K>>,
+    /// Times at which timers have become due with it.
+    pub times: Vec<u64>,
+}
+
+/// Why a key is updated.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Occasion {
+    Record,
+    Timer,
 }
 
 /// The shards of one worker. `H` is what must be held until a chunk has been sent: a capability.
@@ -101,8 +107,7 @@ pub(super) struct Shards<K, S, C: Codec<K, S>, H> {
     snapshot: Option<Snapshot<K, S, C, H>>,
     /// Counts snapshots.
     snapshots: u32,
-    /// Times of the timers of those keys that have any.
-    timers: HashMap<K, Times, RandomState>,
+    timers: Timers<K>,
     /// Times for which the logic has scheduled a key, while it is called.
     scheduled: Vec<u64>,
     /// Keys with state, those on their way to another worker included.
@@ -134,7 +139,7 @@ where
             departures: Departures::new(),
             snapshot: None,
             snapshots: 0,
-            timers: HashMap::default(),
+            timers: Timers::new(),
             scheduled: Vec::new(),
             keys: 0,
             row_bytes: (size_of::<u64>() + size_of::<K>() + size_of::<S>()) as f64,
@@ -170,15 +175,15 @@ where
         &mut self.shards[index].as_mut().expect("the shard is here").statistics
     }
 
-    /// Lets `logic` change the state of a key whose shard is here. It pushes the times for which it schedules
-    /// the key, and says whether the key is to be forgotten. New timers are appended to `scheduled`.
+    /// Lets `logic` change the state of a key whose shard is here. It pushes the times for which it schedules the key, and says
+    /// whether the key is to be forgotten. Times at which timers have been set are appended to `set`.
     #[inline]
     pub fn update(
         &mut self,
         index: usize,
-        routing: u64,
-        key: K,
-        scheduled: &mut Vec<Timer<K>>,
+        (routing, key): (u64, K),
+        occasion: Occasion,
+        set: &mut Vec<u64>,
         logic: impl FnOnce(&K, &mut S, &mut Vec<u64>) -> bool,
     ) {
         let states = &mut self.shards[index].as_mut().expect("the shard is here").states;
@@ -189,7 +194,7 @@ where
                 let at = entry.index();
                 entry.insert(fetched.unwrap_or_else(|| {
                     self.keys += 1;
-                    Entry { routing, saved: self.snapshots, state: S::default() }
+                    Entry { routing, saved: self.snapshots, forgotten: false, state: S::default() }
                 }));
                 at
             }
@@ -198,45 +203,41 @@ where
         if let Some(snapshot) = &mut self.snapshot {
             snapshot.save(self.snapshots, key, entry, &self.timers);
         }
+        entry.forgotten &= occasion == Occasion::Timer;
         let forget = logic(key, &mut entry.state, &mut self.scheduled);
-        for time in self.scheduled.drain(..) {
-            let times = self.timers.entry(key.clone()).or_default();
-            if let Err(position) = times.binary_search(&time) {
-                times.insert(position, time);
-                scheduled.push(Timer { time, routing, key: key.clone() });
-            }
-        }
+        set.extend(self.scheduled.drain(..).filter(|time| self.timers.set(key, routing, *time)));
         if forget {
-            if self.timers.contains_key(key) {
-                entry.state = S::default();
-            } else {
-                states.swap_remove_index(at);
-                self.keys -= 1;
-            }
+            entry.forgotten = true;
+            entry.state = S::default();
         }
+        if entry.forgotten && self.timers.of(key).is_empty() {
+            states.swap_remove_index(at);
+            self.keys -= 1;
+        }
+    }
+
+    /// Takes what is due at a time.
+    pub fn take_due(&mut self, time: u64) -> impl Iterator<Item = Timer<K>> + use<K, S, C, H> {
+        self.timers.take_due(time)
     }
 
     /// Takes a due timer off its key, and gives the index of the key's shard if it is to fire here and now. A timer of a
     /// shard that is still coming is kept for it.
     pub fn fire(&mut self, timer: &Timer<K>) -> Option<usize> {
-        let index = match self.place(timer.routing) {
-            Place::Here(index) => index,
+        match self.place(timer.routing) {
+            Place::Here(index) => {
+                // The snapshot must see the timer as still set.
+                self.save(index, &timer.key);
+                self.timers.unset(timer);
+                Some(index)
+            }
             Place::Coming(index) => {
                 self.shards[index].as_mut()?.timers.push(timer.clone());
-                return None;
+                None
             }
-            Place::Elsewhere => return None,
-        };
-        let times = self.timers.get(&timer.key)?;
-        let position = times.binary_search(&timer.time).ok()?;
-        // The snapshot must see the timer as still set.
-        self.save(index, &timer.key);
-        let times = self.timers.get_mut(&timer.key)?;
-        times.remove(position);
-        if times.is_empty() {
-            self.timers.remove(&timer.key);
+            // Its key is about to leave, and takes it along.
+            Place::Elsewhere => None,
         }
-        Some(index)
     }
 
     fn save(&mut self, index: usize, key: &K) {
@@ -248,15 +249,16 @@ where
         }
     }
 
-    /// Crosses a boundary from which `next` holds. The chunks for other workers that follow carry `hold`.
-    pub fn change(&mut self, next: Assignment, hold: &H) {
+    /// Crosses a boundary from which `next` holds. The chunks for another worker that follow carry what `hold` gives for it.
+    pub fn change(&mut self, next: Assignment, hold: impl Fn(usize) -> H) {
         let handovers = self.assignment.handovers(&next);
         let mut old = std::mem::take(&mut self.shards);
         let mut stays = |range| self.assignment.position(range).and_then(|index| old[index].take());
         let mut shards = Vec::with_capacity(next.len());
         for (range, owner) in next.iter() {
             shards.push((owner == self.worker).then(|| {
-                let coming = || handovers.iter().filter(|h| range.covers(&h.range)).count();
+                let first = handovers.partition_point(|h| h.range.start() < range.start());
+                let coming = || handovers[first..].iter().take_while(|h| range.covers(&h.range)).count();
                 stays(range).unwrap_or_else(|| Box::new(Shard::new(coming())))
             }));
         }
@@ -264,7 +266,7 @@ where
             self.dissolving.push_back(shard.states);
         }
         for handover in handovers.iter().filter(|h| h.from == self.worker) {
-            self.departures.begin(handover.range, handover.to, hold.clone());
+            self.departures.begin(handover.range, hold(handover.to));
         }
         self.shards = shards;
         self.assignment = next;
@@ -285,7 +287,7 @@ where
             shard.unscanned = shard.states.len();
             unsaved += shard.unscanned;
         }
-        self.snapshot = Some(Snapshot::new(unsaved, hold));
+        self.snapshot = Some(Snapshot::new(unsaved, self.chunk_bytes, hold));
     }
 
     /// Whether a snapshot is in progress.
@@ -294,29 +296,31 @@ where
     }
 
     /// Takes in a chunk: keys that belong elsewhere are passed over. Gives the shards that have become complete.
-    pub fn arrive(&mut self, chunk: Chunk) -> Result<Vec<Ready<K>>, Cause> {
+    pub fn arrive(&mut self, chunk: Chunk) -> Result<Vec<Ready>, Cause> {
         if chunk.keys > 0 {
             let Self { assignment, shards, timers, snapshots, keys, .. } = self;
-            C::decode(chunk.bytes, |(routing, key, state, times)| {
+            C::decode(chunk.bytes, |(routing, key, state, times, forgotten)| {
                 let Some(shard) = &mut shards[assignment.find(routing)] else { return };
                 if !times.is_empty() {
                     let due = times.iter().map(|time| Timer { time: *time, routing, key: key.clone() });
                     shard.timers.extend(due);
-                    timers.insert(key.clone(), times.into());
+                    timers.adopt(key.clone(), times);
                 }
-                let replaced = shard.states.insert(key, Entry { routing, saved: *snapshots, state });
+                let replaced = shard.states.insert(key, Entry { routing, saved: *snapshots, forgotten, state });
                 *keys += u64::from(replaced.is_none());
             })?;
         }
         Ok(if chunk.last { self.part_is_there(chunk.range) } else { Vec::new() })
     }
 
-    fn part_is_there(&mut self, part: KeyRange) -> Vec<Ready<K>> {
+    fn part_is_there(&mut self, part: KeyRange) -> Vec<Ready> {
         let mut ready = Vec::new();
         for index in self.assignment.find(part.start())..=self.assignment.find(part.last()) {
             let Some(shard) = &mut self.shards[index] else { continue };
             if shard.missing == 1 {
-                ready.push(Ready { range: self.assignment.range(index), timers: std::mem::take(&mut shard.timers) });
+                let times = shard.timers.iter().map(|timer| timer.time).collect();
+                shard.timers.drain(..).for_each(|timer| self.timers.make_due(timer));
+                ready.push(Ready { range: self.assignment.range(index), times });
             }
             shard.missing = shard.missing.saturating_sub(1);
         }
@@ -326,20 +330,16 @@ where
     /// Does a bounded piece of the work that boundaries have left: at most about one chunk. `true` if more is left.
     pub fn work(&mut self, parcels: &mut Vec<Parcel<H>>) -> bool {
         for _ in 0..KEYS_PER_TURN {
-            if !parcels.is_empty() || !(self.dissolve_key(parcels) || self.scan_key()) {
+            let full = self.snapshot.as_ref().is_some_and(Snapshot::has_full);
+            if full || !parcels.is_empty() || !(self.dissolve_key(parcels) || self.scan_key()) {
                 break;
-            }
-            if let Some(snapshot) = &mut self.snapshot {
-                snapshot.emit_if_full(self.chunk_bytes, parcels);
             }
         }
         if self.dissolving.is_empty() {
             self.departures.finish(parcels);
         }
-        if self.snapshot.as_ref().is_some_and(Snapshot::is_complete)
-            && let Some(snapshot) = self.snapshot.take()
-        {
-            snapshot.finish(parcels);
+        if self.snapshot.as_mut().is_some_and(|snapshot| snapshot.send(parcels)) {
+            self.snapshot = None;
         }
         for parcel in parcels.iter().filter(|parcel| parcel.chunk.keys > 0) {
             let mean = parcel.chunk.bytes.len() as f64 / f64::from(parcel.chunk.keys);
@@ -359,7 +359,7 @@ where
             snapshot.save(self.snapshots, &key, &mut entry, &self.timers);
         }
         if let Some(departure) = self.departures.covering(entry.routing) {
-            let timers = self.timers.remove(&key).unwrap_or_default();
+            let timers = self.timers.remove(&key);
             departure.send(&key, &entry, &timers, self.chunk_bytes, parcels);
             self.keys -= 1;
         } else {
@@ -408,7 +408,7 @@ where
         let mut builder = ChunkBuilder::<K, S, C>::new();
         let empty = builder.length();
         for (key, entry) in shard.states.iter().rev().take(KEYS_WEIGHED) {
-            builder.push(entry.routing, key, &entry.state, self.timers.get(key).map_or(&[], SmallVec::as_slice));
+            builder.push(entry.row(key, self.timers.of(key)));
         }
         if !builder.is_empty() {
             let mean = (builder.length() - empty) as f64 / shard.states.len().min(KEYS_WEIGHED) as f64;

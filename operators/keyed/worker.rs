@@ -10,8 +10,9 @@ use super::chunk::Chunk;
 use super::codec::Codec;
 use super::leaving::Parcel;
 use super::logic::{Context, Logic};
-use super::ports::{BoundaryCapabilities, EpochCapabilities, Ports};
-use super::shards::{Place, Ready, Shards, Timer};
+use super::ports::{BoundaryCapabilities, EpochCapabilities, Hold, Ports};
+use super::shards::{Occasion, Place, Ready, Shards};
+use super::timers::Timer;
 use super::waits::{Frontiers, Step, Waits};
 use super::{Fault, KeyedSettings, Report, Restore, SnapshotContent, SnapshotPart};
 use crate::epoch::Epoch;
@@ -24,23 +25,24 @@ use crate::profile::{Sampler, ShardEpoch};
 const OUTPUT_BATCH: usize = 1024;
 
 /// What there is to do at one time, and what has been seen at it.
-struct EpochWork<D, K> {
+struct EpochWork<D> {
     batches: Vec<Vec<D>>,
-    timers: Vec<Timer<K>>,
+    /// Timers may be due.
+    timers: bool,
     /// Records that wait for their shards.
     stashed: usize,
     reports: BTreeMap<KeyRange, ShardEpoch>,
 }
 
-impl<D, K> Default for EpochWork<D, K> {
+impl<D> Default for EpochWork<D> {
     fn default() -> Self {
-        EpochWork { batches: Vec::new(), timers: Vec::new(), stashed: 0, reports: BTreeMap::new() }
+        EpochWork { batches: Vec::new(), timers: false, stashed: 0, reports: BTreeMap::new() }
     }
 }
 
-impl<D, K> EpochWork<D, K> {
+impl<D> EpochWork<D> {
     fn is_pending(&self) -> bool {
-        !self.batches.is_empty() || !self.timers.is_empty()
+        !self.batches.is_empty() || self.timers
     }
 }
 
@@ -49,9 +51,11 @@ pub(super) struct Worker<T: Epoch, L: Logic<T>, C: Codec<L::Key, L::State>> {
     name: String,
     worker: usize,
     chunk_bytes: usize,
+    /// The epoch with which the run begins.
+    from: u64,
     logic: L,
-    shards: Shards<L::Key, L::State, C, BoundaryCapabilities<T>>,
-    epochs: Pending<T, EpochWork<L::Record, L::Key>, EpochCapabilities<T>>,
+    shards: Shards<L::Key, L::State, C, Hold<T>>,
+    epochs: Pending<T, EpochWork<L::Record>, EpochCapabilities<T>>,
     boundaries: Pending<T, Vec<Command>, BoundaryCapabilities<T>>,
     /// Chunks that can't be taken in before the boundary at their time has been crossed.
     arrivals: Pending<T, VecDeque<Chunk>, EpochCapabilities<T>>,
@@ -82,6 +86,7 @@ where
     ) -> Self {
         let KeyedSettings { name, chunk_bytes, sample, restore, fault } = settings;
         let parts = restore.as_ref().map_or(Vec::new(), |restore| restore.parts.clone());
+        let from = restore.as_ref().map_or(0, |restore| restore.epoch);
         let restore = restore.and_then(|restore| {
             let time = T::from_number(restore.epoch);
             if time.is_none() {
@@ -96,6 +101,7 @@ where
             name,
             worker,
             chunk_bytes,
+            from,
             logic,
             shards: Shards::new(worker, assignment, &parts, chunk_bytes),
             epochs: Pending::new(),
@@ -123,6 +129,13 @@ where
 
     pub fn receive_data(&mut self, capability: &InputCapability<T>, batches: impl Iterator<Item = Vec<L::Record>>) {
         let Some(at) = capability.least() else { return };
+        if at.number() < self.from {
+            return self.fault.set(Error::usage(format!(
+                "the source has sent records of epoch {}, which the checkpoint at {} already holds: begin there",
+                at.number(),
+                self.from
+            )));
+        }
         self.epochs.entry(at, || EpochCapabilities::of(capability, at)).batches.extend(batches);
     }
 
@@ -149,10 +162,11 @@ where
         let checkpoint = commands.contains(&Command::Checkpoint);
         let next = self.shards.assignment().apply_valid(commands).assignment;
         if checkpoint {
-            self.shards.begin_snapshot(capabilities.clone());
+            self.shards.begin_snapshot(Hold::Saving { snapshots: capabilities.snapshots.clone() });
         }
         if next != *self.shards.assignment() {
-            self.shards.change(next, &capabilities);
+            let BoundaryCapabilities { moved, reports, .. } = &capabilities;
+            self.shards.change(next, |to| Hold::Leaving { to, moved: moved.clone(), reports: reports.clone() });
         }
         if checkpoint {
             let shards = self.snapshot_part(SnapshotContent::Shards(self.shards.ranges()));
@@ -192,8 +206,8 @@ where
     }
 
     /// Sets the timers of a shard that has become complete, and puts back the records that waited for it.
-    fn resume(&mut self, ready: Ready<L::Key>, capabilities: &EpochCapabilities<T>) {
-        self.set_timers(ready.timers, capabilities);
+    fn resume(&mut self, ready: Ready, capabilities: &EpochCapabilities<T>) {
+        self.note_timers(&ready.times, capabilities);
         for (at, record) in self.stash.remove(&ready.range.start()).unwrap_or_default() {
             let work = self.epochs.entry(&at, || capabilities.delayed(&at));
             work.stashed -= 1;
@@ -204,10 +218,10 @@ where
         }
     }
 
-    fn set_timers(&mut self, timers: impl IntoIterator<Item = Timer<L::Key>>, capabilities: &EpochCapabilities<T>) {
-        for timer in timers {
-            let Some(at) = T::from_number(timer.time) else { continue };
-            self.epochs.entry(&at, || capabilities.delayed(&at)).timers.push(timer);
+    /// Takes note of times at which timers have been set.
+    fn note_timers(&mut self, times: &[u64], capabilities: &EpochCapabilities<T>) {
+        for at in times.iter().filter_map(|time| T::from_number(*time)) {
+            self.epochs.entry(&at, || capabilities.delayed(&at)).timers = true;
         }
     }
 
@@ -219,12 +233,13 @@ where
         }
         let Some((capabilities, work)) = self.epochs.get_mut(at) else { return };
         let capabilities = capabilities.clone();
-        let (timers, batches) = (std::mem::take(&mut work.timers), std::mem::take(&mut work.batches));
+        let (due, batches) = (std::mem::take(&mut work.timers), std::mem::take(&mut work.batches));
+        let timers = due.then(|| self.shards.take_due(at.number()));
         let mut output = Vec::new();
         let mut scheduled = Vec::new();
         let mut stashed = 0;
         let mut session = ports.output.session(&capabilities.output);
-        for timer in timers {
+        for timer in timers.into_iter().flatten() {
             self.fire(at, timer, &mut output, &mut scheduled);
             if output.len() >= OUTPUT_BATCH {
                 session.give_iterator(output.drain(..));
@@ -250,7 +265,7 @@ where
         if let Some((_, work)) = self.epochs.get_mut(at) {
             work.stashed += stashed;
         }
-        self.set_timers(scheduled, &capabilities);
+        self.note_timers(&scheduled, &capabilities);
     }
 
     #[inline]
@@ -261,7 +276,7 @@ where
         routing: u64,
         record: L::Record,
         output: &mut Vec<L::Output>,
-        scheduled: &mut Vec<Timer<L::Key>>,
+        scheduled: &mut Vec<u64>,
     ) {
         let (key, value, size) = (self.logic.key(&record), self.logic.value(&record), self.logic.size(&record));
         let statistics = self.shards.statistics(index);
@@ -271,7 +286,7 @@ where
         let sampled = statistics.observe(routing, value, size, &mut self.sampler);
         let started = sampled.then(Instant::now);
         let logic = &mut self.logic;
-        self.shards.update(index, routing, key, scheduled, |key, state, timers| {
+        self.shards.update(index, (routing, key), Occasion::Record, scheduled, |key, state, timers| {
             let mut context = Context { time: at, key, output, timers, forget: false };
             logic.on_record(record, state, &mut context);
             context.forget
@@ -282,10 +297,10 @@ where
         }
     }
 
-    fn fire(&mut self, at: &T, timer: Timer<L::Key>, output: &mut Vec<L::Output>, scheduled: &mut Vec<Timer<L::Key>>) {
+    fn fire(&mut self, at: &T, timer: Timer<L::Key>, output: &mut Vec<L::Output>, scheduled: &mut Vec<u64>) {
         let Some(index) = self.shards.fire(&timer) else { return };
         let logic = &mut self.logic;
-        self.shards.update(index, timer.routing, timer.key, scheduled, |key, state, timers| {
+        self.shards.update(index, (timer.routing, timer.key), Occasion::Timer, scheduled, |key, state, timers| {
             let mut context = Context { time: at, key, output, timers, forget: false };
             logic.on_timer(state, &mut context);
             context.forget
@@ -316,22 +331,25 @@ where
             return false;
         }
         let mut parcels = Vec::new();
+        let saving = self.shards.is_saving();
         let more = self.shards.work(&mut parcels);
-        for Parcel { chunk, to, hold } in parcels {
-            match to {
-                Some(to) => {
+        for Parcel { chunk, hold } in parcels {
+            match hold {
+                Hold::Leaving { to, moved, reports } => {
                     let bytes = chunk.bytes.len() as u64;
-                    ports.reports.session(&hold.reports).give(Report::Moved { worker: self.worker, to, bytes });
-                    ports.moved.session(&hold.moved).give((to, chunk));
+                    ports.reports.session(&reports).give(Report::Moved { worker: self.worker, to, bytes });
+                    ports.moved.session(&moved).give((to, chunk));
                 }
-                None => {
+                Hold::Saving { snapshots } => {
                     let part = self.snapshot_part(SnapshotContent::Chunk(chunk));
-                    ports.snapshots.session(&hold.snapshots).give(part);
+                    ports.snapshots.session(&snapshots).give(part);
                 }
             }
         }
+        // A checkpoint may have waited for the snapshot that has ended.
+        let saved = saving && !self.shards.is_saving();
         let taken = self.take_arrivals();
-        self.restore_chunk(ports) || taken || more
+        self.restore_chunk(ports) || taken || saved || more
     }
 
     /// Takes in one chunk from the store; `true` if more are left.
@@ -355,7 +373,7 @@ where
     /// Reports on the epochs that are over, and lets go of them.
     pub fn close(&mut self, frontiers: Frontiers<'_, T>, ports: &mut Ports<'_, T, L::Output>) {
         let waits = self.waits(frontiers);
-        let over = |epochs: &Pending<T, EpochWork<L::Record, L::Key>, _>| {
+        let over = |epochs: &Pending<T, EpochWork<L::Record>, _>| {
             let (at, work) = epochs.iter().next()?;
             (waits.is_over(at) && !work.is_pending() && work.stashed == 0).then(|| at.clone())
         };

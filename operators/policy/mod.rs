@@ -49,9 +49,10 @@ pub trait Policy: 'static {
     /// The commands for the view's boundary, to be applied in their order.
     fn decide(&mut self, view: &View<'_>) -> Vec<Command>;
 
-    /// Commands known before the run, by boundary.
-    fn known(&mut self, start: &Assignment) -> Result<BTreeMap<u64, Vec<Command>>, Error> {
-        let _ = start;
+    /// Commands known before the run, by boundary: those after the epoch `from`, with which the run begins with the
+    /// assignment `start`. An error if one of them can't be carried out.
+    fn known(&mut self, start: &Assignment, from: u64) -> Result<BTreeMap<u64, Vec<Command>>, Error> {
+        let _ = (start, from);
         Ok(BTreeMap::new())
     }
 }

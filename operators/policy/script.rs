@@ -22,7 +22,7 @@ use crate::keyspace::{Assignment, Command};
 ///     20 move  0x8000 0
 ///     20 merge 0x8000          # the shard with that key joins the one before it
 /// ".parse().unwrap();
-/// let commands = script.resolve(&Assignment::even(1, 2).unwrap()).unwrap();
+/// let commands = script.resolve(&Assignment::even(1, 2).unwrap(), 0).unwrap();
 /// assert_eq!(commands[&10].len(), 2);
 /// assert_eq!(commands[&15], [Command::Checkpoint]);
 /// ```
@@ -51,8 +51,8 @@ impl Policy for Script {
         Vec::new()
     }
 
-    fn known(&mut self, start: &Assignment) -> Result<BTreeMap<u64, Vec<Command>>, Error> {
-        self.resolve(start).map_err(|error| Error::usage(error.to_string()))
+    fn known(&mut self, start: &Assignment, from: u64) -> Result<BTreeMap<u64, Vec<Command>>, Error> {
+        self.resolve(start, from).map_err(|error| Error::usage(error.to_string()))
     }
 }
 
@@ -67,13 +67,14 @@ pub struct ScriptError {
 }
 
 impl Script {
-    /// The commands by boundary, with shards named by their ranges, checked by applying them to the `start`.
-    pub fn resolve(&self, start: &Assignment) -> Result<BTreeMap<u64, Vec<Command>>, ScriptError> {
-        let mut lines = self.lines.clone();
+    /// The commands after the epoch `from` by boundary, with shards named by their ranges, checked by applying them to the
+    /// assignment in force from that epoch on.
+    pub fn resolve(&self, start: &Assignment, from: u64) -> Result<BTreeMap<u64, Vec<Command>>, ScriptError> {
+        let mut lines: Vec<_> = self.lines.iter().filter(|line| line.boundary > from).collect();
         lines.sort_by_key(|line| line.boundary);
         let mut assignment = start.clone();
         let mut commands: BTreeMap<u64, Vec<Command>> = BTreeMap::new();
-        for line in &lines {
+        for line in lines {
             let command = line
                 .action
                 .command(&assignment)
@@ -158,7 +159,7 @@ mod tests {
     fn a_script_is_known_before_the_run() {
         let start = Assignment::even(2, 2).unwrap();
         let mut script: Script = "3 move 0 1\n5 checkpoint".parse().unwrap();
-        let known = script.known(&start).unwrap();
+        let known = script.known(&start, 0).unwrap();
         assert_eq!(known[&3], [Command::Move { shard: start.range(0), to: 1 }]);
         assert_eq!(known[&5], [Command::Checkpoint]);
     }
@@ -166,7 +167,7 @@ mod tests {
     #[test]
     fn a_script_that_cannot_be_is_an_error_of_usage() {
         let mut script: Script = "3 move 0 7".parse().unwrap();
-        let error = script.known(&Assignment::even(2, 2).unwrap()).unwrap_err();
+        let error = script.known(&Assignment::even(2, 2).unwrap(), 0).unwrap_err();
         assert!(
             matches!(error, Error::Usage { .. }) && error.to_string().starts_with("line 1 of the script"),
             "{error}"

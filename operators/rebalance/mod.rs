@@ -114,17 +114,9 @@ where
     M: Measure<D>,
 {
     /// Decides by another policy than [`Reactive`]. Refuses one whose known commands can't be carried out.
-    pub fn policy(mut self, mut policy: impl Policy) -> Result<Self, Error> {
-        let Stage { config, initial, .. } = &self.stage;
-        let known = policy.known(&config.initial(initial.workers())?)?;
-        if let Some(boundary) = known.keys().next().filter(|boundary| **boundary < config.lead) {
-            let lead = config.lead;
-            return Err(Error::usage(format!(
-                "no command can take effect at boundary {boundary}: with a lead of {lead} epochs the first is {lead}"
-            )));
-        }
+    pub fn policy(mut self, policy: impl Policy) -> Result<Self, Error> {
         self.stage.policy = Box::new(policy);
-        self.stage.known = known;
+        self.stage.learn_known()?;
         Ok(self)
     }
 
@@ -132,7 +124,8 @@ where
     ///
     /// The source must then send nothing before [`Checkpoints::epoch`], and begin behind [`Checkpoints::records`]
     /// records. Errors that come up during the run are put where `fault` finds them. Refuses a checkpoint that does
-    /// not fit the timestamp.
+    /// not fit the timestamp or the policy, and checkpoints that another stage of this worker takes already: a checkpoint
+    /// is of one stage.
     pub fn checkpoint_to(mut self, checkpoints: &Checkpoints, fault: &Fault) -> Result<Self, Error> {
         let epoch = checkpoints.epoch();
         if T::from_number(epoch).is_none() {
@@ -144,8 +137,9 @@ where
         if let Some(manifest) = checkpoints.resumed() {
             self.stage.initial = manifest.assignment.rescaled(self.stage.initial.workers())?;
         }
-        self.stage.checkpoints = Some((checkpoints.clone(), trigger));
+        self.stage.checkpoints = Some((checkpoints.claim()?, trigger));
         self.stage.fault = fault.clone();
+        self.stage.learn_known()?;
         Ok(self)
     }
 
@@ -213,13 +207,27 @@ where
         let settings = stage.settings(C::ID, scope.index());
         let logic =
             Closures { routing_key: routing_key.clone(), measure, key, on_record, on_timer, types: PhantomData };
-        let keyed = keyed::<_, _, C>(gated, control, versions, logic, routing_key, settings);
+        let keyed = keyed::<_, _, C>(gated, control, versions, logic, routing_key, settings)
+            .expect("the assignment has been made for these workers");
         stage.close(keyed.reports, keyed.snapshots).broadcast().connect_loop(commands);
         keyed.output
     }
 }
 
 impl<T: Epoch> Stage<T> {
+    /// Asks the policy for the commands that it knows before the run.
+    fn learn_known(&mut self) -> Result<(), Error> {
+        let (lead, from) =
+            (self.config.lead, self.checkpoints.as_ref().map_or(0, |(checkpoints, _)| checkpoints.epoch()));
+        self.known = self.policy.known(&self.initial, from)?;
+        match self.known.keys().next().filter(|boundary| **boundary < lead) {
+            Some(boundary) => Err(Error::usage(format!(
+                "no command can take effect at boundary {boundary}: with a lead of {lead} epochs the first is {lead}"
+            ))),
+            None => Ok(()),
+        }
+    }
+
     fn settings(&self, codec: u16, worker: usize) -> KeyedSettings {
         let stored = self.checkpoints.as_ref().map(|(checkpoints, _)| checkpoints);
         KeyedSettings {
@@ -237,11 +245,8 @@ impl<T: Epoch> Stage<T> {
         reports: StreamVec<'scope, T, Report>,
         snapshots: StreamVec<'scope, T, SnapshotPart>,
     ) -> StreamVec<'scope, T, Command> {
-        let Stage { config, initial, policy, mut known, checkpoints, mut observers, .. } = self;
+        let Stage { config, initial, policy, known, checkpoints, mut observers, .. } = self;
         let scope = reports.scope();
-        if let Some(resumed) = checkpoints.as_ref().and_then(|(checkpoints, _)| checkpoints.resumed()) {
-            known = known.split_off(&resumed.epoch.saturating_add(1));
-        }
         let mut orchestrator = Orchestrator::new(policy, initial, known, config.lead, config.profile.window);
         let store = checkpoints.map(|(checkpoints, trigger)| {
             orchestrator.decide_checkpoints(trigger, config.policy.prediction_horizon);

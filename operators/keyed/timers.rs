@@ -1,0 +1,86 @@
+//! Timers: which times a key has, and which keys a time. Pure.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
+
+use foldhash::fast::RandomState;
+use indexmap::IndexMap;
+use smallvec::SmallVec;
+
+/// A key, when something is due for it.
+#[derive(Clone)]
+pub(super) struct Timer<K> {
+    pub time: u64,
+    pub routing: u64,
+    pub key: K,
+}
+
+/// Times of a key's timers, ascending.
+type Times = SmallVec<[u64; 2]>;
+
+/// The timers of one worker's keys.
+pub(super) struct Timers<K> {
+    times: HashMap<K, Times, RandomState>,
+    /// By time: keys with their routing keys, unless their shard is still coming.
+    due: BTreeMap<u64, IndexMap<K, u64, RandomState>>,
+}
+
+impl<K: Hash + Eq + Clone> Timers<K> {
+    pub fn new() -> Self {
+        Timers { times: HashMap::default(), due: BTreeMap::new() }
+    }
+
+    /// The times of a key's timers, ascending.
+    pub fn of(&self, key: &K) -> &[u64] {
+        self.times.get(key).map_or(&[], SmallVec::as_slice)
+    }
+
+    /// Sets a timer; whether it was not set before.
+    pub fn set(&mut self, key: &K, routing: u64, time: u64) -> bool {
+        let times = self.times.entry(key.clone()).or_default();
+        let Err(position) = times.binary_search(&time) else { return false };
+        times.insert(position, time);
+        self.due.entry(time).or_default().insert(key.clone(), routing);
+        true
+    }
+
+    /// Sets the timers of a key that has arrived, but for being due.
+    pub fn adopt(&mut self, key: K, times: Vec<u64>) {
+        self.times.insert(key, times.into());
+    }
+
+    /// Makes a timer that is set due at its time.
+    pub fn make_due(&mut self, timer: Timer<K>) {
+        self.due.entry(timer.time).or_default().insert(timer.key, timer.routing);
+    }
+
+    /// Takes what is due at a time: still set, but due no longer.
+    pub fn take_due(&mut self, time: u64) -> impl Iterator<Item = Timer<K>> + use<K> {
+        let due = self.due.remove(&time).unwrap_or_default();
+        due.into_iter().map(move |(key, routing)| Timer { time, routing, key })
+    }
+
+    /// Takes a timer off its key.
+    pub fn unset(&mut self, timer: &Timer<K>) {
+        if let Some(times) = self.times.get_mut(&timer.key) {
+            times.retain(|time| *time != timer.time);
+            if times.is_empty() {
+                self.times.remove(&timer.key);
+            }
+        }
+    }
+
+    /// Takes all timers off a key that leaves; their times, ascending.
+    pub fn remove(&mut self, key: &K) -> Vec<u64> {
+        let times = self.times.remove(key).unwrap_or_default();
+        for time in &times {
+            if let Some(due) = self.due.get_mut(time) {
+                due.swap_remove(key);
+                if due.is_empty() {
+                    self.due.remove(time);
+                }
+            }
+        }
+        times.into_vec()
+    }
+}
