@@ -1,7 +1,5 @@
 use std::io;
 
-use crate::keyspace::RoutingError;
-
 /// Everything that can go wrong, by what the caller can do about it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -79,11 +77,5 @@ impl Error {
             *source = Some(cause.into());
         }
         self
-    }
-}
-
-impl From<RoutingError> for Error {
-    fn from(error: RoutingError) -> Self {
-        Error::usage(error.to_string())
     }
 }

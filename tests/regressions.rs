@@ -62,7 +62,7 @@ fn named(
                             out.give((k, at, *count));
                         },
                     )
-                    .inspect(move |(_, at, count)| drop(seen.lock().unwrap().insert((name.to_string(), *at), *count)))
+                    .inspect(move |(_, at, count)| _ = seen.lock().unwrap().insert((name.to_string(), *at), *count))
                     .probe_with(&probe);
             }
         });

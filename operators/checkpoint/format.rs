@@ -12,7 +12,7 @@
 //! the one of the whole object would not depend on the head. An [`ObjectRef`] holds the CRC-32 of it all, a
 //! [`ChunkRef`] where its frame lies. So a chunk is read alone and checked alone, and an object is checked whole.
 
-use super::object::{ChunkRef, ObjectRef};
+use super::reference::{ChunkRef, ObjectRef};
 use super::store::{Store, damage, part};
 use crate::error::{Cause, Error};
 use crate::keyed::Chunk;

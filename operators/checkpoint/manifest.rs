@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::fingerprint::Fingerprint;
-use super::object::ObjectRef;
+use super::reference::ObjectRef;
 use super::store::{Store, damage};
 use crate::error::Error;
 use crate::keyspace::Assignment;

@@ -34,6 +34,7 @@ mod fingerprint;
 mod format;
 mod manifest;
 mod object;
+mod reference;
 mod resume;
 mod retain;
 mod save;
@@ -52,7 +53,8 @@ pub use estimate::{
 pub use fingerprint::Fingerprint;
 pub use format::{OBJECT_FORMAT, read_chunk, verify};
 pub use manifest::{MANIFEST_FORMAT, Manifest};
-pub use object::{ChunkRef, MAX_OPERATOR_NAME, OBJECT_BYTES, Object, ObjectRef, ObjectWriter};
+pub use object::{MAX_OPERATOR_NAME, OBJECT_BYTES, Object, ObjectWriter};
+pub use reference::{ChunkRef, ObjectRef};
 pub use resume::{Resume, resolve};
 pub use retain::{Retained, retain};
 pub use save::{Saved, save};

@@ -1,11 +1,9 @@
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
 use super::format;
+use super::reference::{ChunkRef, ObjectRef};
 use crate::error::Error;
 use crate::keyed::Chunk;
-use crate::keyspace::KeyRange;
 
 /// Bytes after which an object is full. The cost of making a file durable, or of a request to an object store, is
 /// small beside that of 8 MiB; and the few objects that wait for a slow store take little memory.
@@ -21,40 +19,6 @@ pub struct Object {
     pub reference: ObjectRef,
     /// The bytes to put under the reference's name.
     pub bytes: Vec<u8>,
-}
-
-/// An object of some operator's chunks. Objects are immutable: the content is part of the name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ObjectRef {
-    /// Its name in the store: `objects/{epoch}-{operator}-{worker}-{sequence}-{crc32}`.
-    pub name: String,
-    /// Its bytes.
-    pub length: u64,
-    /// The CRC-32 of all of them.
-    pub crc32: u32,
-    /// The operator whose state it holds.
-    pub operator: String,
-    /// The codec of its chunks' keys.
-    pub codec: u16,
-    /// Its chunks, in order.
-    pub chunks: Vec<ChunkRef>,
-}
-
-/// A chunk in an object.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ChunkRef {
-    /// The hull of the keys.
-    pub range: KeyRange,
-    /// Whether no other chunk of this range follows.
-    pub last: bool,
-    /// Keys in the chunk.
-    pub keys: u32,
-    /// Where its frame begins in the object.
-    pub offset: u64,
-    /// Bytes of its frame.
-    pub length: u64,
-    /// The CRC-32 in its frame.
-    pub crc32: u32,
 }
 
 /// Packs the chunks of one worker's snapshot at one boundary into objects, one operator's to an object.
@@ -153,6 +117,7 @@ fn name_part(operator: &str) -> String {
 mod tests {
     use super::*;
     use crate::checkpoint::check_name;
+    use crate::keyspace::KeyRange;
 
     fn chunk(bytes: usize) -> Chunk {
         Chunk { range: KeyRange::ALL, last: true, keys: 1, bytes: vec![7; bytes] }

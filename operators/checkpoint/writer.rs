@@ -6,7 +6,8 @@ use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use super::manifest::Manifest;
-use super::object::{Object, ObjectRef};
+use super::object::Object;
+use super::reference::ObjectRef;
 use super::retain::{Retained, retain};
 use super::store::Store;
 use crate::error::Error;

@@ -5,7 +5,7 @@ use std::hash::Hash;
 
 use super::chunk::{Chunk, ChunkBuilder};
 use super::codec::Codec;
-use super::shards::Entry;
+use super::entry::Entry;
 use super::timers::Timers;
 use crate::keyspace::KeyRange;
 

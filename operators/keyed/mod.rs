@@ -2,6 +2,7 @@
 
 mod chunk;
 pub mod codec;
+mod entry;
 mod fault;
 mod leaving;
 mod logic;

@@ -10,12 +10,12 @@
 
 use std::collections::VecDeque;
 
-use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 use indexmap::map::Entry as MapEntry;
 
 use super::chunk::{Chunk, ChunkBuilder};
-use super::codec::{Codec, RowRef};
+use super::codec::Codec;
+use super::entry::{Entry, States};
 use super::leaving::{Departures, Parcel, Snapshot};
 use super::timers::{Timer, Timers};
 use crate::error::Cause;
@@ -38,24 +38,6 @@ pub(super) enum Place {
     /// With another worker.
     Elsewhere,
 }
-
-pub(super) struct Entry<S> {
-    pub routing: u64,
-    /// The last snapshot that has this key as it was at the snapshot's boundary.
-    pub saved: u32,
-    /// The logic has forgotten the key, and no record has come since: only its timers keep it.
-    pub forgotten: bool,
-    pub state: S,
-}
-
-impl<S> Entry<S> {
-    /// All that is kept for the key.
-    pub fn row<'a, K>(&'a self, key: &'a K, timers: &'a [u64]) -> RowRef<'a, K, S> {
-        (self.routing, key, &self.state, timers, self.forgotten)
-    }
-}
-
-type States<K, S> = IndexMap<K, Entry<S>, RandomState>;
 
 struct Shard<K, S> {
     states: States<K, S>,

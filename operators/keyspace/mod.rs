@@ -9,9 +9,11 @@ mod command;
 mod hash;
 mod order;
 mod range;
+mod routing_error;
 
-pub use assignment::{Applied, Assignment, Handover, RoutingError};
+pub use assignment::{Applied, Assignment, Handover};
 pub use command::Command;
 pub use hash::{StableHash, stable_hash};
 pub use order::{OrderedKey, ordered_key};
 pub use range::KeyRange;
+pub use routing_error::RoutingError;
