@@ -28,6 +28,15 @@ fn step(worker: &mut Worker) {
     }
 }
 
+/// Steps until what does wait has come about.
+fn step_until(worker: &mut Worker, done: impl Fn() -> bool) {
+    let begin = Instant::now();
+    while !done() {
+        assert!(begin.elapsed() < common::DEADLINE, "it does not come about");
+        worker.step_or_park(Some(Duration::from_millis(1)));
+    }
+}
+
 fn epoch(epoch: u64, records: u64) -> EpochEvent {
     EpochEvent {
         epoch,
@@ -69,7 +78,7 @@ fn a_manifest_waits_for_all_parts_and_for_the_epochs_before_it() {
         assert_eq!(taken(), [0; 0], "another worker's parts may still come");
         epochs.send(epoch(3, 100));
         saved.advance_to(4);
-        step(worker);
+        step_until(worker, || !outcomes.borrow().is_empty());
         assert_eq!(taken(), [3]);
         let manifest = Manifest::read(&store, 3).unwrap();
         assert_eq!((manifest.records, manifest.reason.as_str(), outcomes.borrow().len()), (17, "wanted", 1));
@@ -82,7 +91,7 @@ fn a_manifest_waits_for_all_parts_and_for_the_epochs_before_it() {
         epochs.advance_to(4);
         epochs.send(epoch(4, 1000));
         epochs.advance_to(5);
-        step(worker);
+        step_until(worker, || outcomes.borrow().len() == 2);
         assert_eq!(Manifest::read(&store, 5).unwrap().records, 1117);
     });
 }
@@ -105,7 +114,7 @@ fn shards_that_overlap_or_leave_gaps_are_no_checkpoint() {
             saved.advance_to(boundary);
             saved.send(Saved::Shards { operator: "keyed".into(), worker: 0, ranges });
             saved.advance_to(boundary + 1);
-            step(worker);
+            step_until(worker, || outcomes.borrow().len() as u64 == boundary);
         }
         let errors: Vec<_> = outcomes.borrow().iter().map(|outcome| outcome.error.clone().unwrap()).collect();
         assert!(errors[0].contains("no shard holds") && errors[1].contains("overlap"), "{errors:?}");
@@ -143,10 +152,7 @@ fn what_is_saved_is_told_when_all_parts_are_there_and_durable() {
         step(worker);
         assert!(seen.borrow().is_empty(), "the object is not durable yet");
         drop(held);
-        let begin = Instant::now();
-        while seen.borrow().is_empty() && begin.elapsed() < Duration::from_secs(30) {
-            step(worker);
-        }
+        step_until(worker, || !seen.borrow().is_empty());
         let seen = seen.borrow();
         assert!(matches!(&seen[..], [Saved::Shards { .. }, Saved::Object(_), Saved::Done(_)]), "{seen:?}");
     });

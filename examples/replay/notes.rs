@@ -29,6 +29,8 @@ pub struct Notes {
     /// When the last record of an epoch had gone in.
     ended: BTreeMap<u64, Instant>,
     last: Option<u64>,
+    /// The last epoch whose event has come: they come in order.
+    told: Option<u64>,
     records: u64,
     difference: Option<(u64, String)>,
     error: Option<anyhow::Error>,
@@ -49,6 +51,7 @@ impl Notes {
             open: BTreeMap::new(),
             ended: BTreeMap::new(),
             last: None,
+            told: None,
             records,
             difference: None,
             error: None,
@@ -72,6 +75,7 @@ impl Notes {
     }
 
     fn epoch(&mut self, event: &EpochEvent) {
+        self.told = Some(event.epoch);
         let report = self.open.entry(event.epoch).or_default();
         report.epoch = event.epoch;
         report.records += event.records;
@@ -126,9 +130,14 @@ impl Notes {
         }
     }
 
-    /// Writes down the epochs that can't change any more.
+    /// Writes down the epochs that can't change any more: those whose output is settled and whose event has come.
     pub fn settle(&mut self, settled: impl Fn(u64) -> bool) {
-        while let Some(entry) = self.open.first_entry().filter(|entry| settled(*entry.key())) {
+        let told = self.told;
+        self.write(|epoch| settled(epoch) && told.is_some_and(|told| epoch <= told));
+    }
+
+    fn write(&mut self, done: impl Fn(u64) -> bool) {
+        while let Some(entry) = self.open.first_entry().filter(|entry| done(*entry.key())) {
             let mut report = entry.remove();
             let mut static_loads = self.static_loads.lock().unwrap_or_else(PoisonError::into_inner);
             report.static_loads = static_loads.remove(&report.epoch).unwrap_or_default();
@@ -144,7 +153,7 @@ impl Notes {
 
     /// Ends the notes: the run is over.
     pub fn finish(&mut self) -> Result<()> {
-        self.settle(|_| true);
+        self.write(|_| true);
         self.meter = None;
         let flushed = self.log.as_mut().map_or(Ok(()), EventLog::flush);
         self.keep_error(flushed);
