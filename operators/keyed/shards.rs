@@ -398,3 +398,6 @@ where
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
