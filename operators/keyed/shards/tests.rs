@@ -24,7 +24,7 @@ enum Step {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let change = prop::collection::vec((any::<u64>(), 0..3usize), 1..4);
+    let change = prop::collection::vec((any::<u64>(), 0..4usize), 1..4);
     let step = prop_oneof![
         8 => (0..KEYS).prop_map(Step::Count),
         1 => (0..KEYS).prop_map(Step::Forget),
@@ -83,10 +83,18 @@ impl World {
         self.settle(|world| world.workers.iter().any(|worker| !worker.departures.is_empty()));
         let mut next = self.workers[0].assignment().clone();
         for (at, to) in moves {
-            let split = Command::Split { shard: next.shard_of(*at), at: *at };
-            next = next.apply_valid(vec![split]).assignment;
-            let to = Command::Move { shard: next.shard_of(*at), to: *to };
-            next = next.apply_valid(vec![to]).assignment;
+            let shard = next.shard_of(*at);
+            let commands = match shard.split(*at) {
+                Some((_, right)) if *to < 3 => {
+                    vec![Command::Split { shard, at: *at }, Command::Move { shard: right, to: *to }]
+                }
+                // Shards are merged into the first one, on whose worker all that follow move up by an index.
+                _ => {
+                    let (left, right) = (next.range(0), next.range(1.min(next.len() - 1)));
+                    vec![Command::Move { shard: right, to: next.owner(0) }, Command::Merge { left, right }]
+                }
+            };
+            next = next.apply_valid(commands).assignment;
         }
         for worker in &mut self.workers {
             worker.change(next.clone(), Some);
@@ -100,7 +108,9 @@ impl World {
     }
 
     fn settle(&mut self, unsettled: impl Fn(&Self) -> bool) {
+        let mut turns = 0..10_000;
         while unsettled(self) {
+            assert!(turns.next().is_some(), "the work does not come to an end");
             (0..self.workers.len()).for_each(|worker| self.work(worker));
         }
     }
