@@ -1,8 +1,9 @@
 //! The `replay` program, run as a user runs it.
 
 use std::fs;
+use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 /// `cargo test` builds the examples next to the tests.
@@ -15,8 +16,34 @@ fn replay(arguments: &str) -> Command {
     command
 }
 
+/// A hang is a failure, not a hang.
+const DEADLINE: Duration = Duration::from_secs(180);
+
 fn run(arguments: &str) -> Output {
-    replay(arguments).output().unwrap()
+    let (mut stdout, mut stderr) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+    let mut command = replay(arguments);
+    command.stdout(stdout.try_clone().unwrap()).stderr(stderr.try_clone().unwrap());
+    let status = wait(&mut command.spawn().unwrap(), arguments);
+    let mut output = Output { status, stdout: Vec::new(), stderr: Vec::new() };
+    for (file, bytes) in [(&mut stdout, &mut output.stdout), (&mut stderr, &mut output.stderr)] {
+        file.rewind().unwrap();
+        file.read_to_end(bytes).unwrap();
+    }
+    output
+}
+
+fn wait(child: &mut Child, arguments: &str) -> ExitStatus {
+    let begin = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        if begin.elapsed() > DEADLINE {
+            child.kill().unwrap();
+            panic!("{arguments}: it does not end");
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
 }
 
 fn succeeds(arguments: &str) -> String {
@@ -156,9 +183,9 @@ fn two_processes_give_the_same_results() {
         folder.show("hosts"),
         folder.show("r.csv")
     );
-    let second = replay(&format!("{arguments} --process 1")).stderr(Stdio::inherit()).spawn().unwrap();
+    let mut second = replay(&format!("{arguments} --process 1")).stdout(Stdio::null()).spawn().unwrap();
     let summary = succeeds(&format!("{arguments} --process 0"));
-    assert!(second.wait_with_output().unwrap().status.success());
+    assert!(wait(&mut second, &arguments).success());
     assert!(summary.contains("on 4 workers") && summary.contains("the same as a plain static program"), "{summary}");
     assert!(folder.read("r.csv") == expected);
 }
