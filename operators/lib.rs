@@ -60,7 +60,7 @@
 //! [`routing::gate`] and the pact [`routing::Routed`], [`keyed::keyed`], [`orchestrate::orchestrate`],
 //! [`checkpoint::save`] and [`checkpoint::commit`], [`profile::ProfileStream`]. What decides is pure and knows nothing of
 //! timely: [`keyspace`], [`profile`] (but for its operator), [`forecast`], [`policy`], and the triggers of [`checkpoint`].
-//! Modules depend one way: keyspace ← profile, forecast ← policy ← routing ← keyed ← checkpoint ← orchestrate ← rebalance.
+//! Modules depend one way: error, epoch, pending ← keyspace ← profile, forecast ← policy ← routing ← keyed ← checkpoint ← orchestrate ← rebalance.
 
 #![forbid(missing_docs)]
 #![cfg_attr(not(feature = "abomonation"), forbid(unsafe_code))]

@@ -26,13 +26,11 @@ use crate::checkpoint::{Observation, Trigger};
 use crate::epoch::Epoch;
 use crate::forecast::{Exponential, Forecaster};
 use crate::keyed::Report;
-use crate::keyspace::{Assignment, Command, RoutingError};
+use crate::keyspace::{Applied, Assignment, Command, RoutingError};
 use crate::observe::{CheckpointEvent, EpochEvent};
 use crate::pending::Pending;
 use crate::policy::{Policy, View};
 use crate::profile::{Rolling, ShardEpoch};
-
-type Refused = (Command, RoutingError);
 
 const COMMANDS: usize = 0;
 const EVENTS: usize = 1;
@@ -63,6 +61,13 @@ pub struct Decision {
     pub commands: Vec<Command>,
     /// What was seen and decided, with those commands for the same boundary that were known before the run.
     pub event: EpochEvent,
+}
+
+/// Commands that are in the assignment now, and those that could not be carried out.
+#[derive(Default)]
+struct Accepted {
+    accepted: Vec<Command>,
+    refused: Vec<(Command, RoutingError)>,
 }
 
 /// What decides on checkpoints, and how long epochs take.
@@ -123,7 +128,7 @@ impl Orchestrator {
         let forecast = self.arrivals.forecast(1);
         self.arrivals.observe(records as f64);
         self.note_busy(records, &shards);
-        let (commands, refused) = self.consult(epoch, boundary, shards);
+        let Accepted { accepted: commands, refused } = self.consult(epoch, boundary, shards);
         let mut event = EpochEvent {
             epoch,
             records,
@@ -140,7 +145,8 @@ impl Orchestrator {
         };
         self.consider_checkpoint(&mut event, seconds);
         let commands = event.commands.clone();
-        event.commands.splice(0..0, known);
+        event.commands.splice(0..0, known.accepted);
+        event.refused.extend(known.refused);
         Decision { commands, event }
     }
 
@@ -191,22 +197,28 @@ impl Orchestrator {
     }
 
     /// Asks the policy, and keeps of its commands those that can be carried out.
-    fn consult(&mut self, epoch: u64, boundary: u64, shards: Vec<ShardEpoch>) -> (Vec<Command>, Vec<Refused>) {
+    fn consult(&mut self, epoch: u64, boundary: u64, shards: Vec<ShardEpoch>) -> Accepted {
         let profiles = self.rolling.advance(epoch, shards);
         let view = View { epoch, boundary, assignment: &self.assignment, profiles: &profiles };
-        let applied = self.assignment.apply_valid(self.policy.decide(&view));
-        self.assignment = applied.assignment;
-        (applied.accepted, applied.refused)
+        let wanted = self.policy.decide(&view);
+        self.accept(wanted)
     }
 
     /// Takes the known commands up to a boundary into the assignment, and gives them.
-    fn catch_up(&mut self, boundary: u64) -> Vec<Command> {
+    fn catch_up(&mut self, boundary: u64) -> Accepted {
         let later = self.known.split_off(&boundary.saturating_add(1));
-        let known: Vec<_> = std::mem::replace(&mut self.known, later).into_values().flatten().collect();
-        if !known.is_empty() {
-            self.assignment = self.assignment.apply_valid(known.clone()).assignment;
+        let known = std::mem::replace(&mut self.known, later).into_values().flatten().collect();
+        self.accept(known)
+    }
+
+    /// Takes into the assignment those of these commands that can be carried out.
+    fn accept(&mut self, commands: Vec<Command>) -> Accepted {
+        if commands.is_empty() {
+            return Accepted::default();
         }
-        known
+        let Applied { assignment, accepted, refused } = self.assignment.apply_valid(commands);
+        self.assignment = assignment;
+        Accepted { accepted, refused }
     }
 }
 

@@ -83,6 +83,10 @@ impl<K: Columnar, S: Columnar> Codec<K, S> for Columns {
 }
 
 /// Rows one after the other, by `serde` in the format of the `postcard` crate.
+///
+/// # Panics
+///
+/// Encoding panics on a key or state that can't be serialised, such as one whose own `Serialize` returns an error.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Serde;
 

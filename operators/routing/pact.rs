@@ -22,6 +22,10 @@ use crate::keyspace::Assignment;
 /// Routes each record by its routing key and by the assignment in force at its message's time.
 ///
 /// Messages must have a time: those with an empty stamp (sent without any capability) are dropped.
+///
+/// # Panics
+///
+/// When a record's owner is no worker: the assignments must be made for as many workers as there are.
 #[derive(Debug)]
 pub struct Routed<T, H> {
     versions: SharedVersions<T>,
