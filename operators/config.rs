@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::epoch::Epoch;
+use crate::epoch::{Epochs, Ticks};
 use crate::error::Error;
 use crate::keyspace::Assignment;
 use crate::policy::PolicyConfig;
@@ -11,6 +11,9 @@ use crate::profile::ProfileConfig;
 #[serde(default, deny_unknown_fields)]
 #[cfg_attr(feature = "clap", derive(clap::Args))]
 pub struct Config {
+    /// Ticks of the timestamp that make an epoch: 1 where timestamps count epochs.
+    #[cfg_attr(feature = "clap", arg(skip))]
+    pub epochs: Epochs,
     /// Epochs from the one a command is decided from to its boundary, at least 1. It bounds the epochs in flight.
     #[cfg_attr(feature = "clap", arg(long, value_name = "EPOCHS", default_value_t = Self::LEAD))]
     pub lead: u64,
@@ -31,6 +34,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Config {
+            epochs: Epochs::default(),
             lead: Self::LEAD,
             shards: Self::SHARDS,
             chunk_bytes: Self::CHUNK_BYTES,
@@ -70,8 +74,8 @@ impl Config {
     }
 
     /// The lead as a timestamp summary.
-    pub(crate) fn lead_summary<T: Epoch>(&self) -> Result<T::Summary, Error> {
+    pub(crate) fn lead_summary<T: Ticks>(&self) -> Result<T::Summary, Error> {
         let too_long = || Error::usage(format!("a lead of {} epochs does not fit the timestamp", self.lead));
-        T::advance_by(self.lead).ok_or_else(too_long)
+        self.epochs.lead::<T>(self.lead).ok_or_else(too_long)
     }
 }

@@ -87,10 +87,10 @@ mod rebalance;
 pub mod routing;
 
 pub use config::Config;
-pub use epoch::Epoch;
+pub use epoch::{Epochs, Ticks};
 pub use error::{Cause, Error};
 pub use keyspace::{
     Applied, Assignment, Command, Handover, KeyRange, OrderedKey, RoutingError, StableHash, ordered_key, stable_hash,
 };
 pub use pending::Pending;
-pub use rebalance::{Measure, Measured, Rebalance, Rebalanced, Unmeasured};
+pub use rebalance::{IntoKeySpace, KeySpace, Loop, Measure, Measured, Rebalance, Rebalanced, Unmeasured};

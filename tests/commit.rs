@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use common::Hooked;
-use thalweg::KeyRange;
 use thalweg::checkpoint::{CheckpointConfig, Checkpoints, Fingerprint, Manifest, Memory, Saved, Store, commit, save};
 use thalweg::keyed::{Chunk, SnapshotContent, SnapshotPart};
 use thalweg::observe::EpochEvent;
+use thalweg::{Epochs, KeyRange};
 use timely::dataflow::InputHandle;
 use timely::dataflow::operators::{Input, Inspect};
 use timely::worker::Worker;
@@ -39,6 +39,7 @@ fn step_until(worker: &mut Worker, done: impl Fn() -> bool) {
 
 fn epoch(epoch: u64, records: u64) -> EpochEvent {
     EpochEvent {
+        space: "keys".into(),
         epoch,
         records,
         loads: vec![records],
@@ -65,7 +66,8 @@ fn a_manifest_waits_for_all_parts_and_for_the_epochs_before_it() {
             let saved = scope.input_from(&mut saved).container::<Vec<Saved>>();
             let epochs = scope.input_from(&mut epochs).container::<Vec<EpochEvent>>();
             let outcomes = Rc::clone(&outcomes);
-            commit(saved, epochs, &checkpoints).inspect(move |outcome| outcomes.borrow_mut().push(outcome.clone()));
+            commit(saved, epochs, &checkpoints, Epochs::default())
+                .inspect(move |outcome| outcomes.borrow_mut().push(outcome.clone()));
         });
         let taken = || Manifest::list(&store).unwrap();
         saved.advance_to(3);
@@ -107,7 +109,8 @@ fn shards_that_overlap_or_leave_gaps_are_no_checkpoint() {
             let saved = scope.input_from(&mut saved).container::<Vec<Saved>>();
             let epochs = scope.input_from(&mut epochs).container::<Vec<EpochEvent>>();
             let outcomes = Rc::clone(&outcomes);
-            commit(saved, epochs, &checkpoints).inspect(move |outcome| outcomes.borrow_mut().push(outcome.clone()));
+            commit(saved, epochs, &checkpoints, Epochs::default())
+                .inspect(move |outcome| outcomes.borrow_mut().push(outcome.clone()));
         });
         epochs.advance_to(9);
         for (boundary, ranges) in [(1, vec![KeyRange::from(5..)]), (2, vec![KeyRange::ALL, KeyRange::from(5..)])] {
@@ -138,7 +141,7 @@ fn what_is_saved_is_told_when_all_parts_are_there_and_durable() {
         worker.dataflow::<u64, _, _>(|scope| {
             let seen = Rc::clone(&seen);
             let parts = scope.input_from(&mut parts).container::<Vec<SnapshotPart>>();
-            save(parts, &checkpoints).inspect(move |saved| seen.borrow_mut().push(saved.clone()));
+            save(parts, &checkpoints, Epochs::default()).inspect(move |saved| seen.borrow_mut().push(saved.clone()));
         });
         let part = |content| SnapshotPart { operator: "keyed".into(), worker: 0, codec: 3, content };
         let chunk = Chunk { range: KeyRange::ALL, last: true, keys: 1, bytes: vec![1, 2, 3] };

@@ -5,7 +5,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use thalweg::profile::{Profile, ProfileConfig, ProfileStream, health};
-use thalweg::{Assignment, Error, KeyRange, stable_hash};
+use thalweg::{Assignment, Epochs, Error, KeyRange, stable_hash};
 use timely::CommunicationConfig;
 use timely::dataflow::operators::{Input, Inspect, Probe};
 use timely::dataflow::{InputHandle, ProbeHandle};
@@ -54,7 +54,7 @@ fn profiles(
             scope
                 .input_from(&mut input)
                 .container::<Vec<Record>>()
-                .profile_sized(&config, &assignment, |r| r.key, |r| r.value, |_| SIZE)
+                .profile_sized(&config, Epochs::default(), &assignment, |r| r.key, |r| r.value, |_| SIZE)
                 .unwrap()
                 .inspect_core(move |event| {
                     if let Ok((stamp, profiles)) = event {
@@ -161,7 +161,7 @@ fn a_configuration_that_cannot_be_is_an_error() {
         let assignment = Assignment::even(2, 1).unwrap();
         worker.dataflow::<u64, _, _>(|scope| {
             let stream = scope.input_from(&mut input).container::<Vec<u64>>();
-            let result = stream.profile(&config, &assignment, |i| *i, |_| 0.0);
+            let result = stream.profile(&config, Epochs::default(), &assignment, |i| *i, |_| 0.0);
             input.close();
             result.err()
         })

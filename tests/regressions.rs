@@ -12,10 +12,10 @@ use thalweg::checkpoint::{CheckpointConfig, Checkpoints, Fingerprint, Manifest, 
 use thalweg::keyed::codec::{Columns, Serde};
 use thalweg::keyed::{Context, Fault, KeyedSettings, Report, keyed};
 use thalweg::observe::Event;
-use thalweg::orchestrate::Orchestrator;
+use thalweg::orchestrate::{Orchestrator, Space};
 use thalweg::policy::{Policy, Script, Static, View};
 use thalweg::profile::{ShardEpoch, Statistics};
-use thalweg::{Assignment, Command, Config, Error, KeyRange, Rebalance, stable_hash};
+use thalweg::{Assignment, Command, Config, Epochs, Error, KeyRange, Rebalance, stable_hash};
 use timely::dataflow::operators::{Input, Inspect, Probe};
 use timely::dataflow::{InputHandle, ProbeHandle};
 
@@ -52,6 +52,7 @@ fn named(
                     .checkpoint_to(&checkpoints, &fault)
                     .unwrap()
                     .named(name)
+                    .unwrap()
                     .policy(script(text))
                     .unwrap()
                     .fold_keyed(
@@ -148,23 +149,28 @@ fn an_orchestrator_knows_what_it_has_commanded() {
     }
     let seen = Arc::new(Mutex::new(Vec::new()));
     let start = Assignment::even(1, 1).unwrap();
-    let mut orchestrator = Orchestrator::new(Box::new(Twice(Arc::clone(&seen))), start.clone(), BTreeMap::new(), 1, 4);
-    let sent = orchestrator.decide(0, Vec::new(), 1.0).commands;
+    let mut orchestrator = orchestrator(Twice(Arc::clone(&seen)), start.clone());
+    let sent: Vec<_> = orchestrator.decide(0, Vec::new(), 1.0).commands.into_iter().map(|sent| sent.command).collect();
     orchestrator.decide(1, Vec::new(), 1.0);
     let believed = seen.lock().unwrap()[1];
     assert_eq!(believed, start.apply_valid(sent.clone()).assignment.len(), "shards believed and real, after {sent:?}");
+}
+
+fn orchestrator(policy: impl Policy, initial: Assignment) -> Orchestrator {
+    let space = Space { name: "keys".into(), initial, policy: Box::new(policy), known: BTreeMap::new() };
+    Orchestrator::new(vec![space], vec![0], 1, 4)
 }
 
 /// Reports of workers that do not exist.
 #[test]
 fn a_report_of_an_unknown_worker_is_no_panic() {
     let start = Assignment::even(1, 1).unwrap();
-    let mut orchestrator = Orchestrator::new(Box::new(Static), start, BTreeMap::new(), 1, 4);
-    orchestrator.decide(0, vec![Report::Holds { worker: 3, keys: 1, bytes: 1 }], 1.0);
+    let mut orchestrator = orchestrator(Static, start);
+    orchestrator.decide(0, vec![(0, Report::Holds { worker: 3, keys: 1, bytes: 1 })], 1.0);
     let (range, statistics) = (KeyRange::ALL, Statistics::default());
     orchestrator.decide(
         1,
-        vec![Report::Shard(ShardEpoch { range, worker: 3, keys: 1, state_bytes: 1, statistics })],
+        vec![(0, Report::Shard(ShardEpoch { range, worker: 3, keys: 1, state_bytes: 1, statistics }))],
         1.0,
     );
 }
@@ -311,12 +317,10 @@ fn a_scripted_run_resumes_on_fewer_workers() {
 /// An assignment for more workers than there are: an error, not a panic in the middle of a run.
 #[test]
 fn an_assignment_for_other_workers_is_an_error() {
-    use std::cell::RefCell;
-    use std::rc::Rc;
-    use thalweg::keyed::Logic;
-    use thalweg::routing::{Versions, gate};
+    use thalweg::keyed::{OneInput, Side};
+    use thalweg::routing::gate;
     struct Count;
-    impl Logic<u64> for Count {
+    impl Side<u64> for Count {
         type Record = u64;
         type Key = u64;
         type State = u64;
@@ -336,19 +340,25 @@ fn an_assignment_for_other_workers_is_an_error() {
         fn on_record(&mut self, r: u64, _: &mut u64, c: &mut Context<'_, u64, u64, u64>) {
             c.give(r);
         }
-        fn on_timer(&mut self, _: &mut u64, _: &mut Context<'_, u64, u64, u64>) {}
     }
     drive(timely_config(2, Channels::Moved), |worker, stop| {
         let (mut input, fault) = (InputHandle::new(), Fault::new());
         worker.dataflow::<u64, _, _>(|scope| {
             let initial = Assignment::even(8, 4).unwrap();
-            let versions = Rc::new(RefCell::new(Versions::new(initial)));
+            let epochs = Epochs::default();
             let control = timely::dataflow::operators::generic::operator::empty::<u64, Vec<Command>>(scope);
-            let data =
-                gate(scope.input_from(&mut input).container::<Vec<u64>>(), control.clone(), Rc::clone(&versions));
-            let settings =
-                KeyedSettings { name: "k".into(), chunk_bytes: 1000, sample: 0.1, restore: None, fault: fault.clone() };
-            let refused = keyed::<_, _, Columns>(data, control, versions, Count, stable_hash, settings).map(|_| ());
+            let data = gate(scope.input_from(&mut input).container::<Vec<u64>>(), control.clone(), initial, epochs);
+            let settings = KeyedSettings {
+                name: "k".into(),
+                space: "keys".into(),
+                epochs,
+                chunk_bytes: 1000,
+                sample: 0.1,
+                restore: None,
+                fault: fault.clone(),
+            };
+            let logic = OneInput { input: Count, on_timer: |_: &mut u64, _: &mut Context<'_, u64, u64, u64>| () };
+            let refused = keyed::<_, _, _, Columns>(data, control, logic, stable_hash, settings).map(|_| ());
             assert!(refused.unwrap_err().to_string().contains("for 4 workers and 2 run"));
         });
         input.close();

@@ -7,8 +7,8 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
 use common::{Channels, drive, timely_config};
-use thalweg::routing::{Routed, Versions, gate};
-use thalweg::{Assignment, Command, KeyRange};
+use thalweg::routing::{Routed, gate};
+use thalweg::{Assignment, Command, Epochs, KeyRange};
 use timely::dataflow::operators::generic::Operator;
 use timely::dataflow::operators::{Input, Inspect, Probe};
 use timely::dataflow::{InputHandle, ProbeHandle};
@@ -22,27 +22,29 @@ fn step(worker: &mut Worker) {
 
 /// Without the wait, the record would be through at once, routed by an assignment that is not settled.
 #[test]
-fn the_gate_holds_data_until_no_command_at_or_before_its_time_can_come() {
+fn the_gate_holds_data_until_no_command_at_or_before_the_start_of_its_epoch_can_come() {
     timely::execute_directly(|worker| {
+        let epochs = Epochs::of(10).unwrap();
         let (mut data, mut control, probe) = (InputHandle::new(), InputHandle::new(), ProbeHandle::new());
-        let versions = Rc::new(RefCell::new(Versions::new(Assignment::even(1, 1).unwrap())));
         let seen = Rc::new(RefCell::new(Vec::new()));
-        worker.dataflow::<u64, _, _>(|scope| {
+        let versions = worker.dataflow::<u64, _, _>(|scope| {
             let data = scope.input_from(&mut data).container::<Vec<u64>>();
             let control = scope.input_from(&mut control).container::<Vec<Command>>();
             let seen = Rc::clone(&seen);
-            gate(data, control, Rc::clone(&versions)).inspect(move |x| seen.borrow_mut().push(*x)).probe_with(&probe);
+            let gated = gate(data, control, Assignment::even(1, 1).unwrap(), epochs);
+            gated.data.inspect(move |x| seen.borrow_mut().push(*x)).probe_with(&probe);
+            gated.versions
         });
-        data.advance_to(3);
+        data.advance_to(37);
         data.send(7);
-        data.advance_to(9);
-        control.advance_to(3);
+        data.advance_to(90);
+        control.advance_to(30);
         step(worker);
-        assert!(seen.borrow().is_empty() && probe.less_equal(&3));
+        assert!(seen.borrow().is_empty() && probe.less_equal(&37));
         control.send(Command::Split { shard: KeyRange::ALL, at: 5 });
         step(worker);
         assert!(seen.borrow().is_empty() && versions.borrow().latest().len() == 1);
-        control.advance_to(4);
+        control.advance_to(31);
         step(worker);
         assert_eq!(*seen.borrow(), [7]);
         assert_eq!((versions.borrow().latest().len(), versions.borrow().len()), (2, 1), "the old version is dropped");
@@ -59,11 +61,13 @@ fn records_go_where_the_assignment_at_their_time_says() {
             let (index, arrived) = (worker.index(), Arc::clone(&arrived));
             let (mut data, mut control, probe) = (InputHandle::new(), InputHandle::new(), ProbeHandle::new());
             worker.dataflow::<u64, _, _>(|scope| {
-                let versions = Rc::new(RefCell::new(Versions::new(Assignment::new([(KeyRange::ALL, 0)], 3).unwrap())));
+                let initial = Assignment::new([(KeyRange::ALL, 0)], 3).unwrap();
                 let data = scope.input_from(&mut data).container::<Vec<(u64, u64)>>();
                 let control = scope.input_from(&mut control).container::<Vec<Command>>();
-                gate(data, control, Rc::clone(&versions))
-                    .unary(Routed::new(versions, |(_, key): &(u64, u64)| *key), "Check", |_, _| {
+                let gated = gate(data, control, initial, Epochs::default());
+                gated
+                    .data
+                    .unary(Routed::new(gated.versions, |(_, key): &(u64, u64)| *key), "Check", |_, _| {
                         move |input, output| {
                             input.for_each(|capability, records| {
                                 let time = *capability.least().unwrap();

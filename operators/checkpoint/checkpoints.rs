@@ -120,6 +120,11 @@ impl Checkpoints {
         self.resumed.as_deref()
     }
 
+    /// The assignment of a key space in the checkpoint that the run resumes from.
+    pub(crate) fn assignment(&self, _space: &str) -> Option<&Assignment> {
+        self.resumed().map(|manifest| &manifest.assignment)
+    }
+
     /// When checkpoints are taken, and how many are kept.
     pub fn config(&self) -> &CheckpointConfig {
         &self.config

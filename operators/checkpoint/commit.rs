@@ -7,7 +7,7 @@
 //! | port     |     | connected to |
 //! |----------|-----|--------------|
 //! | saved    | in  | outcomes     |
-//! | epochs   | in  |              |
+//! | events   | in  |              |
 //! | outcomes | out |              |
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +22,7 @@ use timely::progress::frontier::MutableAntichain;
 use super::save::Saved;
 use super::writer::{Done, Job, Writer, Written};
 use super::{Checkpoints, MANIFEST_FORMAT, Manifest, ObjectRef};
-use crate::epoch::Epoch;
+use crate::epoch::{Epochs, Ticks};
 use crate::error::Error;
 use crate::keyspace::{Assignment, KeyRange};
 use crate::observe::{CheckpointEvent, EpochEvent};
@@ -30,11 +30,12 @@ use crate::pending::Pending;
 
 /// Makes what all workers have saved at a boundary a checkpoint, by a manifest that is written last.
 ///
-/// `epochs` tells the records of each complete epoch, on worker 0.
-pub fn commit<'scope, T: Epoch>(
+/// `events` tell the records of each complete epoch, on worker 0.
+pub fn commit<'scope, T: Ticks>(
     saved: StreamVec<'scope, T, Saved>,
-    epochs: StreamVec<'scope, T, EpochEvent>,
+    events: StreamVec<'scope, T, EpochEvent>,
     checkpoints: &Checkpoints,
+    epochs: Epochs,
 ) -> StreamVec<'scope, T, CheckpointEvent> {
     let scope = saved.scope();
     let mut builder = OperatorBuilder::new("Commit".to_owned(), scope);
@@ -43,16 +44,16 @@ pub fn commit<'scope, T: Epoch>(
     let mut outcomes = OutputBuilder::from(outcomes);
     let pact = Exchange::new(|_: &Saved| 0);
     let mut saved = builder.new_input_connection(saved, pact, [(0, Antichain::from_elem(T::Summary::default()))]);
-    let mut epochs = builder.new_input_connection(epochs, Pipeline, []);
+    let mut events = builder.new_input_connection(events, Pipeline, []);
     let writer = (scope.index() == 0).then(|| checkpoints.writer(move || _ = activator.activate()));
     let mut committer = Committer::new(checkpoints, scope.peers(), writer);
     builder.build(move |initial| {
         drop(initial);
         let mut gathering: Pending<T, Vec<Saved>> = Pending::new();
         move |frontiers: &[MutableAntichain<T>]| {
-            let [saved_frontier, epochs_frontier] = frontiers else { unreachable!("there are two inputs") };
+            let [saved_frontier, events_frontier] = frontiers else { unreachable!("there are two inputs") };
             let mut outcomes = outcomes.activate();
-            epochs.for_each(|_, batch| batch.drain(..).for_each(|epoch| committer.note_epoch(&epoch)));
+            events.for_each(|_, batch| batch.drain(..).for_each(|epoch| committer.note_epoch(&epoch)));
             saved.for_each_stamp(|capability, batches| {
                 let Some(capability) = capability.retain_least(0) else { return };
                 let at = capability.time().clone();
@@ -62,9 +63,9 @@ pub fn commit<'scope, T: Epoch>(
                 outcomes.session(&capability).give(event);
             }
             // One manifest at a time: the next one refers to the one before it.
-            while committer.is_idle() && gathering.first().is_some_and(|at| !epochs_frontier.less_than(at)) {
+            while committer.is_idle() && gathering.first().is_some_and(|at| !events_frontier.less_than(at)) {
                 let Some((at, capability, parts)) = gathering.release(saved_frontier) else { break };
-                if let Some((capability, event)) = committer.begin(at.number(), capability, parts) {
+                if let Some((capability, event)) = committer.begin(epochs.number(&at), capability, parts) {
                     outcomes.session(&capability).give(event);
                 }
             }

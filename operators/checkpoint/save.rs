@@ -19,7 +19,7 @@ use timely::dataflow::operators::generic::Operator;
 
 use super::writer::{Done, Job, Writer, Written};
 use super::{Checkpoints, Object, ObjectRef, ObjectWriter};
-use crate::epoch::Epoch;
+use crate::epoch::{Epochs, Ticks};
 use crate::error::Error;
 use crate::keyed::{SnapshotContent, SnapshotPart};
 use crate::keyspace::KeyRange;
@@ -46,9 +46,10 @@ pub enum Saved {
 }
 
 /// Writes parts of snapshots into the store, on a thread of its own, and says what became of them.
-pub fn save<'scope, T: Epoch>(
+pub fn save<'scope, T: Ticks>(
     parts: StreamVec<'scope, T, SnapshotPart>,
     checkpoints: &Checkpoints,
+    epochs: Epochs,
 ) -> StreamVec<'scope, T, Saved> {
     let scope = parts.scope();
     parts.unary_frontier(Pipeline, "Save", |initial, info| {
@@ -63,7 +64,7 @@ pub fn save<'scope, T: Epoch>(
                 let Some(capability) = capability.retain_least(output.output_index()) else { return };
                 let at = capability.time().clone();
                 let saving = pending.entry(&at, || capability);
-                batches.flat_map(|batch| batch.drain(..)).for_each(|part| saving.push(at.number(), part));
+                batches.flat_map(|batch| batch.drain(..)).for_each(|part| saving.push(epochs.number(&at), part));
             });
             saver.note_completed(&mut pending);
             for (at, saving) in pending.iter_mut() {
@@ -137,7 +138,7 @@ struct Saver<T> {
     submitted: VecDeque<T>,
 }
 
-impl<T: Epoch> Saver<T> {
+impl<T: Ticks> Saver<T> {
     /// Hands the thread as many objects as it takes.
     fn submit(&mut self, at: &T, saving: &mut Saving) {
         let Ok(writer) = &mut self.writer else { return };
@@ -152,7 +153,7 @@ impl<T: Epoch> Saver<T> {
     }
 
     /// Notes what the thread has reported since the last time: it works in the order of submission.
-    fn note_completed<C>(&mut self, pending: &mut Pending<T, Saving, C>) {
+    fn note_completed(&mut self, pending: &mut Pending<T, Saving>) {
         let Ok(writer) = &mut self.writer else { return };
         for Done { outcome, .. } in writer.completed() {
             let Some((_, saving)) = self.submitted.pop_front().and_then(|at| pending.get_mut(&at)) else { continue };

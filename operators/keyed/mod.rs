@@ -1,5 +1,6 @@
 //! The stateful operators: a worker's shards, and how their state leaves and arrives.
 
+mod apply;
 mod chunk;
 pub mod codec;
 mod entry;
@@ -14,8 +15,9 @@ mod timers;
 mod waits;
 mod worker;
 
+pub use apply::Applying;
 pub use chunk::Chunk;
 pub use fault::Fault;
-pub use logic::{Context, Logic};
-pub use operator::{KeyedSettings, KeyedStreams, keyed};
+pub use logic::{Context, Either, Logic, OneInput, Side, TwoInputs};
+pub use operator::{KeyedSettings, KeyedStreams, keyed, keyed_pair};
 pub use streams::{Report, Restore, SnapshotContent, SnapshotPart};

@@ -1,15 +1,16 @@
 //! The keyed operator.
 //!
-//! *Emits* at each time what the logic gives at it; a report of each live shard at every complete epoch; the chunks of a
-//! snapshot at its boundary; the chunks of a shard that leaves at the boundary where it leaves.
-//! *Waits* as [`super::waits`] says. *Holds* data of epochs whose turn has not come, data of shards whose state is still
+//! *Emits* at each time what the logic gives at it; at the last time of every complete epoch a report of each live shard; at
+//! its boundary, the chunks of a snapshot; at the boundary where it leaves, the chunks of a shard.
+//! *Waits* as [`super::waits`] says. *Holds* data whose turn has not come, data of shards whose state is still
 //! on its way, timers, and the shards.
 //!
 //! | port      |     | connected to                | carries                                           |
 //! |-----------|-----|-----------------------------|---------------------------------------------------|
-//! | data      | in  | output, reports             | records, routed by the assignment at their time   |
 //! | control   | in  | reports, snapshots, moved   | commands, the same for all workers                |
 //! | arrivals  | in  | output, reports             | chunks from `moved` of all workers                |
+//! | data      | in  | output, reports             | records, routed by the assignment at their time   |
+//! | … again   | in  | output, reports             | the other input's records, if there are two       |
 //! | output    | out |                             | what the logic gives                              |
 //! | reports   | out |                             | what shards have seen, what has been moved        |
 //! | snapshots | out |                             | ranges and chunks of the shards, for the store    |
@@ -18,31 +19,36 @@
 //! `moved` comes back as `arrivals` by a feedback edge with the zero summary. `arrivals` is not connected to `moved`, so that
 //! edge closes no cycle.
 
-use timely::dataflow::StreamVec;
+use timely::ExchangeData;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::{ConnectLoop, Feedback};
+use timely::dataflow::{Scope, StreamVec};
 use timely::progress::Antichain;
 use timely::progress::frontier::MutableAntichain;
 
 use super::chunk::Chunk;
 use super::codec::Codec;
-use super::logic::Logic;
+use super::logic::{Either, Logic, OneInput, Side, TwoInputs};
 use super::ports::{MOVED, OUTPUT, Ports, REPORTS, SNAPSHOTS};
 use super::waits::{Frontiers, Step};
 use super::worker::Worker;
-use super::{Fault, Report, Restore, SnapshotPart};
-use crate::epoch::Epoch;
+use super::{Context, Fault, Report, Restore, SnapshotPart};
+use crate::epoch::{Epochs, Ticks};
 use crate::error::Error;
-use crate::keyspace::Command;
-use crate::routing::{Routed, SharedVersions};
+use crate::keyspace::{Assignment, Command};
+use crate::routing::{Gated, Routed};
 
 /// How a keyed operator is set up.
 #[derive(Debug)]
 pub struct KeyedSettings {
     /// The operator's name in logs, events and checkpoints: one for each keyed operator of a dataflow.
     pub name: String,
+    /// The name of the key space that it is routed by.
+    pub space: String,
+    /// What makes an epoch.
+    pub epochs: Epochs,
     /// Length at which a chunk of state is sent, in bytes.
     pub chunk_bytes: usize,
     /// The share of records that costly sketches see, in (0, 1].
@@ -55,7 +61,7 @@ pub struct KeyedSettings {
 
 /// The streams that leave a keyed operator.
 #[allow(missing_debug_implementations, reason = "streams are not Debug")]
-pub struct KeyedStreams<'scope, T: Epoch, R> {
+pub struct KeyedStreams<'scope, T: Ticks, R> {
     /// What the logic gave.
     pub output: StreamVec<'scope, T, R>,
     /// What shards have seen in each complete epoch, and what has been moved.
@@ -66,31 +72,97 @@ pub struct KeyedStreams<'scope, T: Epoch, R> {
 
 /// Applies `logic` to records, key by key, wherever the assignment puts their keys.
 ///
-/// `data` must have passed a [`gate`](crate::routing::gate) that shares `versions` and has the same `control`; `control`
-/// must bring the same commands to every worker, each at its boundary. Refuses versions that begin with an assignment for
-/// another number of workers.
-pub fn keyed<'scope, T, L, C>(
-    data: StreamVec<'scope, T, L::Record>,
+/// `control` must bring the same commands to every worker, each at the start of its epoch, and must be that of the gate.
+/// Refuses an assignment for another number of workers.
+pub fn keyed<'scope, T, D, G, C>(
+    data: Gated<'scope, T, D::Record>,
     control: StreamVec<'scope, T, Command>,
-    versions: SharedVersions<T>,
+    logic: OneInput<D, G>,
+    routing_key: impl Fn(&D::Record) -> u64 + 'static,
+    settings: KeyedSettings,
+) -> Result<KeyedStreams<'scope, T, D::Output>, Error>
+where
+    T: Ticks,
+    D: Side<T>,
+    G: FnMut(&mut D::State, &mut Context<'_, T, D::Key, D::Output>) + 'static,
+    C: Codec<D::Key, D::State>,
+{
+    let (scope, assignment) = (data.data.scope(), data.latest());
+    let inputs = |builder: &mut OperatorBuilder<'scope, T>| vec![receiver(builder, data, routing_key, |batch| batch)];
+    build::<_, _, C>(scope, assignment, inputs, control, logic, settings)
+}
+
+/// As [`keyed`], with two inputs whose records see the same states.
+///
+/// Both must have passed a gate with the same control stream. Records of one time are applied as they come, whichever
+/// input they come from.
+pub fn keyed_pair<'scope, T, A, B, G, C>(
+    (left, left_key): (Gated<'scope, T, A::Record>, impl Fn(&A::Record) -> u64 + 'static),
+    (right, right_key): (Gated<'scope, T, B::Record>, impl Fn(&B::Record) -> u64 + 'static),
+    control: StreamVec<'scope, T, Command>,
+    logic: TwoInputs<A, B, G>,
+    settings: KeyedSettings,
+) -> Result<KeyedStreams<'scope, T, A::Output>, Error>
+where
+    T: Ticks,
+    A: Side<T>,
+    B: Side<T, Key = A::Key, State = A::State, Output = A::Output>,
+    G: FnMut(&mut A::State, &mut Context<'_, T, A::Key, A::Output>) + 'static,
+    C: Codec<A::Key, A::State>,
+{
+    let (scope, assignment) = (left.data.scope(), left.latest());
+    let inputs = |builder: &mut OperatorBuilder<'scope, T>| {
+        vec![receiver(builder, left, left_key, Either::Left), receiver(builder, right, right_key, Either::Right)]
+    };
+    build::<_, _, C>(scope, assignment, inputs, control, logic, settings)
+}
+
+/// Hands a worker what has come at one of its data inputs.
+type Receiver<T, L, C> = Box<dyn FnMut(&mut Worker<T, L, C>)>;
+
+/// Adds a data input to the operator.
+fn receiver<'scope, T, L, C, D>(
+    builder: &mut OperatorBuilder<'scope, T>,
+    data: Gated<'scope, T, D>,
+    routing_key: impl Fn(&D) -> u64 + 'static,
+    batch: impl Fn(Vec<D>) -> L::Batch + Copy + 'static,
+) -> Receiver<T, L, C>
+where
+    T: Ticks,
+    L: Logic<T>,
+    C: Codec<L::Key, L::State>,
+    D: ExchangeData,
+{
+    let pact = Routed::new(data.versions, routing_key);
+    let same = || Antichain::from_elem(T::Summary::default());
+    let mut input = builder.new_input_connection(data.data, pact, [(OUTPUT, same()), (REPORTS, same())]);
+    Box::new(move |worker| {
+        input.for_each_stamp(|capability, batches| {
+            worker.receive_data(&capability, batches.map(|records| batch(std::mem::take(records))));
+        });
+    })
+}
+
+fn build<'scope, T, L, C>(
+    scope: Scope<'scope, T>,
+    assignment: Assignment,
+    inputs: impl FnOnce(&mut OperatorBuilder<'scope, T>) -> Vec<Receiver<T, L, C>>,
+    control: StreamVec<'scope, T, Command>,
     logic: L,
-    routing_key: impl Fn(&L::Record) -> u64 + 'static,
     settings: KeyedSettings,
 ) -> Result<KeyedStreams<'scope, T, L::Output>, Error>
 where
-    T: Epoch,
+    T: Ticks,
     L: Logic<T>,
     C: Codec<L::Key, L::State>,
 {
-    let scope = data.scope();
-    let index = scope.index();
-    let assignment = versions.borrow().latest().as_ref().clone();
     if assignment.workers() != scope.peers() {
         let (assigned, running) = (assignment.workers(), scope.peers());
         return Err(Error::usage(format!(
             "the assignment is for {assigned} workers and {running} run: make one for these"
         )));
     }
+    let index = scope.index();
     let (moving, arrivals) = scope.feedback::<Vec<(usize, Chunk)>>(Default::default());
     let same = || Antichain::from_elem(T::Summary::default());
 
@@ -101,12 +173,11 @@ where
     let (snapshots, snapshots_stream) = builder.new_output();
     let (moved, moved_stream) = builder.new_output();
     moved_stream.connect_loop(moving);
-    let pact = Routed::new(versions, routing_key);
-    let mut data = builder.new_input_connection(data, pact, [(OUTPUT, same()), (REPORTS, same())]);
     let answers = [(REPORTS, same()), (SNAPSHOTS, same()), (MOVED, same())];
     let mut control = builder.new_input_connection(control, Pipeline, answers);
     let pact = Exchange::new(|(to, _): &(usize, Chunk)| *to as u64);
     let mut arrivals = builder.new_input_connection(arrivals, pact, [(OUTPUT, same()), (REPORTS, same())]);
+    let mut receivers = inputs(&mut builder);
     let (mut output, mut reports) = (OutputBuilder::from(output), OutputBuilder::from(reports));
     let (mut snapshots, mut moved) = (OutputBuilder::from(snapshots), OutputBuilder::from(moved));
 
@@ -114,8 +185,10 @@ where
         let mut worker = Worker::<T, L, C>::new(index, logic, assignment, settings, &initial);
         drop(initial);
         move |frontiers: &[MutableAntichain<T>]| {
-            let [data_frontier, control_frontier, arrivals_frontier] = frontiers else { unreachable!("three inputs") };
-            let frontiers = Frontiers { data: data_frontier, control: control_frontier, arrivals: arrivals_frontier };
+            let [control_frontier, arrivals_frontier, data @ ..] = frontiers else {
+                unreachable!("two inputs and data")
+            };
+            let frontiers = Frontiers { data, control: control_frontier, arrivals: arrivals_frontier };
             let mut ports = Ports {
                 output: output.activate(),
                 reports: reports.activate(),
@@ -128,11 +201,11 @@ where
             control.for_each_stamp(|capability, batches| {
                 worker.receive_commands(&capability, batches.flat_map(|batch| batch.drain(..)));
             });
-            data.for_each_stamp(|capability, batches| worker.receive_data(&capability, batches.map(std::mem::take)));
+            receivers.iter_mut().for_each(|receive| receive(&mut worker));
             while let Some(step) = worker.next_step(frontiers) {
                 match step {
-                    Step::Boundary(at) => worker.cross(&at, &mut ports),
-                    Step::Epoch(at) => worker.apply(&at, &mut ports),
+                    Step::Boundary => worker.cross(&mut ports),
+                    Step::Data => worker.apply(&mut ports),
                 }
             }
             if worker.work(&mut ports) {

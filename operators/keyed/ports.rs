@@ -5,7 +5,8 @@ use timely::dataflow::operators::generic::OutputBuilderSession;
 use timely::dataflow::operators::{Capability, InputCapability};
 
 use super::{Chunk, Report, SnapshotPart};
-use crate::epoch::Epoch;
+use crate::epoch::Ticks;
+use crate::pending::Delay;
 
 pub(super) const OUTPUT: usize = 0;
 pub(super) const REPORTS: usize = 1;
@@ -14,42 +15,46 @@ pub(super) const MOVED: usize = 3;
 
 type Port<'a, T, D> = OutputBuilderSession<'a, T, CapacityContainerBuilder<Vec<D>>>;
 
-pub(super) struct Ports<'a, T: Epoch, R: Clone + 'static> {
+pub(super) struct Ports<'a, T: Ticks, R: Clone + 'static> {
     pub output: Port<'a, T, R>,
     pub reports: Port<'a, T, Report>,
     pub snapshots: Port<'a, T, SnapshotPart>,
     pub moved: Port<'a, T, (usize, Chunk)>,
 }
 
-/// What entitles us to do what data and timers of one time may lead to.
+/// What entitles us to do what data and timers of one time may lead to: to give output at it, and to report on its epoch.
 #[derive(Clone)]
-pub(super) struct EpochCapabilities<T: Epoch> {
+pub(super) struct DataCapabilities<T: Ticks> {
     pub output: Capability<T>,
+    /// At the same time, or at the last one of its epoch.
     pub reports: Capability<T>,
 }
 
-impl<T: Epoch> EpochCapabilities<T> {
+impl<T: Ticks> DataCapabilities<T> {
     pub fn at_start(initial: &[Capability<T>], time: &T) -> Self {
-        EpochCapabilities { output: initial[OUTPUT].delayed(time), reports: initial[REPORTS].delayed(time) }
+        DataCapabilities { output: initial[OUTPUT].delayed(time), reports: initial[REPORTS].delayed(time) }
     }
 
     pub fn of(message: &InputCapability<T>, time: &T) -> Self {
-        EpochCapabilities { output: message.delayed(time, OUTPUT), reports: message.delayed(time, REPORTS) }
-    }
-
-    pub fn delayed(&self, time: &T) -> Self {
-        EpochCapabilities { output: self.output.delayed(time), reports: self.reports.delayed(time) }
+        DataCapabilities { output: message.delayed(time, OUTPUT), reports: message.delayed(time, REPORTS) }
     }
 }
 
-/// What entitles us to do what commands of one boundary may lead to.
-pub(super) struct BoundaryCapabilities<T: Epoch> {
+impl<T: Ticks> Delay<T> for DataCapabilities<T> {
+    fn delayed(&self, time: &T) -> Self {
+        DataCapabilities { output: self.output.delayed(time), reports: self.reports.delayed(time) }
+    }
+}
+
+/// What entitles us to do what commands of one boundary may lead to: to send state as of it, and to report on its epoch.
+#[derive(Clone)]
+pub(super) struct BoundaryCapabilities<T: Ticks> {
     pub reports: Capability<T>,
     pub snapshots: Capability<T>,
     pub moved: Capability<T>,
 }
 
-impl<T: Epoch> BoundaryCapabilities<T> {
+impl<T: Ticks> BoundaryCapabilities<T> {
     pub fn of(message: &InputCapability<T>, time: &T) -> Self {
         BoundaryCapabilities {
             reports: message.delayed(time, REPORTS),
@@ -59,10 +64,20 @@ impl<T: Epoch> BoundaryCapabilities<T> {
     }
 }
 
+impl<T: Ticks> Delay<T> for BoundaryCapabilities<T> {
+    fn delayed(&self, time: &T) -> Self {
+        BoundaryCapabilities {
+            reports: self.reports.delayed(time),
+            snapshots: self.snapshots.delayed(time),
+            moved: self.moved.delayed(time),
+        }
+    }
+}
+
 /// What is held until a chunk has been sent, which says where it goes too. Nothing more than that is held: while a
 /// snapshot is being taken, state moves and epochs become complete.
 #[derive(Clone)]
-pub(super) enum Hold<T: Epoch> {
+pub(super) enum Hold<T: Ticks> {
     Leaving { to: usize, moved: Capability<T>, reports: Capability<T> },
     Saving { snapshots: Capability<T> },
 }

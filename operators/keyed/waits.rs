@@ -1,23 +1,25 @@
 //! What a keyed operator waits for. Pure.
 //!
-//! At a time `t` a worker acts in the order boundary, arrivals, timers and data. Progress tracking is the whole
-//! protocol. In the table, "may come" is what an input's frontier says. State that is leaving any worker may arrive at any
-//! other, so waiting for arrivals is waiting for departures too.
+//! At a time `t` a worker acts in the order boundary, arrivals, timers and data. Boundaries are at the starts `e` of epochs.
+//! Progress tracking is the whole protocol. In the table, "may come" is what an input's frontier says. State that is
+//! leaving any worker may arrive at any other, so waiting for arrivals is waiting for departures too.
 //!
-//! | to act on              | wait until none of these may come, or is there                                        |
-//! |------------------------|---------------------------------------------------------------------------------------|
-//! | a boundary at `t`      | data before `t`; commands at or before `t`; arrivals before `t`, taken in or not        |
-//! | … with a checkpoint    | besides: a snapshot in progress                                                        |
-//! | data and timers at `t` | data before `t`; commands at or before `t`; a boundary at or before `t`               |
-//! | … of one shard         | besides: parts of that shard still to come                                            |
+//! | to act on                             | wait until none of these may come, or is there                          |
+//! |---------------------------------------|-------------------------------------------------------------------------|
+//! | a boundary at `e`                     | data before `e`; commands at or before `e`; arrivals before `e`, taken in or not |
+//! | … with a checkpoint                   | besides: a snapshot in progress                                         |
+//! | data and timers at `t` of the epoch `e` | data before `t`; commands at or before `e`; a boundary at or before `e` |
+//! | … of one shard                        | besides: parts of that shard still to come                              |
 
-use timely::order::TotalOrder;
 use timely::progress::Timestamp;
 use timely::progress::frontier::MutableAntichain;
 
-/// The frontiers of the three inputs.
+use crate::epoch::{Epochs, Ticks};
+
+/// The frontiers of the inputs.
 pub(super) struct Frontiers<'a, T: Timestamp> {
-    pub data: &'a MutableAntichain<T>,
+    /// Of each data input.
+    pub data: &'a [MutableAntichain<T>],
     pub control: &'a MutableAntichain<T>,
     pub arrivals: &'a MutableAntichain<T>,
 }
@@ -30,9 +32,22 @@ impl<T: Timestamp> Clone for Frontiers<'_, T> {
 
 impl<T: Timestamp> Copy for Frontiers<'_, T> {}
 
+impl<T: Timestamp> Frontiers<'_, T> {
+    /// Whether all data before `time` has come.
+    fn has_data_before(&self, time: &T) -> bool {
+        self.data.iter().all(|frontier| !frontier.less_than(time))
+    }
+
+    /// Whether all data at and before `time` has come.
+    fn has_data_at(&self, time: &T) -> bool {
+        self.data.iter().all(|frontier| !frontier.less_equal(time))
+    }
+}
+
 /// What decides whether to wait: the frontiers, and what is going on inside.
 pub(super) struct Waits<'a, T: Timestamp> {
     pub frontiers: Frontiers<'a, T>,
+    pub epochs: Epochs,
     /// The first time at which chunks, of other workers or of the store, are still to be taken in.
     pub arriving: Option<T>,
     /// A snapshot is in progress.
@@ -41,35 +56,40 @@ pub(super) struct Waits<'a, T: Timestamp> {
 
 /// What to act on next.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Step<T> {
-    Boundary(T),
-    Epoch(T),
+pub(super) enum Step {
+    /// The first boundary.
+    Boundary,
+    /// The timers and the data of the first time that has any.
+    Data,
 }
 
-impl<T: Timestamp + TotalOrder> Waits<'_, T> {
-    /// The next step, given the first boundary (and whether it has a checkpoint) and the first epoch with something to do.
-    pub fn next(&self, boundary: Option<(&T, bool)>, epoch: Option<&T>) -> Option<Step<T>> {
-        let Frontiers { data, control, arrivals } = self.frontiers;
-        match (boundary, epoch) {
-            (Some((at, checkpoint)), epoch) if epoch.is_none_or(|epoch| at <= epoch) => {
-                let complete = !data.less_than(at) && !control.less_equal(at) && !arrivals.less_than(at);
+impl<T: Ticks> Waits<'_, T> {
+    /// The next step, given the first boundary (and whether it has a checkpoint) and the first time with data or timers.
+    pub fn next(&self, boundary: Option<(&T, bool)>, data: Option<&T>) -> Option<Step> {
+        let Frontiers { control, arrivals, .. } = self.frontiers;
+        match (boundary, data) {
+            (Some((at, checkpoint)), data) if data.is_none_or(|data| at <= data) => {
+                let has_data = self.frontiers.has_data_before(at);
+                let complete = has_data && !control.less_equal(at) && !arrivals.less_than(at);
                 let taken_in = self.arriving.as_ref().is_none_or(|arriving| arriving >= at);
                 let ready = complete && taken_in && !(checkpoint && self.saving);
-                ready.then(|| Step::Boundary(at.clone()))
+                ready.then_some(Step::Boundary)
             }
             (_, Some(at)) => {
-                let ready = !data.less_than(at) && !control.less_equal(at);
-                ready.then(|| Step::Epoch(at.clone()))
+                let (start, _) = self.epochs.around(at);
+                let ready = self.frontiers.has_data_before(at) && !control.less_equal(&start);
+                ready.then_some(Step::Data)
             }
             (None | Some(_), None) => None,
         }
     }
 
-    /// Whether nothing can happen at `at` any more.
-    pub fn is_over(&self, at: &T) -> bool {
-        let Frontiers { data, control, arrivals } = self.frontiers;
-        let may_come = [data, control, arrivals].iter().any(|frontier| frontier.less_equal(at));
-        !may_come && self.arriving.as_ref().is_none_or(|arriving| arriving > at)
+    /// Whether nothing more can come for the epoch that ends with `last`. Commands and arrivals come at its start.
+    pub fn is_over(&self, last: &T) -> bool {
+        let Frontiers { control, arrivals, .. } = self.frontiers;
+        let (start, _) = self.epochs.around(last);
+        let complete = self.frontiers.has_data_at(last) && !control.less_equal(&start) && !arrivals.less_equal(&start);
+        complete && self.arriving.as_ref().is_none_or(|arriving| *arriving > start)
     }
 }
 
@@ -77,89 +97,101 @@ impl<T: Timestamp + TotalOrder> Waits<'_, T> {
 mod tests {
     use super::*;
 
-    /// What holds in a test: the frontiers of data, control and arrivals, and what is going on inside.
+    /// What holds in a test, with epochs of ten ticks: the frontiers of two data inputs, control and arrivals, and what is
+    /// going on inside.
     #[derive(Clone, Copy)]
     struct Case {
-        data: u64,
+        data: [u64; 2],
         control: u64,
         arrivals: u64,
         arriving: Option<u64>,
         saving: bool,
     }
 
-    /// All is there for a boundary and an epoch at 5, and nothing more than that.
-    const READY: Case = Case { data: 5, control: 6, arrivals: 5, arriving: None, saving: false };
+    /// All is there for a boundary at 50, and nothing more than that.
+    const BOUNDARY: Case = Case { data: [50, 50], control: 51, arrivals: 50, arriving: None, saving: false };
+
+    /// All is there for data at 55, and nothing more than that.
+    const DATA: Case = Case { data: [55, 55], ..BOUNDARY };
 
     impl Case {
         fn with<R>(self, ask: impl FnOnce(Waits<'_, u64>) -> R) -> R {
-            let [data, control, arrivals] = [self.data, self.control, self.arrivals].map(MutableAntichain::from_elem);
+            let data = self.data.map(MutableAntichain::from_elem);
+            let [control, arrivals] = [self.control, self.arrivals].map(MutableAntichain::from_elem);
             let frontiers = Frontiers { data: &data, control: &control, arrivals: &arrivals };
-            ask(Waits { frontiers, arriving: self.arriving, saving: self.saving })
+            let epochs = Epochs::of(10).unwrap();
+            ask(Waits { frontiers, epochs, arriving: self.arriving, saving: self.saving })
         }
 
         fn boundary(self, checkpoint: bool) -> bool {
-            self.with(|waits| waits.next(Some((&5, checkpoint)), Some(&7)) == Some(Step::Boundary(5)))
+            self.with(|waits| waits.next(Some((&50, checkpoint)), Some(&57)) == Some(Step::Boundary))
         }
 
-        fn epoch(self) -> bool {
-            self.with(|waits| waits.next(Some((&7, false)), Some(&5)) == Some(Step::Epoch(5)))
+        fn data(self) -> bool {
+            self.with(|waits| waits.next(Some((&60, false)), Some(&55)) == Some(Step::Data))
         }
     }
 
     #[test]
     fn a_boundary_waits_for_all_data_before_it() {
-        assert!(READY.boundary(true) && !Case { data: 4, ..READY }.boundary(false));
+        assert!(BOUNDARY.boundary(true));
+        assert!(!Case { data: [49, 50], ..BOUNDARY }.boundary(false));
+        assert!(!Case { data: [50, 49], ..BOUNDARY }.boundary(false));
     }
 
     #[test]
     fn a_boundary_waits_for_all_commands_up_to_it() {
-        assert!(!Case { control: 5, ..READY }.boundary(false));
+        assert!(!Case { control: 50, ..BOUNDARY }.boundary(false));
     }
 
     #[test]
     fn a_boundary_waits_for_all_arrivals_before_it() {
-        assert!(!Case { arrivals: 4, ..READY }.boundary(false));
+        assert!(!Case { arrivals: 49, ..BOUNDARY }.boundary(false));
     }
 
     #[test]
     fn a_boundary_waits_until_what_has_come_before_it_is_taken_in() {
-        assert!(!Case { arriving: Some(4), ..READY }.boundary(false));
-        assert!(Case { arriving: Some(5), ..READY }.boundary(false));
+        assert!(!Case { arriving: Some(49), ..BOUNDARY }.boundary(false));
+        assert!(Case { arriving: Some(50), ..BOUNDARY }.boundary(false));
     }
 
     #[test]
     fn a_checkpoint_waits_for_the_one_before_it_and_other_commands_do_not() {
-        let saving = Case { saving: true, ..READY };
+        let saving = Case { saving: true, ..BOUNDARY };
         assert!(!saving.boundary(true) && saving.boundary(false));
     }
 
     #[test]
-    fn an_epoch_waits_for_all_data_before_it() {
-        assert!(READY.epoch() && !Case { data: 4, ..READY }.epoch());
+    fn data_waits_for_all_data_before_it() {
+        assert!(DATA.data());
+        assert!(!Case { data: [54, 55], ..DATA }.data());
+        assert!(!Case { data: [55, 54], ..DATA }.data());
     }
 
     #[test]
-    fn an_epoch_waits_for_all_commands_up_to_it() {
-        assert!(!Case { control: 5, ..READY }.epoch());
+    fn data_waits_for_all_commands_up_to_the_start_of_its_epoch_and_for_no_later_ones() {
+        assert!(!Case { control: 50, ..DATA }.data());
+        assert!(Case { control: 51, ..DATA }.data());
     }
 
     #[test]
-    fn an_epoch_waits_for_a_boundary_at_or_before_it_and_for_that_alone() {
-        let waiting = Case { arrivals: 4, ..READY };
-        assert!(waiting.epoch());
-        assert!(waiting.with(|waits| waits.next(Some((&5, false)), Some(&5)).is_none()));
-        assert!(READY.with(|waits| waits.next(Some((&5, false)), Some(&5)) == Some(Step::Boundary(5))));
+    fn data_waits_for_a_boundary_at_or_before_it_and_for_that_alone() {
+        let waiting = Case { arrivals: 49, ..DATA };
+        assert!(waiting.data());
+        assert!(waiting.with(|waits| waits.next(Some((&50, false)), Some(&55)).is_none()));
+        assert!(DATA.with(|waits| waits.next(Some((&50, false)), Some(&50)) == Some(Step::Boundary)));
     }
 
     #[test]
-    fn an_epoch_is_over_when_nothing_can_come_at_it() {
-        let over = Case { data: 6, control: 6, arrivals: 6, ..READY };
-        let is_over = |case: Case| case.with(|waits| waits.is_over(&5));
+    fn an_epoch_is_over_when_nothing_can_come_for_it() {
+        let over = Case { data: [60, 60], control: 51, arrivals: 51, ..BOUNDARY };
+        let is_over = |case: Case| case.with(|waits| waits.is_over(&59));
         assert!(is_over(over));
-        assert!(!is_over(Case { data: 5, ..over }));
-        assert!(!is_over(Case { control: 5, ..over }));
-        assert!(!is_over(Case { arrivals: 5, ..over }));
-        assert!(!is_over(Case { arriving: Some(5), ..over }));
-        assert!(is_over(Case { arriving: Some(6), ..over }));
+        assert!(!is_over(Case { data: [59, 60], ..over }));
+        assert!(!is_over(Case { data: [60, 59], ..over }));
+        assert!(!is_over(Case { control: 50, ..over }));
+        assert!(!is_over(Case { arrivals: 50, ..over }));
+        assert!(!is_over(Case { arriving: Some(50), ..over }));
+        assert!(is_over(Case { arriving: Some(60), ..over }));
     }
 }

@@ -6,74 +6,67 @@ use std::time::Instant;
 
 use timely::dataflow::operators::{Capability, InputCapability};
 
+use super::apply::{Applying, Stashes, Traces, nanos_since};
 use super::chunk::Chunk;
 use super::codec::Codec;
 use super::leaving::Parcel;
-use super::logic::{Context, Logic};
-use super::ports::{BoundaryCapabilities, EpochCapabilities, Hold, Ports};
-use super::shards::{Occasion, Place, Ready, Shards};
-use super::timers::Timer;
+use super::logic::Logic;
+use super::ports::{BoundaryCapabilities, DataCapabilities, Hold, OUTPUT, Ports, REPORTS};
+use super::shards::{Ready, Shards};
 use super::waits::{Frontiers, Step, Waits};
 use super::{Fault, KeyedSettings, Report, Restore, SnapshotContent, SnapshotPart};
-use crate::epoch::Epoch;
+use crate::epoch::{Epochs, Ticks};
 use crate::error::{Cause, Error};
 use crate::keyspace::{Assignment, Command, KeyRange};
 use crate::pending::Pending;
 use crate::profile::{Sampler, ShardEpoch};
 
-/// Records given to the output in one container.
-const OUTPUT_BATCH: usize = 1024;
-
-/// What there is to do at one time, and what has been seen at it.
-struct EpochWork<D> {
-    batches: Vec<Vec<D>>,
+/// What there is to do at one time.
+struct Work<B> {
+    batches: Vec<B>,
     /// Timers may be due.
     timers: bool,
-    /// Records that wait for their shards.
-    stashed: usize,
-    reports: BTreeMap<KeyRange, ShardEpoch>,
 }
 
-impl<D> Default for EpochWork<D> {
+impl<B> Default for Work<B> {
     fn default() -> Self {
-        EpochWork { batches: Vec::new(), timers: false, stashed: 0, reports: BTreeMap::new() }
+        Work { batches: Vec::new(), timers: false }
     }
 }
 
-impl<D> EpochWork<D> {
-    fn is_pending(&self) -> bool {
-        !self.batches.is_empty() || self.timers
-    }
-}
+/// What shards have seen in an epoch, by their ranges.
+type Seen = BTreeMap<KeyRange, ShardEpoch>;
 
 /// The operator's state on one worker.
-pub(super) struct Worker<T: Epoch, L: Logic<T>, C: Codec<L::Key, L::State>> {
+pub(super) struct Worker<T: Ticks, L: Logic<T>, C: Codec<L::Key, L::State>> {
     name: String,
     worker: usize,
     chunk_bytes: usize,
+    epochs: Epochs,
     /// The epoch with which the run begins.
     from: u64,
     logic: L,
     shards: Shards<L::Key, L::State, C, Hold<T>>,
-    epochs: Pending<T, EpochWork<L::Record>, EpochCapabilities<T>>,
+    /// By time, what is to be done.
+    work: Pending<T, Work<L::Batch>>,
+    /// By the last time of an epoch, what is to be reported of it.
+    seen: Pending<T, Seen>,
     boundaries: Pending<T, Vec<Command>, BoundaryCapabilities<T>>,
     /// Chunks that can't be taken in before the boundary at their time has been crossed.
-    arrivals: Pending<T, VecDeque<Chunk>, EpochCapabilities<T>>,
-    /// By the start of the shard they wait for: records with their times.
-    stash: BTreeMap<u64, Vec<(T, L::Record)>>,
-    restore: Option<(Restore, EpochCapabilities<T>)>,
+    arrivals: Pending<T, VecDeque<Chunk>, DataCapabilities<T>>,
+    stashes: Stashes<T, L::Batch>,
+    restore: Option<(Restore, DataCapabilities<T>)>,
     /// The last boundary that has been crossed: chunks at a later one are not for the shards as they are.
     crossed: Option<T>,
-    /// The epoch whose statistics the shards are gathering, and those of them that have any.
+    /// The last time of the epoch whose statistics the shards are gathering.
     current: Option<T>,
-    live: Vec<usize>,
-    sampler: Sampler,
+    traces: Traces<L::Output>,
     fault: Fault,
 }
 
 impl<T, L, C> Worker<T, L, C>
 where
-    T: Epoch,
+    T: Ticks,
     L: Logic<T>,
     C: Codec<L::Key, L::State>,
 {
@@ -84,42 +77,44 @@ where
         settings: KeyedSettings,
         initial: &[Capability<T>],
     ) -> Self {
-        let KeyedSettings { name, chunk_bytes, sample, restore, fault } = settings;
+        let KeyedSettings { name, space: _, epochs, chunk_bytes, sample, restore, fault } = settings;
         let parts = restore.as_ref().map_or(Vec::new(), |restore| restore.parts.clone());
         let from = restore.as_ref().map_or(0, |restore| restore.epoch);
         let restore = restore.and_then(|restore| {
-            let time = T::from_number(restore.epoch);
+            let time = epochs.start(restore.epoch);
             if time.is_none() {
                 fault.set(Error::usage(format!(
                     "the timestamp can't hold epoch {}, as of which to restore",
                     restore.epoch
                 )));
             }
-            Some((restore, EpochCapabilities::at_start(initial, &time?)))
+            Some((restore, DataCapabilities::at_start(initial, &time?)))
         });
+        let sampler = Sampler::new(sample, worker as u64);
         Worker {
             name,
             worker,
             chunk_bytes,
+            epochs,
             from,
             logic,
             shards: Shards::new(worker, assignment, &parts, chunk_bytes),
-            epochs: Pending::new(),
+            work: Pending::new(),
+            seen: Pending::new(),
             boundaries: Pending::new(),
             arrivals: Pending::new(),
-            stash: BTreeMap::new(),
+            stashes: Stashes::new(),
             restore,
             crossed: None,
             current: None,
-            live: Vec::new(),
-            sampler: Sampler::new(sample, worker as u64),
+            traces: Traces { output: Vec::new(), scheduled: Vec::new(), live: Vec::new(), sampler },
             fault,
         }
     }
 
     pub fn receive_chunks(&mut self, capability: &InputCapability<T>, chunks: impl Iterator<Item = (usize, Chunk)>) {
         let Some(at) = capability.least() else { return };
-        self.arrivals.entry(at, || EpochCapabilities::of(capability, at)).extend(chunks.map(|(_, chunk)| chunk));
+        self.arrivals.entry(at, || DataCapabilities::of(capability, at)).extend(chunks.map(|(_, chunk)| chunk));
     }
 
     pub fn receive_commands(&mut self, capability: &InputCapability<T>, commands: impl Iterator<Item = Command>) {
@@ -127,37 +122,38 @@ where
         self.boundaries.entry(at, || BoundaryCapabilities::of(capability, at)).extend(commands);
     }
 
-    pub fn receive_data(&mut self, capability: &InputCapability<T>, batches: impl Iterator<Item = Vec<L::Record>>) {
+    pub fn receive_data(&mut self, capability: &InputCapability<T>, batches: impl Iterator<Item = L::Batch>) {
         let Some(at) = capability.least() else { return };
-        if at.number() < self.from {
+        let epoch = self.epochs.number(at);
+        if epoch < self.from {
             return self.fault.set(Error::usage(format!(
-                "the source has sent records of epoch {}, which the checkpoint at {} already holds: begin there",
-                at.number(),
+                "the source has sent records of epoch {epoch}, which the checkpoint at {} already holds: begin there",
                 self.from
             )));
         }
-        self.epochs.entry(at, || EpochCapabilities::of(capability, at)).batches.extend(batches);
+        let (_, last) = self.epochs.around(at);
+        self.seen.entry(&last, || capability.delayed(&last, REPORTS));
+        self.work.entry(at, || capability.delayed(at, OUTPUT)).batches.extend(batches);
     }
 
     fn waits<'a>(&self, frontiers: Frontiers<'a, T>) -> Waits<'a, T> {
         let restoring = self.restore.as_ref().map(|(_, capabilities)| capabilities.output.time());
         let arriving = self.arrivals.first().into_iter().chain(restoring).min().cloned();
-        Waits { frontiers, arriving, saving: self.shards.is_saving() }
+        Waits { frontiers, epochs: self.epochs, arriving, saving: self.shards.is_saving() }
     }
 
-    pub fn next_step(&self, frontiers: Frontiers<'_, T>) -> Option<Step<T>> {
+    pub fn next_step(&self, frontiers: Frontiers<'_, T>) -> Option<Step> {
         if self.fault.is_set() {
             return None;
         }
         let boundary = self.boundaries.iter().next();
         let boundary = boundary.map(|(at, commands)| (at, commands.contains(&Command::Checkpoint)));
-        let epoch = self.epochs.iter().find(|(_, work)| work.is_pending()).map(|(at, _)| at);
-        self.waits(frontiers).next(boundary, epoch)
+        self.waits(frontiers).next(boundary, self.work.first())
     }
 
     /// Crosses a boundary: all copies are taken before any state leaves.
-    pub fn cross(&mut self, at: &T, ports: &mut Ports<'_, T, L::Output>) {
-        let Some((capabilities, commands)) = self.boundaries.remove(at) else { return };
+    pub fn cross(&mut self, ports: &mut Ports<'_, T, L::Output>) {
+        let Some((at, capabilities, commands)) = self.boundaries.release_if(|_, _| true) else { return };
         self.gather();
         let checkpoint = commands.contains(&Command::Checkpoint);
         let next = self.shards.assignment().apply_valid(commands).assignment;
@@ -166,13 +162,14 @@ where
         }
         if next != *self.shards.assignment() {
             let BoundaryCapabilities { moved, reports, .. } = &capabilities;
+            let reports = reports.delayed(&self.epochs.around(&at).1);
             self.shards.change(next, |to| Hold::Leaving { to, moved: moved.clone(), reports: reports.clone() });
         }
         if checkpoint {
             let shards = self.snapshot_part(SnapshotContent::Shards(self.shards.ranges()));
             ports.snapshots.session(&capabilities.snapshots).give(shards);
         }
-        self.crossed = Some(at.clone());
+        self.crossed = Some(at);
     }
 
     fn snapshot_part(&self, content: SnapshotContent) -> SnapshotPart {
@@ -186,9 +183,9 @@ where
             && let Some(at) = self.arrivals.first().filter(|at| self.crossed.as_ref() >= Some(at)).cloned()
             && let Some((capabilities, chunks)) = self.arrivals.get_mut(&at)
         {
-            let (capabilities, chunk) = (capabilities.clone(), chunks.pop_front());
+            let chunk = chunks.pop_front();
             if chunks.is_empty() {
-                self.arrivals.remove(&at);
+                self.arrivals.release_if(|_, _| true);
             }
             if let Some(chunk) = chunk {
                 bytes += chunk.bytes.len().max(1);
@@ -198,7 +195,7 @@ where
         bytes > 0
     }
 
-    fn take_in(&mut self, chunk: Chunk, capabilities: &EpochCapabilities<T>) {
+    fn take_in(&mut self, chunk: Chunk, capabilities: &DataCapabilities<T>) {
         match self.shards.arrive(chunk) {
             Ok(ready) => ready.into_iter().for_each(|ready| self.resume(ready, capabilities)),
             Err(cause) => self.fault.set(undecodable(&self.name, self.restore.is_some(), cause)),
@@ -206,115 +203,69 @@ where
     }
 
     /// Sets the timers of a shard that has become complete, and puts back the records that waited for it.
-    fn resume(&mut self, ready: Ready, capabilities: &EpochCapabilities<T>) {
+    fn resume(&mut self, ready: Ready, capabilities: &DataCapabilities<T>) {
         self.note_timers(&ready.times, capabilities);
-        for (at, record) in self.stash.remove(&ready.range.start()).unwrap_or_default() {
-            let work = self.epochs.entry(&at, || capabilities.delayed(&at));
-            work.stashed -= 1;
-            match work.batches.last_mut() {
-                Some(batch) => batch.push(record),
-                None => work.batches.push(vec![record]),
+        if let Some(stash) = self.stashes.remove(&ready.range.start()) {
+            for (at, batch) in stash.batches {
+                self.work.entry(&at, || stash.capability.delayed(&at)).batches.push(batch);
             }
         }
     }
 
     /// Takes note of times at which timers have been set.
-    fn note_timers(&mut self, times: &[u64], capabilities: &EpochCapabilities<T>) {
-        for at in times.iter().filter_map(|time| T::from_number(*time)) {
-            self.epochs.entry(&at, || capabilities.delayed(&at)).timers = true;
+    fn note_timers(&mut self, times: &[u64], capabilities: &DataCapabilities<T>) {
+        for at in times.iter().filter_map(|time| T::from_ticks(*time)) {
+            let (_, last) = self.epochs.around(&at);
+            self.seen.entry(&last, || capabilities.reports.delayed(&last));
+            self.work.entry(&at, || capabilities.output.delayed(&at)).timers = true;
         }
     }
 
-    /// Fires the timers of an epoch and applies what has come of its data.
-    pub fn apply(&mut self, at: &T, ports: &mut Ports<'_, T, L::Output>) {
-        if self.current.as_ref() != Some(at) {
+    /// Fires the timers of a time and applies what has come of its data.
+    pub fn apply(&mut self, ports: &mut Ports<'_, T, L::Output>) {
+        let Some((at, capability, work)) = self.work.release_if(|_, _| true) else { return };
+        let (_, last) = self.epochs.around(&at);
+        if self.current.as_ref() != Some(&last) {
             self.gather();
-            self.current = Some(at.clone());
+            self.current = Some(last.clone());
         }
-        let Some((capabilities, work)) = self.epochs.get_mut(at) else { return };
-        let capabilities = capabilities.clone();
-        let (due, batches) = (std::mem::take(&mut work.timers), std::mem::take(&mut work.batches));
-        let timers = due.then(|| self.shards.take_due(at.number()));
-        let mut output = Vec::new();
-        let mut scheduled = Vec::new();
-        let mut stashed = 0;
-        let mut session = ports.output.session(&capabilities.output);
-        for timer in timers.into_iter().flatten() {
-            self.fire(at, timer, &mut output, &mut scheduled);
-            if output.len() >= OUTPUT_BATCH {
-                session.give_iterator(output.drain(..));
-            }
+        let mut send = |output: &mut Vec<_>| {
+            ports.output.session(&capability).give_iterator(output.drain(..));
+        };
+        let mut applying = Applying {
+            name: &self.name,
+            at: &at,
+            epochs: self.epochs,
+            shards: &mut self.shards,
+            traces: &mut self.traces,
+            stashes: &mut self.stashes,
+            send: &mut send,
+            capability: &capability,
+            fault: &self.fault,
+        };
+        if work.timers {
+            applying.fire(&mut self.logic);
         }
-        for record in batches.into_iter().flatten() {
-            let routing = self.logic.routing_key(&record);
-            match self.shards.place(routing) {
-                Place::Here(index) => self.fold(at, index, routing, record, &mut output, &mut scheduled),
-                Place::Coming(index) => {
-                    stashed += 1;
-                    let start = self.shards.range(index).start();
-                    self.stash.entry(start).or_default().push((at.clone(), record));
-                }
-                Place::Elsewhere => self.fault.set(misrouted(&self.name, routing)),
-            }
-            if output.len() >= OUTPUT_BATCH {
-                session.give_iterator(output.drain(..));
-            }
+        for batch in work.batches {
+            self.logic.apply(batch, &mut applying);
         }
-        session.give_iterator(output.drain(..));
-        drop(session);
-        if let Some((_, work)) = self.epochs.get_mut(at) {
-            work.stashed += stashed;
+        applying.flush();
+        if let Some((reports, _)) = self.seen.get_mut(&last).filter(|_| !self.traces.scheduled.is_empty()) {
+            let mut scheduled = std::mem::take(&mut self.traces.scheduled);
+            self.note_timers(&scheduled, &DataCapabilities { output: capability, reports });
+            scheduled.clear();
+            self.traces.scheduled = scheduled;
         }
-        self.note_timers(&scheduled, &capabilities);
-    }
-
-    #[inline]
-    fn fold(
-        &mut self,
-        at: &T,
-        index: usize,
-        routing: u64,
-        record: L::Record,
-        output: &mut Vec<L::Output>,
-        scheduled: &mut Vec<u64>,
-    ) {
-        let (key, value, size) = (self.logic.key(&record), self.logic.value(&record), self.logic.size(&record));
-        let statistics = self.shards.statistics(index);
-        if statistics.records() == 0 {
-            self.live.push(index);
-        }
-        let sampled = statistics.observe(routing, value, size, &mut self.sampler);
-        let started = sampled.then(Instant::now);
-        let logic = &mut self.logic;
-        self.shards.update(index, (routing, key), Occasion::Record, scheduled, |key, state, timers| {
-            let mut context = Context { time: at, key, output, timers, forget: false };
-            logic.on_record(record, state, &mut context);
-            context.forget
-        });
-        if let Some(started) = started {
-            let nanos = nanos_since(started).saturating_mul(self.sampler.every());
-            self.shards.statistics(index).add_busy(nanos);
-        }
-    }
-
-    fn fire(&mut self, at: &T, timer: Timer<L::Key>, output: &mut Vec<L::Output>, scheduled: &mut Vec<u64>) {
-        let Some(index) = self.shards.fire(&timer) else { return };
-        let logic = &mut self.logic;
-        self.shards.update(index, (timer.routing, timer.key), Occasion::Timer, scheduled, |key, state, timers| {
-            let mut context = Context { time: at, key, output, timers, forget: false };
-            logic.on_timer(state, &mut context);
-            context.forget
-        });
     }
 
     /// Gathers what the shards have seen in the current epoch.
     fn gather(&mut self) {
-        let Some(current) = self.current.take() else { return };
-        let Some((_, work)) = self.epochs.get_mut(&current) else { return };
-        self.live.first().into_iter().for_each(|index| self.shards.weigh(*index));
-        for index in self.live.drain(..) {
+        let Some((_, seen)) = self.current.take().and_then(|current| self.seen.get_mut(&current)) else { return };
+        let live = &mut self.traces.live;
+        live.first().into_iter().for_each(|index| self.shards.weigh(*index));
+        for index in live.drain(..) {
             let report = self.shards.take_report(index);
-            match work.reports.entry(report.range) {
+            match seen.entry(report.range) {
                 MapEntry::Vacant(entry) => drop(entry.insert(report)),
                 MapEntry::Occupied(mut entry) => {
                     let mut statistics = std::mem::take(&mut entry.get_mut().statistics);
@@ -361,7 +312,8 @@ where
                 let (worker, bytes) = (self.worker, chunk.bytes.len() as u64);
                 self.take_in(Chunk { last: true, ..chunk }, &capabilities);
                 let nanos = nanos_since(started);
-                ports.reports.session(&capabilities.reports).give(Report::Restored { worker, bytes, nanos });
+                let reports = capabilities.reports.delayed(&self.epochs.around(capabilities.reports.time()).1);
+                ports.reports.session(&reports).give(Report::Restored { worker, bytes, nanos });
             }
             Some(Err(error)) => self.fault.set(error),
             None => return true,
@@ -373,25 +325,20 @@ where
     /// Reports on the epochs that are over, and lets go of them.
     pub fn close(&mut self, frontiers: Frontiers<'_, T>, ports: &mut Ports<'_, T, L::Output>) {
         let waits = self.waits(frontiers);
-        let over = |epochs: &Pending<T, EpochWork<L::Record>, _>| {
-            let (at, work) = epochs.iter().next()?;
-            (waits.is_over(at) && !work.is_pending() && work.stashed == 0).then(|| at.clone())
-        };
-        while let Some(at) = over(&self.epochs) {
-            if self.current.as_ref() == Some(&at) {
+        let stashed = self.stashes.values().map(|stash| stash.capability.time());
+        let undone = self.work.first().into_iter().chain(stashed).min().cloned();
+        let is_over = |last: &T| waits.is_over(last) && undone.as_ref().is_none_or(|undone| undone > last);
+        while self.seen.first().is_some_and(is_over) {
+            if self.current.as_ref() == self.seen.first() {
                 self.gather();
             }
-            let Some((capabilities, work)) = self.epochs.remove(&at) else { break };
-            let mut session = ports.reports.session(&capabilities.reports);
-            session.give_iterator(work.reports.into_values().map(Report::Shard));
+            let Some((_, capability, seen)) = self.seen.release_if(|_, _| true) else { break };
+            let mut session = ports.reports.session(&capability);
+            session.give_iterator(seen.into_values().map(Report::Shard));
             let (keys, bytes) = self.shards.size();
             session.give(Report::Holds { worker: self.worker, keys, bytes });
         }
     }
-}
-
-fn nanos_since(started: Instant) -> u64 {
-    u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn undecodable(name: &str, restoring: bool, cause: Cause) -> Error {
@@ -401,11 +348,4 @@ fn undecodable(name: &str, restoring: bool, cause: Cause) -> Error {
         "the codec does not read what it has written"
     };
     Error::incompatible(format!("a chunk of {name}"), format!("{what} ({cause})"))
-}
-
-fn misrouted(name: &str, routing: u64) -> Error {
-    Error::usage(format!(
-        "a record with the routing key {routing:#x} reached a worker of {name} that does not own it: \
-         give the gate and the operator the same control stream and the same versions"
-    ))
 }

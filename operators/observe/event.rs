@@ -2,18 +2,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::keyspace::{Command, RoutingError};
 
-/// What a rebalanced operator tells of its life, on worker 0.
+/// What a loop tells of its life, on worker 0.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// An epoch is complete and has been decided on.
+    /// An epoch is complete and has been decided on: one for each key space.
     Epoch(EpochEvent),
     /// A checkpoint is durable, or has been abandoned.
     Checkpoint(CheckpointEvent),
 }
 
-/// A complete epoch, and what was decided from it.
+/// A complete epoch in one key space, and what was decided from it.
 #[derive(Clone, Debug)]
 pub struct EpochEvent {
+    /// The key space.
+    pub space: String,
     /// The epoch's number.
     pub epoch: u64,
     /// Its records.

@@ -15,14 +15,14 @@ use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::generic::Operator;
 
 use super::{Profile, ProfileConfig, Rolling, Sampler, ShardEpoch, Statistics};
-use crate::epoch::Epoch;
+use crate::epoch::{Epochs, Ticks};
 use crate::error::Error;
 use crate::keyspace::{Assignment, stable_hash};
 use crate::pending::Pending;
 
 /// Profiles a stream: what each shard of the key space sees per epoch, and rolling over a window of epochs.
-pub trait ProfileStream<'scope, T: Epoch, D: 'static>: Sized {
-    /// A profile per complete epoch and shard that saw records in it, at the epoch's time, on some worker.
+pub trait ProfileStream<'scope, T: Ticks, D: 'static>: Sized {
+    /// A profile per complete epoch and shard that saw records in it, at the epoch's last time, on some worker.
     ///
     /// The shards are the ranges of the `assignment`, and a fair share is the epoch's records divided by its workers.
     /// Who owns a shard makes no difference here: records are observed where they are, and a profile names the
@@ -35,14 +35,14 @@ pub trait ProfileStream<'scope, T: Epoch, D: 'static>: Sized {
     /// ```
     /// use timely::dataflow::operators::{Inspect, ToStream};
     /// use thalweg::profile::{ProfileConfig, ProfileStream};
-    /// use thalweg::{Assignment, stable_hash};
+    /// use thalweg::{Assignment, Epochs, stable_hash};
     ///
     /// timely::example(|scope| {
     ///     let assignment = Assignment::even(4, 1).unwrap();
     ///     (0..1_000u64)
     ///         .to_stream(scope)
     ///         .container::<Vec<_>>()
-    ///         .profile(&ProfileConfig::default(), &assignment, |i| stable_hash(&(i % 10)), |i| *i as f64)
+    ///         .profile(&ProfileConfig::default(), Epochs::default(), &assignment, |i| stable_hash(&(i % 10)), |i| *i as f64)
     ///         .expect("the configuration is valid")
     ///         .inspect(|profile| println!("{}: {:?}", profile.range, profile.last));
     /// });
@@ -50,6 +50,7 @@ pub trait ProfileStream<'scope, T: Epoch, D: 'static>: Sized {
     fn profile<K, V>(
         self,
         config: &ProfileConfig,
+        epochs: Epochs,
         assignment: &Assignment,
         key: K,
         value: V,
@@ -58,7 +59,7 @@ pub trait ProfileStream<'scope, T: Epoch, D: 'static>: Sized {
         K: Fn(&D) -> u64 + 'static,
         V: Fn(&D) -> f64 + 'static,
     {
-        self.profile_sized(config, assignment, key, value, |_| size_of::<D>())
+        self.profile_sized(config, epochs, assignment, key, value, |_| size_of::<D>())
     }
 
     /// Like [`profile`](Self::profile), with a function that gives a record's size in bytes. It is called for every
@@ -66,6 +67,7 @@ pub trait ProfileStream<'scope, T: Epoch, D: 'static>: Sized {
     fn profile_sized<K, V, S>(
         self,
         config: &ProfileConfig,
+        epochs: Epochs,
         assignment: &Assignment,
         key: K,
         value: V,
@@ -77,10 +79,11 @@ pub trait ProfileStream<'scope, T: Epoch, D: 'static>: Sized {
         S: Fn(&D) -> usize + 'static;
 }
 
-impl<'scope, T: Epoch, D: 'static> ProfileStream<'scope, T, D> for StreamVec<'scope, T, D> {
+impl<'scope, T: Ticks, D: 'static> ProfileStream<'scope, T, D> for StreamVec<'scope, T, D> {
     fn profile_sized<K, V, S>(
         self,
         config: &ProfileConfig,
+        epochs: Epochs,
         assignment: &Assignment,
         key: K,
         value: V,
@@ -96,7 +99,7 @@ impl<'scope, T: Epoch, D: 'static> ProfileStream<'scope, T, D> for StreamVec<'sc
         let sampler = Sampler::new(config.sample, worker as u64);
         let rolling = Rolling::new(config.window, assignment.workers());
         let observer = Observer { assignment: assignment.clone(), worker, peers, sampler, key, value, size };
-        Ok(roll(observe(self, observer), rolling))
+        Ok(roll(observe(self, epochs, observer), epochs, rolling))
     }
 }
 
@@ -152,9 +155,13 @@ impl<K, V, S> Observer<K, V, S> {
     }
 }
 
-fn observe<T, D, K, V, S>(data: StreamVec<'_, T, D>, mut observer: Observer<K, V, S>) -> StreamVec<'_, T, Report>
+fn observe<T, D, K, V, S>(
+    data: StreamVec<'_, T, D>,
+    epochs: Epochs,
+    mut observer: Observer<K, V, S>,
+) -> StreamVec<'_, T, Report>
 where
-    T: Epoch,
+    T: Ticks,
     D: 'static,
     K: Fn(&D) -> u64 + 'static,
     V: Fn(&D) -> f64 + 'static,
@@ -165,8 +172,9 @@ where
         let mut open: Pending<T, Shards> = Pending::new();
         move |(input, frontier), output| {
             input.for_each_stamp(|capability, batches| {
-                let Some(capability) = capability.retain_least(output.output_index()) else { return };
-                let shards = open.entry(&capability.time().clone(), || capability);
+                let Some(at) = capability.least() else { return };
+                let (_, last) = epochs.around(at);
+                let shards = open.entry(&last, || capability.delayed(&last, output.output_index()));
                 batches.for_each(|batch| observer.observe(shards, batch));
             });
             while let Some((_, capability, shards)) = open.release(frontier) {
@@ -176,7 +184,11 @@ where
     })
 }
 
-fn roll<T: Epoch>(reports: StreamVec<'_, T, Report>, mut rolling: Rolling) -> StreamVec<'_, T, Profile> {
+fn roll<T: Ticks>(
+    reports: StreamVec<'_, T, Report>,
+    epochs: Epochs,
+    mut rolling: Rolling,
+) -> StreamVec<'_, T, Profile> {
     reports.unary_frontier(Exchange::new(|report: &Report| report.to as u64), "Rolling", |initial, _| {
         drop(initial);
         let mut open: Pending<T, Vec<Report>> = Pending::new();
@@ -187,7 +199,7 @@ fn roll<T: Epoch>(reports: StreamVec<'_, T, Report>, mut rolling: Rolling) -> St
                 reports.extend(batches.flat_map(|batch| batch.drain(..)));
             });
             while let Some((_, capability, reports)) = open.release(frontier) {
-                let epoch = capability.time().number();
+                let epoch = epochs.number(capability.time());
                 let records = reports.iter().map(|report| report.records).sum();
                 let shards = reports.into_iter().flat_map(|report| report.shards).collect();
                 let profiles = rolling.advance_part(epoch, shards, records);

@@ -4,22 +4,21 @@ use std::marker::PhantomData;
 use timely::ExchangeData;
 
 use super::Measure;
-use crate::epoch::Epoch;
-use crate::keyed::{Context, Logic};
+use crate::epoch::Ticks;
+use crate::keyed::{Context, Side};
 
-/// The logic of an operator, from the closures that the user gave.
-pub(super) struct Closures<D, K, S, R, H, M, FK, F, G> {
+/// An input of an operator, from the closures that the user gave.
+pub(super) struct Closures<D, K, S, R, H, M, FK, F> {
     pub routing_key: H,
     pub measure: M,
     pub key: FK,
     pub on_record: F,
-    pub on_timer: G,
     pub types: PhantomData<fn(D, K, S, R)>,
 }
 
-impl<T, D, K, S, R, H, M, FK, F, G> Logic<T> for Closures<D, K, S, R, H, M, FK, F, G>
+impl<T, D, K, S, R, H, M, FK, F> Side<T> for Closures<D, K, S, R, H, M, FK, F>
 where
-    T: Epoch,
+    T: Ticks,
     D: ExchangeData,
     K: Hash + Eq + Clone + 'static,
     S: Default + 'static,
@@ -28,7 +27,6 @@ where
     M: Measure<D>,
     FK: Fn(&D) -> K + 'static,
     F: FnMut(D, &mut S, &mut Context<'_, T, K, R>) + 'static,
-    G: FnMut(&mut S, &mut Context<'_, T, K, R>) + 'static,
 {
     type Record = D;
     type Key = K;
@@ -58,9 +56,5 @@ where
     #[inline]
     fn on_record(&mut self, record: D, state: &mut S, context: &mut Context<'_, T, K, R>) {
         (self.on_record)(record, state, context);
-    }
-
-    fn on_timer(&mut self, state: &mut S, context: &mut Context<'_, T, K, R>) {
-        (self.on_timer)(state, context);
     }
 }

@@ -4,6 +4,6 @@ mod gate;
 mod pact;
 mod versions;
 
-pub use gate::gate;
+pub use gate::{Gated, gate};
 pub use pact::Routed;
 pub use versions::{SharedVersions, Versions};

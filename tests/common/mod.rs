@@ -344,7 +344,7 @@ impl Run {
             if let Some(checkpoints) = checkpoints {
                 stage = stage.checkpoint_to(checkpoints, &fault).unwrap();
             }
-            let stage = stage.named(self.name).policy(policy).unwrap();
+            let stage = stage.named(self.name).unwrap().policy(policy).unwrap();
             let stage = stage.observe(move |event| events.lock().unwrap().1.push(event.clone()));
             let output = match self.codec {
                 Encoding::Columns => stage.keyed(|key| *key, on_record, on_timer),

@@ -1,0 +1,157 @@
+//! Taking records into the states of their keys: the hot path.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use timely::dataflow::operators::Capability;
+
+use super::Fault;
+use super::codec::Codec;
+use super::logic::{Context, Logic, Side};
+use super::ports::Hold;
+use super::shards::{Occasion, Place, Shards};
+use super::timers::Timer;
+use crate::epoch::{Epochs, Ticks};
+use crate::error::Error;
+use crate::profile::Sampler;
+
+/// Records given to the output in one container.
+const OUTPUT_BATCH: usize = 1024;
+
+/// What a time's records and timers leave behind.
+pub(super) struct Traces<R> {
+    /// What the logic has given.
+    pub output: Vec<R>,
+    /// Times for which timers have been set.
+    pub scheduled: Vec<u64>,
+    /// Shards with statistics of the current epoch.
+    pub live: Vec<usize>,
+    pub sampler: Sampler,
+}
+
+/// Records that wait for a shard, with their times, in time order.
+pub(super) struct Stash<T: Ticks, B> {
+    /// At the first of the times.
+    pub capability: Capability<T>,
+    pub batches: Vec<(T, B)>,
+}
+
+/// By the start of the shard that they wait for.
+pub(super) type Stashes<T, B> = BTreeMap<u64, Stash<T, B>>;
+
+/// The states of a worker's keys at one time, as a [`Logic`] sees them.
+#[allow(missing_debug_implementations, reason = "sessions are not Debug")]
+pub struct Applying<'a, T: Ticks, L: Logic<T>, C: Codec<L::Key, L::State>> {
+    pub(super) name: &'a str,
+    pub(super) at: &'a T,
+    pub(super) epochs: Epochs,
+    pub(super) shards: &'a mut Shards<L::Key, L::State, C, Hold<T>>,
+    pub(super) traces: &'a mut Traces<L::Output>,
+    pub(super) stashes: &'a mut Stashes<T, L::Batch>,
+    /// Sends what it is given, at this time.
+    pub(super) send: &'a mut dyn FnMut(&mut Vec<L::Output>),
+    pub(super) capability: &'a Capability<T>,
+    pub(super) fault: &'a Fault,
+}
+
+impl<T: Ticks, L: Logic<T>, C: Codec<L::Key, L::State>> Applying<'_, T, L, C> {
+    /// Takes the records of one input, in their order. Those whose shard is on its way are put aside as a `batch`.
+    pub fn each<D>(&mut self, side: &mut D, records: Vec<D::Record>, batch: impl Fn(Vec<D::Record>) -> L::Batch)
+    where
+        D: Side<T, Key = L::Key, State = L::State, Output = L::Output>,
+    {
+        let mut waiting: BTreeMap<u64, Vec<D::Record>> = BTreeMap::new();
+        for record in records {
+            let routing = side.routing_key(&record);
+            match self.shards.place(routing) {
+                Place::Here(index) => self.one(side, index, routing, record),
+                Place::Coming(index) => {
+                    waiting.entry(self.shards.range(index).start()).or_default().push(record);
+                }
+                Place::Elsewhere => self.fault.set(misrouted(self.name, routing)),
+            }
+            if self.traces.output.len() >= OUTPUT_BATCH {
+                self.flush();
+            }
+        }
+        for (shard, records) in waiting {
+            let stash = || Stash { capability: self.capability.clone(), batches: Vec::new() };
+            self.stashes.entry(shard).or_insert_with(stash).batches.push((self.at.clone(), batch(records)));
+        }
+    }
+
+    #[inline]
+    fn one<D>(&mut self, side: &mut D, index: usize, routing: u64, record: D::Record)
+    where
+        D: Side<T, Key = L::Key, State = L::State, Output = L::Output>,
+    {
+        let started = D::OBSERVED && self.observe(side, index, routing, &record);
+        let started = started.then(Instant::now);
+        let key = side.key(&record);
+        let (time, epochs) = (self.at, self.epochs);
+        let Self { shards, traces: Traces { output, scheduled, .. }, .. } = self;
+        if D::STATEFUL {
+            shards.update(index, (routing, key), Occasion::Record, scheduled, |key, state, timers| {
+                let mut context = Context { time, epochs, key, output, timers, forget: false };
+                side.on_record(record, state, &mut context);
+                context.forget
+            });
+        } else {
+            let (mut state, mut timers) = (D::State::default(), Vec::new());
+            let mut context = Context { time, epochs, key: &key, output, timers: &mut timers, forget: false };
+            side.on_record(record, &mut state, &mut context);
+        }
+        if let Some(started) = started {
+            let nanos = nanos_since(started).saturating_mul(self.traces.sampler.every());
+            self.shards.statistics(index).add_busy(nanos);
+        }
+    }
+
+    /// Shows a record to the profile; whether it is one of the sample.
+    #[inline]
+    fn observe<D: Side<T>>(&mut self, side: &D, index: usize, routing: u64, record: &D::Record) -> bool {
+        let statistics = self.shards.statistics(index);
+        if statistics.records() == 0 {
+            self.traces.live.push(index);
+        }
+        statistics.observe(routing, side.value(record), side.size(record), &mut self.traces.sampler)
+    }
+
+    /// Fires the timers that are due.
+    pub(super) fn fire(&mut self, logic: &mut L) {
+        for timer in self.shards.take_due(self.at.ticks()) {
+            self.fire_one(logic, timer);
+        }
+    }
+
+    /// Fires a timer, if the shard of its key is here.
+    fn fire_one(&mut self, logic: &mut L, timer: Timer<L::Key>) {
+        let Some(index) = self.shards.fire(&timer) else { return };
+        let (time, epochs) = (self.at, self.epochs);
+        let Self { shards, traces: Traces { output, scheduled, .. }, .. } = self;
+        shards.update(index, (timer.routing, timer.key), Occasion::Timer, scheduled, |key, state, timers| {
+            let mut context = Context { time, epochs, key, output, timers, forget: false };
+            logic.on_timer(state, &mut context);
+            context.forget
+        });
+        if output.len() >= OUTPUT_BATCH {
+            self.flush();
+        }
+    }
+
+    /// Sends what the logic has given.
+    pub(super) fn flush(&mut self) {
+        (self.send)(&mut self.traces.output);
+    }
+}
+
+pub(super) fn nanos_since(started: Instant) -> u64 {
+    u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn misrouted(name: &str, routing: u64) -> Error {
+    Error::usage(format!(
+        "a record with the routing key {routing:#x} reached a worker of {name} that does not own it: \
+         give the gate and the operator the same control stream"
+    ))
+}
