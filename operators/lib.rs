@@ -71,6 +71,7 @@
 #[doc = include_str!("../README.md")]
 pub struct Readme;
 
+pub mod aggregate;
 pub mod checkpoint;
 mod config;
 mod epoch;
@@ -93,4 +94,5 @@ pub use keyspace::{
     Applied, Assignment, Command, Handover, KeyRange, OrderedKey, RoutingError, StableHash, ordered_key, stable_hash,
 };
 pub use pending::Pending;
-pub use rebalance::{IntoKeySpace, KeySpace, Loop, Measure, Measured, Rebalance, Rebalanced, Unmeasured};
+pub use keyed::{Measure, Measured, Unmeasured};
+pub use rebalance::{IntoKeySpace, KeySpace, Loop, Rebalance, Rebalanced};

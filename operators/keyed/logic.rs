@@ -154,6 +154,11 @@ impl<T: Ticks, K, R> Context<'_, T, K, R> {
         self.time
     }
 
+    /// Whether this is the first time of an epoch.
+    pub fn is_boundary(&self) -> bool {
+        self.epochs.around(self.time).0 == *self.time
+    }
+
     /// The key.
     pub fn key(&self) -> &K {
         self.key

@@ -3,9 +3,8 @@ use std::marker::PhantomData;
 
 use timely::ExchangeData;
 
-use super::Measure;
 use crate::epoch::Ticks;
-use crate::keyed::{Context, Side};
+use crate::keyed::{Context, Measure, Side};
 
 /// An input of an operator, from the closures that the user gave.
 pub(super) struct Closures<D, K, S, R, H, M, FK, F> {

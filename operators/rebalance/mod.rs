@@ -2,7 +2,6 @@
 
 mod closures;
 mod control;
-mod measure;
 
 use std::fmt;
 use std::hash::Hash;
@@ -15,13 +14,12 @@ use crate::checkpoint::Checkpoints;
 use crate::epoch::Ticks;
 use crate::error::Error;
 use crate::keyed::codec::{Codec, Columns};
-use crate::keyed::{Context, Fault, OneInput, keyed};
+use crate::keyed::{Context, Fault, Measure, Measured, OneInput, Unmeasured, keyed};
 use crate::observe::Event;
 use crate::policy::Policy;
 use crate::routing::gate;
 use closures::Closures;
 pub use control::{IntoKeySpace, KeySpace, Loop};
-pub use measure::{Measure, Measured, Unmeasured};
 
 /// Routes a stream by an assignment that a feedback loop keeps balanced.
 pub trait Rebalance<'scope, T: Ticks, D: ExchangeData> {

@@ -77,7 +77,7 @@ pub fn gate<'scope, T: Ticks, D: 'static>(
 }
 
 /// Versions, and the commands on their way into them.
-pub(super) struct Settling<T: Ticks> {
+pub(crate) struct Settling<T: Ticks> {
     pub versions: SharedVersions<T>,
     commands: Pending<T, Vec<Command>, ()>,
     epochs: Epochs,

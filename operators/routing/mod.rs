@@ -4,6 +4,7 @@ mod gate;
 mod pact;
 mod versions;
 
+pub(crate) use gate::Settling;
 pub use gate::{Gated, gate};
 pub use pact::Routed;
 pub use versions::{SharedVersions, Versions};

@@ -24,8 +24,8 @@ impl<D> Measure<D> for Unmeasured {
 /// Values and sizes by closures.
 #[derive(Clone, Copy, Debug)]
 pub struct Measured<V, Z> {
-    pub(super) value: V,
-    pub(super) size: Z,
+    pub(crate) value: V,
+    pub(crate) size: Z,
 }
 
 impl<D, V: Fn(&D) -> f64 + 'static, Z: Fn(&D) -> usize + 'static> Measure<D> for Measured<V, Z> {

@@ -1,0 +1,170 @@
+//! The gate in front of an aggregate: a [`gate`](crate::routing::gate) that folds hot keys besides.
+//!
+//! *Emits* the data of each epoch once its routing is settled, but for the records of keys that are folded in it; of those,
+//! at the epoch's last time, one partial per key, and how many records are in it. *Waits* as the gate does, and with the
+//! partials of an epoch until its data is complete. *Holds* data as the gate does, and the partials of open epochs.
+//!
+//! | port     |     | connected to              |
+//! |----------|-----|---------------------------|
+//! | data     | in  | records, partials, folded |
+//! | control  | in  | records, partials, folded |
+//! | records  | out |                           |
+//! | partials | out |                           |
+//! | folded   | out |                           |
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::rc::Rc;
+
+use foldhash::fast::RandomState;
+use serde::{Deserialize, Serialize};
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::progress::frontier::MutableAntichain;
+
+use super::Aggregate;
+use crate::epoch::{Epochs, Ticks};
+use crate::keyspace::{Assignment, Command};
+use crate::pending::Pending;
+use crate::routing::{Gated, Settling};
+
+const RECORDS: usize = 0;
+const PARTIALS: usize = 1;
+const FOLDED: usize = 2;
+
+/// What a gate has folded of a key in an epoch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Partial<K, P> {
+    /// The routing key of its records.
+    pub routing: u64,
+    /// The key.
+    pub key: K,
+    /// What has become of them.
+    pub partial: P,
+}
+
+/// How many records of a routing key a gate has folded in an epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Folded {
+    /// The routing key.
+    pub key: u64,
+    /// The records.
+    pub records: u64,
+}
+
+/// The streams that leave a folding gate.
+#[allow(missing_debug_implementations, reason = "streams are not Debug")]
+pub struct FoldingGate<'scope, T: Ticks, D: 'static, K: 'static, P: 'static> {
+    /// The records that were not folded.
+    pub records: Gated<'scope, T, D>,
+    /// What the others became.
+    pub partials: Gated<'scope, T, Partial<K, P>>,
+    /// How many they were.
+    pub folded: StreamVec<'scope, T, Folded>,
+}
+
+/// Does what a [`gate`](crate::routing::gate) does, and folds the records of those routing keys that the assignment says
+/// are to be folded.
+pub fn folding_gate<'scope, T, D, A>(
+    data: StreamVec<'scope, T, D>,
+    control: StreamVec<'scope, T, Command>,
+    initial: Assignment,
+    epochs: Epochs,
+    aggregate: &Rc<A>,
+    routing_key: impl Fn(&D) -> u64 + 'static,
+) -> FoldingGate<'scope, T, D, A::Key, A::Partial>
+where
+    T: Ticks,
+    D: 'static,
+    A: Aggregate<T, D>,
+{
+    let mut builder = OperatorBuilder::new("FoldingGate".to_owned(), data.scope());
+    let (records, records_stream) = builder.new_output::<Vec<D>>();
+    let (partials, partials_stream) = builder.new_output();
+    let (folded, folded_stream) = builder.new_output();
+    let mut records = OutputBuilder::<_, CapacityContainerBuilder<Vec<D>>>::from(records);
+    let (mut partials, mut folded) = (OutputBuilder::from(partials), OutputBuilder::from(folded));
+    let mut data = builder.new_input(data, Pipeline);
+    let mut control = builder.new_input(control, Pipeline);
+    let mut routing = Settling::new(initial, epochs);
+    let versions = Rc::clone(&routing.versions);
+    let aggregate = Rc::clone(aggregate);
+    builder.build(move |initial| {
+        drop(initial);
+        let mut held: Pending<T, Vec<Vec<D>>, (Capability<T>, (Capability<T>, Capability<T>))> = Pending::new();
+        let mut open: Pending<T, Open<A::Key, A::Partial>, (Capability<T>, Capability<T>)> = Pending::new();
+        move |frontiers: &[MutableAntichain<T>]| {
+            let [data_frontier, control_frontier] = frontiers else { unreachable!("there are two inputs") };
+            let (mut records, mut partials, mut folded) = (records.activate(), partials.activate(), folded.activate());
+            control.for_each_stamp(|capability, batches| {
+                routing.receive(&capability, batches.flat_map(|batch| batch.drain(..)));
+            });
+            data.for_each_stamp(|capability, batches| {
+                let Some(at) = capability.least() else { return };
+                let port = |port| capability.delayed(at, port);
+                let capabilities = || (port(RECORDS), (port(PARTIALS), port(FOLDED)));
+                held.entry(at, capabilities).extend(batches.map(std::mem::take));
+            });
+            routing.settle(control_frontier);
+            while let Some((at, (capability, capabilities), mut batches)) =
+                held.release_if(|at, _| routing.is_settled(at, control_frontier))
+            {
+                let assignment = Rc::clone(routing.versions.borrow().at(&at));
+                if !assignment.folded().is_empty() {
+                    let (_, last) = epochs.around(&at);
+                    let is_folded = |record: &mut D| assignment.is_folded(routing_key(record));
+                    for record in batches.iter_mut().flat_map(|batch| batch.extract_if(.., is_folded)) {
+                        let open = open.entry(&last, || capabilities.delayed(&last));
+                        open.fold(&*aggregate, &at, routing_key(&record), record);
+                    }
+                    batches.retain(|batch| !batch.is_empty());
+                }
+                records.session(&capability).give_containers(batches.iter_mut());
+            }
+            let held = held.first();
+            while let Some((_, (to_partials, to_folded), open)) = open.release_if(|last, _| {
+                !data_frontier.less_equal(last) && held.is_none_or(|held| held > last)
+            }) {
+                let (sums, counts) = open.finish();
+                partials.session(&to_partials).give_iterator(sums);
+                folded.session(&to_folded).give_iterator(counts);
+            }
+            routing.drop_before(held.into_iter().chain(open.first()).chain(data_frontier.frontier().iter()).min());
+        }
+    });
+    let gated = |data| Gated { data, versions: Rc::clone(&versions) };
+    FoldingGate { records: gated(records_stream), partials: Gated { data: partials_stream, versions: Rc::clone(&versions) }, folded: folded_stream }
+}
+
+/// The folded keys of an epoch that is not complete.
+struct Open<K, P> {
+    partials: HashMap<(u64, K), P, RandomState>,
+    records: HashMap<u64, u64, RandomState>,
+}
+
+impl<K, P> Default for Open<K, P> {
+    fn default() -> Self {
+        Open { partials: HashMap::default(), records: HashMap::default() }
+    }
+}
+
+impl<K: Hash + Eq, P: Default> Open<K, P> {
+    fn fold<T, D, A>(&mut self, aggregate: &A, at: &T, routing: u64, record: D)
+    where
+        T: Ticks,
+        A: Aggregate<T, D, Key = K, Partial = P>,
+    {
+        *self.records.entry(routing).or_default() += 1;
+        let key = aggregate.key(&record);
+        aggregate.fold(at, record, self.partials.entry((routing, key)).or_default());
+    }
+
+    fn finish(self) -> (impl Iterator<Item = Partial<K, P>>, impl Iterator<Item = Folded>) {
+        let partials = self.partials.into_iter().map(|((routing, key), partial)| Partial { routing, key, partial });
+        (partials, self.records.into_iter().map(|(key, records)| Folded { key, records }))
+    }
+}
