@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Command, KeyRange, RoutingError};
 
-/// Which worker owns each shard, for all of the key space.
+/// Which worker owns each shard, for all of the key space, and which keys are folded.
 ///
 /// Looking up a routing key reads one slot of a directory indexed by the key's top bits; where
 /// shards begin inside that slot, a binary search among those few follows.
@@ -23,6 +23,8 @@ use super::{Command, KeyRange, RoutingError};
 pub struct Assignment {
     starts: Vec<u64>,
     owners: Vec<u32>,
+    /// Routing keys, ascending.
+    folded: Vec<u64>,
     workers: usize,
     shift: u32,
     /// For each value of the top bits, the shard that holds the first routing key with them.
@@ -56,10 +58,10 @@ impl Assignment {
     pub fn even(shards: usize, workers: usize) -> Result<Self, RoutingError> {
         check_bounds(shards, workers)?;
         let start = |i: usize| ((i as u128) << 64).div_ceil(shards as u128) as u64;
-        Ok(Self::index((0..shards).map(start).collect(), (0..shards).map(|i| (i % workers) as u32).collect(), workers))
+        Ok(Self::index((0..shards).map(start).collect(), dealt(shards, workers), Vec::new(), workers))
     }
 
-    /// These shards with their owners, in order of their ranges.
+    /// These shards with their owners, in order of their ranges. No key is folded.
     pub fn new(shards: impl IntoIterator<Item = (KeyRange, usize)>, workers: usize) -> Result<Self, RoutingError> {
         let (mut starts, mut owners) = (Vec::new(), Vec::new());
         let mut previous: Option<KeyRange> = None;
@@ -80,7 +82,7 @@ impl Assignment {
         check_bounds(starts.len(), workers)?;
         match previous {
             Some(last) if last.last() < u64::MAX => Err(RoutingError::Gap { range: KeyRange::from(last.last() + 1..) }),
-            _ => Ok(Self::index(starts, owners, workers)),
+            _ => Ok(Self::index(starts, owners, Vec::new(), workers)),
         }
     }
 
@@ -140,13 +142,24 @@ impl Assignment {
         (0..self.len()).map(|i| (self.range(i), self.owner(i)))
     }
 
+    /// The routing keys that are folded, ascending.
+    pub fn folded(&self) -> &[u64] {
+        &self.folded
+    }
+
+    /// Whether the routing key is folded.
+    #[inline]
+    pub fn is_folded(&self, key: u64) -> bool {
+        !self.folded.is_empty() && self.folded.binary_search(&key).is_ok()
+    }
+
     /// The assignment after these commands, or the first one's error that can't be carried out.
     pub fn apply<'a>(&self, commands: impl IntoIterator<Item = &'a Command>) -> Result<Self, RoutingError> {
         let mut next = self.clone();
         for command in commands {
             next.change(command)?;
         }
-        Ok(Self::index(next.starts, next.owners, next.workers))
+        Ok(next.indexed())
     }
 
     /// The assignment after those of these commands that can be carried out, each in its turn.
@@ -159,10 +172,11 @@ impl Assignment {
                 Err(error) => refused.push((command, error)),
             }
         }
-        Applied { assignment: Self::index(next.starts, next.owners, next.workers), accepted, refused }
+        Applied { assignment: next.indexed(), accepted, refused }
     }
 
-    /// Which parts of the key space another worker owns in `next`, in order of their ranges.
+    /// Which parts of the key space another worker owns in `next`, in order of their ranges. Whether keys are folded
+    /// makes no difference: their state stays where it is.
     pub fn handovers(&self, next: &Assignment) -> Vec<Handover> {
         let mut handovers = Vec::new();
         let (mut old, mut new) = (0, 0);
@@ -179,15 +193,12 @@ impl Assignment {
         handovers
     }
 
-    /// The same shards on so many workers: with their owners if there are as many as before, else dealt anew in turn.
+    /// The same shards and folded keys on so many workers: with their owners if there are as many as before, else dealt
+    /// anew in turn.
     pub fn rescaled(&self, workers: usize) -> Result<Self, RoutingError> {
         check_bounds(self.len(), workers)?;
-        let owners = if workers == self.workers {
-            self.owners.clone()
-        } else {
-            (0..self.len()).map(|i| (i % workers) as u32).collect()
-        };
-        Ok(Self::index(self.starts.clone(), owners, workers))
+        let owners = if workers == self.workers { self.owners.clone() } else { dealt(self.len(), workers) };
+        Ok(Self::index(self.starts.clone(), owners, self.folded.clone(), workers))
     }
 
     /// Carries out one command without bringing the directory up to date.
@@ -221,8 +232,19 @@ impl Assignment {
                 check_worker(shard, to, self.workers)?;
                 self.owners[index] = to as u32;
             }
+            Command::Fold { key } => self.fold(key)?,
+            Command::Unfold { key } => {
+                let index = self.folded.binary_search(&key).map_err(|_| RoutingError::NotFolded { key })?;
+                self.folded.remove(index);
+            }
             Command::Checkpoint => {}
         }
+        Ok(())
+    }
+
+    fn fold(&mut self, key: u64) -> Result<(), RoutingError> {
+        let Err(index) = self.folded.binary_search(&key) else { return Err(RoutingError::AlreadyFolded { key }) };
+        self.folded.insert(index, key);
         Ok(())
     }
 
@@ -231,8 +253,13 @@ impl Assignment {
         self.position(range).ok_or_else(|| RoutingError::UnknownRange { range, nearest: nearest() })
     }
 
+    /// The same with its directory up to date.
+    fn indexed(self) -> Self {
+        Self::index(self.starts, self.owners, self.folded, self.workers)
+    }
+
     /// Builds the directory: about two slots per shard.
-    fn index(starts: Vec<u64>, owners: Vec<u32>, workers: usize) -> Self {
+    fn index(starts: Vec<u64>, owners: Vec<u32>, folded: Vec<u64>, workers: usize) -> Self {
         let bits = (starts.len() * 2).next_power_of_two().trailing_zeros();
         let shift = 64 - bits;
         let mut shard = 0;
@@ -244,8 +271,13 @@ impl Assignment {
                 shard as u32
             })
             .collect();
-        Assignment { starts, owners, workers, shift, directory }
+        Assignment { starts, owners, folded, workers, shift, directory }
     }
+}
+
+/// The owners of shards that are dealt to the workers in turn.
+fn dealt(shards: usize, workers: usize) -> Vec<u32> {
+    (0..shards).map(|i| (i % workers) as u32).collect()
 }
 
 fn check_bounds(shards: usize, workers: usize) -> Result<(), RoutingError> {
@@ -266,11 +298,14 @@ fn check_worker(range: KeyRange, worker: usize, workers: usize) -> Result<(), Ro
 struct Shards {
     workers: usize,
     shards: Vec<(KeyRange, usize)>,
+    /// What was written before keys could be folded has none.
+    #[serde(default)]
+    folded: Vec<u64>,
 }
 
 impl From<Assignment> for Shards {
     fn from(assignment: Assignment) -> Self {
-        Shards { workers: assignment.workers, shards: assignment.iter().collect() }
+        Shards { workers: assignment.workers, shards: assignment.iter().collect(), folded: assignment.folded }
     }
 }
 
@@ -278,12 +313,16 @@ impl TryFrom<Shards> for Assignment {
     type Error = RoutingError;
 
     fn try_from(written: Shards) -> Result<Self, RoutingError> {
-        Assignment::new(written.shards, written.workers)
+        let mut assignment = Assignment::new(written.shards, written.workers)?;
+        written.folded.into_iter().try_for_each(|key| assignment.fold(key))?;
+        Ok(assignment)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use proptest::prelude::*;
 
@@ -328,6 +367,38 @@ mod tests {
         assert_eq!(two.apply([&Command::Move { shard: range(0, 9), to: 1 }, &merge]).unwrap().len(), 1);
     }
 
+    #[test]
+    fn a_key_is_folded_once_and_unfolded_once() {
+        let two = Assignment::even(2, 2).unwrap();
+        let (fold, unfold) = (Command::Fold { key: 7 }, Command::Unfold { key: 7 });
+        assert_eq!(two.apply([&unfold]), Err(RoutingError::NotFolded { key: 7 }));
+        let folded = two.apply([&Command::Fold { key: 9 }, &fold]).unwrap();
+        assert_eq!(folded.folded(), [7, 9]);
+        assert!(folded.is_folded(7) && !folded.is_folded(8) && folded != two);
+        assert_eq!(folded.apply([&fold]), Err(RoutingError::AlreadyFolded { key: 7 }));
+        let Applied { assignment, accepted, refused } = folded.apply_valid(vec![unfold.clone(), unfold.clone()]);
+        assert_eq!((assignment.folded(), accepted), (&[9][..], vec![unfold.clone()]));
+        assert_eq!(refused, [(unfold, RoutingError::NotFolded { key: 7 })]);
+        assert_eq!(RoutingError::AlreadyFolded { key: 7 }.to_string(), "the key 0x7 is folded already");
+        assert_eq!(fold.to_string(), "fold key 0x7");
+    }
+
+    #[test]
+    fn folded_keys_stay_so_on_other_workers() {
+        let folded = Assignment::even(4, 2).unwrap().apply([&Command::Fold { key: 7 }]).unwrap();
+        assert_eq!(folded.rescaled(2).unwrap(), folded);
+        assert_eq!(folded.rescaled(3).unwrap().folded(), [7]);
+    }
+
+    #[test]
+    fn what_was_written_before_folds_is_read() {
+        let old = r#"{ "workers": 2, "shards": [[[0, 8], 1], [[9, 18446744073709551615], 0]] }"#;
+        let read: Assignment = serde_json::from_str(old).unwrap();
+        assert_eq!((read.len(), read.folded()), (2, &[][..]));
+        let twice = old.replace(r#""workers": 2"#, r#""workers": 2, "folded": [7, 3, 7]"#);
+        assert!(serde_json::from_str::<Assignment>(&twice).unwrap_err().to_string().contains("0x7 is folded already"));
+    }
+
     /// Ends of shards, some of them crowded into one slot of the directory.
     fn ends() -> impl Strategy<Value = Vec<u64>> {
         prop::collection::btree_set(prop_oneof![1..200u64, any::<u64>().prop_map(|e| e.max(1))], 0..40)
@@ -340,6 +411,10 @@ mod tests {
         Assignment::new(starts.zip(ends).enumerate().map(|(i, (s, e))| (range(s, e), i % workers)), workers).unwrap()
     }
 
+    fn folding(assignment: &Assignment, keys: &BTreeSet<u64>) -> Assignment {
+        assignment.apply(&keys.iter().rev().map(|key| Command::Fold { key: *key }).collect::<Vec<_>>()).unwrap()
+    }
+
     proptest! {
         #[test]
         fn a_lookup_finds_the_shard_that_holds_the_key(ends in ends(), keys: Vec<u64>) {
@@ -350,8 +425,9 @@ mod tests {
         }
 
         #[test]
-        fn handovers_are_where_owners_differ(old in ends(), new in ends(), keys: Vec<u64>) {
+        fn handovers_are_where_owners_differ(old in ends(), new in ends(), keys: Vec<u64>, folded: BTreeSet<u64>) {
             let (old, new) = (assignment(&old, 2), assignment(&new, 3));
+            prop_assert_eq!(old.handovers(&folding(&new, &folded)), old.handovers(&new));
             let handovers = old.handovers(&new);
             prop_assert!(handovers.windows(2).all(|w| w[0].range.last() < w[1].range.start()));
             for key in keys.into_iter().chain(0..200) {
@@ -362,9 +438,27 @@ mod tests {
         }
 
         #[test]
-        fn an_assignment_survives_being_written(ends in ends()) {
-            let assignment = assignment(&ends, 3);
+        fn a_key_is_folded_if_it_was_folded_last(
+            commands in prop::collection::vec((any::<bool>(), 0..20u64), 0..60), ends in ends()
+        ) {
+            let (mut folded, mut assignment) = (BTreeSet::new(), assignment(&ends, 3));
+            for (fold, key) in commands {
+                let changes = if fold { folded.insert(key) } else { folded.remove(&key) };
+                let command = if fold { Command::Fold { key } } else { Command::Unfold { key } };
+                let next = assignment.apply([&command]);
+                prop_assert_eq!(next.is_ok(), changes);
+                assignment = next.unwrap_or(assignment);
+            }
+            prop_assert!(assignment.folded().iter().eq(&folded));
+            prop_assert!((0..20).all(|key| assignment.is_folded(key) == folded.contains(&key)));
+        }
+
+        #[test]
+        fn an_assignment_survives_being_written(ends in ends(), folded: BTreeSet<u64>) {
+            let assignment = folding(&assignment(&ends, 3), &folded);
             prop_assert_eq!(&serde_json::from_str::<Assignment>(&serde_json::to_string(&assignment).unwrap()).unwrap(), &assignment);
+            let written = postcard::to_allocvec(&assignment).unwrap();
+            prop_assert_eq!(&postcard::from_bytes::<Assignment>(&written).unwrap(), &assignment);
         }
     }
 }

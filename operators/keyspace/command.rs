@@ -29,6 +29,17 @@ pub enum Command {
         /// The index of the worker that owns it from the boundary on.
         to: usize,
     },
+    /// Each worker combines the key's records of an epoch where they are, and sends the key's owner one partial for them.
+    /// Who owns the key does not change, and no state moves.
+    Fold {
+        /// The routing key.
+        key: u64,
+    },
+    /// The records of a folded key go to its owner again.
+    Unfold {
+        /// The routing key.
+        key: u64,
+    },
     /// A snapshot of all shards is taken and becomes a checkpoint.
     Checkpoint,
 }
@@ -39,6 +50,8 @@ impl fmt::Display for Command {
             Command::Split { shard, at } => write!(f, "split {shard} at {at:#x}"),
             Command::Merge { left, right } => write!(f, "merge {left} and {right}"),
             Command::Move { shard, to } => write!(f, "move {shard} to {to}"),
+            Command::Fold { key } => write!(f, "fold key {key:#x}"),
+            Command::Unfold { key } => write!(f, "unfold key {key:#x}"),
             Command::Checkpoint => write!(f, "checkpoint"),
         }
     }

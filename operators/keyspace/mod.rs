@@ -2,7 +2,8 @@
 //!
 //! A routing key is a `u64`. The user's function gives one for each record: [`stable_hash`] of a
 //! key field, or an order-preserving encoding of it ([`ordered_key`]). A shard is a [`KeyRange`];
-//! an [`Assignment`] says which worker owns each shard, and a [`Command`] changes it.
+//! an [`Assignment`] says which worker owns each shard and which keys are folded, and a [`Command`]
+//! changes it.
 
 mod assignment;
 mod command;

@@ -56,6 +56,18 @@ pub enum RoutingError {
         /// The owner of `right`.
         right_owner: usize,
     },
+    /// A fold of a key that is folded.
+    #[error("the key {key:#x} is folded already")]
+    AlreadyFolded {
+        /// The routing key.
+        key: u64,
+    },
+    /// An unfold of a key that is not folded.
+    #[error("the key {key:#x} can't be unfolded: it is not folded")]
+    NotFolded {
+        /// The routing key.
+        key: u64,
+    },
     /// A number of shards or workers that no dataflow can have.
     #[error("{shards} shards on {workers} workers: both must be at least 1 and at most {}", u32::MAX)]
     OutOfBounds {

@@ -9,7 +9,7 @@ use crate::keyspace::{Assignment, Command};
 /// Commands known before the run, by boundary: for experiments and tests.
 ///
 /// As text, a line per command, `#` starting a comment. A shard is named by any routing key it holds
-/// at that point, in decimal or `0x` hexadecimal:
+/// at that point, a folded key by itself, in decimal or `0x` hexadecimal:
 ///
 /// ```
 /// use thalweg::policy::Script;
@@ -19,12 +19,14 @@ use crate::keyspace::{Assignment, Command};
 ///     10 split 0x8000          # a new shard begins at 0x8000
 ///     10 move  0x8000 1        # the shard with that key goes to worker 1
 ///     15 checkpoint
+///     15 fold  0x8007          # each worker combines that key's records
+///     20 unfold 0x8007
 ///     20 move  0x8000 0
 ///     20 merge 0x8000          # the shard with that key joins the one before it
 /// ".parse().unwrap();
 /// let commands = script.resolve(&Assignment::even(1, 2).unwrap(), 0).unwrap();
 /// assert_eq!(commands[&10].len(), 2);
-/// assert_eq!(commands[&15], [Command::Checkpoint]);
+/// assert_eq!(commands[&15], [Command::Checkpoint, Command::Fold { key: 0x8007 }]);
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Script {
@@ -43,6 +45,8 @@ enum Action {
     Split { at: u64 },
     Merge { at: u64 },
     Move { at: u64, to: usize },
+    Fold { key: u64 },
+    Unfold { key: u64 },
     Checkpoint,
 }
 
@@ -96,6 +100,8 @@ impl Action {
                 let right = shard(at);
                 Command::Merge { left: shard(right.start().checked_sub(1)?), right }
             }
+            Action::Fold { key } => Command::Fold { key },
+            Action::Unfold { key } => Command::Unfold { key },
             Action::Checkpoint => Command::Checkpoint,
         })
     }
@@ -119,10 +125,13 @@ impl Line {
             ("move", [at, to]) => {
                 Action::Move { at: number_of(at)?, to: usize::try_from(number_of(to)?).unwrap_or(usize::MAX) }
             }
+            ("fold", [key]) => Action::Fold { key: number_of(key)? },
+            ("unfold", [key]) => Action::Unfold { key: number_of(key)? },
             ("checkpoint", []) => Action::Checkpoint,
             _ => {
                 return Err(error(format!(
-                    "expected `split KEY`, `merge KEY`, `move KEY WORKER` or `checkpoint`, found `{}`",
+                    "expected `split KEY`, `merge KEY`, `move KEY WORKER`, `fold KEY`, `unfold KEY` or `checkpoint`, \
+                     found `{}`",
                     words[1..].join(" ")
                 )));
             }
@@ -165,12 +174,26 @@ mod tests {
     }
 
     #[test]
+    fn keys_are_folded_and_unfolded() {
+        let script: Script = "9 unfold 0x10\n3 fold 16  # the same key\n12 fold 16".parse().unwrap();
+        let known = script.resolve(&Assignment::even(2, 2).unwrap(), 0).unwrap();
+        let (fold, unfold) = (Command::Fold { key: 16 }, Command::Unfold { key: 16 });
+        assert_eq!(known.into_values().flatten().collect::<Vec<_>>(), [fold.clone(), unfold, fold]);
+        let error = |text: &str| text.parse::<Script>().unwrap_err().to_string();
+        assert_eq!(error("3 fold x"), "line 1 of the script: \"x\" is not a number");
+        assert!(error("3 fold").ends_with("`fold KEY`, `unfold KEY` or `checkpoint`, found `fold`"));
+        assert!(error("3 unfold 1 2").ends_with("found `unfold 1 2`"));
+    }
+
+    #[test]
     fn a_script_that_cannot_be_is_an_error_of_usage() {
-        let mut script: Script = "3 move 0 7".parse().unwrap();
-        let error = script.known(&Assignment::even(2, 2).unwrap(), 0).unwrap_err();
-        assert!(
-            matches!(error, Error::Usage { .. }) && error.to_string().starts_with("line 1 of the script"),
-            "{error}"
-        );
+        for text in ["3 move 0 7", "3 unfold 7"] {
+            let mut script: Script = text.parse().unwrap();
+            let error = script.known(&Assignment::even(2, 2).unwrap(), 0).unwrap_err();
+            assert!(
+                matches!(error, Error::Usage { .. }) && error.to_string().starts_with("line 1 of the script"),
+                "{error}"
+            );
+        }
     }
 }
