@@ -90,9 +90,9 @@ pub mod routing;
 pub use config::Config;
 pub use epoch::{Epochs, Ticks};
 pub use error::{Cause, Error};
+pub use keyed::{Measure, Measured, Unmeasured};
 pub use keyspace::{
     Applied, Assignment, Command, Handover, KeyRange, OrderedKey, RoutingError, StableHash, ordered_key, stable_hash,
 };
 pub use pending::Pending;
-pub use keyed::{Measure, Measured, Unmeasured};
 pub use rebalance::{IntoKeySpace, KeySpace, Loop, Rebalance, Rebalanced};

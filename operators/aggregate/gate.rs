@@ -126,9 +126,9 @@ where
                 records.session(&capability).give_containers(batches.iter_mut());
             }
             let held = held.first();
-            while let Some((_, (to_partials, to_folded), open)) = open.release_if(|last, _| {
-                !data_frontier.less_equal(last) && held.is_none_or(|held| held > last)
-            }) {
+            while let Some((_, (to_partials, to_folded), open)) =
+                open.release_if(|last, _| !data_frontier.less_equal(last) && held.is_none_or(|held| held > last))
+            {
                 let (sums, counts) = open.finish();
                 partials.session(&to_partials).give_iterator(sums);
                 folded.session(&to_folded).give_iterator(counts);
@@ -137,7 +137,11 @@ where
         }
     });
     let gated = |data| Gated { data, versions: Rc::clone(&versions) };
-    FoldingGate { records: gated(records_stream), partials: Gated { data: partials_stream, versions: Rc::clone(&versions) }, folded: folded_stream }
+    FoldingGate {
+        records: gated(records_stream),
+        partials: Gated { data: partials_stream, versions: Rc::clone(&versions) },
+        folded: folded_stream,
+    }
 }
 
 /// The folded keys of an epoch that is not complete.

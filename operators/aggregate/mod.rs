@@ -20,7 +20,7 @@ pub use sides::{AggregateState, Partials, Records, at_boundary};
 /// How the records of a key are folded, epoch by epoch, and what comes of that.
 pub trait Aggregate<T: Ticks, D>: 'static {
     /// What states are kept by.
-    type Key: ExchangeData + Hash + Eq;
+    type Key: ExchangeData + Hash + Eq + Clone;
     /// What becomes of some records of a key in one epoch. The default is that of none: the identity of
     /// [`merge`](Aggregate::merge).
     type Partial: ExchangeData + Default;

@@ -65,7 +65,8 @@ where
 
     #[inline]
     fn on_record(&mut self, record: D, state: &mut Self::State, context: &mut Context<'_, T, A::Key, A::Output>) {
-        self.aggregate.fold(context.time(), record, open(state, context));
+        let partial = open(state, context);
+        self.aggregate.fold(context.time(), record, partial);
     }
 }
 
