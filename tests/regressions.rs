@@ -346,8 +346,14 @@ fn an_assignment_for_other_workers_is_an_error() {
             let control = timely::dataflow::operators::generic::operator::empty::<u64, Vec<Command>>(scope);
             let data =
                 gate(scope.input_from(&mut input).container::<Vec<u64>>(), control.clone(), Rc::clone(&versions));
-            let settings =
-                KeyedSettings { name: "k".into(), chunk_bytes: 1000, sample: 0.1, restore: None, fault: fault.clone() };
+            let settings = KeyedSettings {
+                name: "k".into(),
+                space: "k".into(),
+                chunk_bytes: 1000,
+                sample: 0.1,
+                restore: None,
+                fault: fault.clone(),
+            };
             let refused = keyed::<_, _, Columns>(data, control, versions, Count, stable_hash, settings).map(|_| ());
             assert!(refused.unwrap_err().to_string().contains("for 4 workers and 2 run"));
         });

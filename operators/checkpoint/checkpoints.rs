@@ -105,7 +105,8 @@ impl Checkpoints {
         self.resumed().map_or(0, |manifest| manifest.epoch)
     }
 
-    /// The source's position: records that earlier runs consumed before that epoch.
+    /// Records that all operators of earlier runs together took in before that epoch. In a dataflow of one operator,
+    /// that is the source's position.
     pub fn records(&self) -> u64 {
         self.resumed().map_or(0, |manifest| manifest.records)
     }
@@ -125,6 +126,16 @@ impl Checkpoints {
         &self.config
     }
 
+    /// The assignment with which a key space is resumed on so many workers. `None` if it begins with one of its own: in a
+    /// run that begins anew, and if the checkpoint has no key space of this name.
+    ///
+    /// A key space may get another name, and an operator may be put into another one, since states are found by their
+    /// routing keys, whatever the assignment; only what the checkpoint knows of the load is lost with the name.
+    pub fn assignment(&self, space: &str, workers: usize) -> Option<Result<Assignment, Error>> {
+        let assignment = self.resumed()?.assignment_of(space)?;
+        Some(assignment.rescaled(workers).map_err(Error::from))
+    }
+
     pub(super) fn fingerprint(&self) -> &Fingerprint {
         &self.fingerprint
     }
@@ -142,11 +153,9 @@ impl Checkpoints {
         worker: usize,
     ) -> Option<Restore> {
         let manifest = Arc::clone(self.resumed.as_ref()?);
-        if !manifest.operators.iter().any(|known| known == operator) {
-            let what = format!(
-                "it has no states of {operator:?}, only of {:?}: name the operator as before",
-                manifest.operators
-            );
+        if !manifest.operators().any(|known| known == operator) {
+            let known: Vec<&str> = manifest.operators().collect();
+            let what = format!("it has no states of {operator:?}, only of {known:?}: name the operator as before");
             let error = Error::incompatible(manifest.name(), what);
             let chunks = Box::new(std::iter::once(Err(error)));
             return Some(Restore { epoch: manifest.epoch, parts: vec![KeyRange::ALL], chunks });

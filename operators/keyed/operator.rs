@@ -43,6 +43,8 @@ use crate::routing::{Routed, SharedVersions};
 pub struct KeyedSettings {
     /// The operator's name in logs, events and checkpoints: one for each keyed operator of a dataflow.
     pub name: String,
+    /// The key space that the operator belongs to: all operators of it are routed by one assignment.
+    pub space: String,
     /// Length at which a chunk of state is sent, in bytes.
     pub chunk_bytes: usize,
     /// The share of records that costly sketches see, in (0, 1].

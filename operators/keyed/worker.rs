@@ -49,6 +49,7 @@ impl<D> EpochWork<D> {
 /// The operator's state on one worker.
 pub(super) struct Worker<T: Epoch, L: Logic<T>, C: Codec<L::Key, L::State>> {
     name: String,
+    space: String,
     worker: usize,
     chunk_bytes: usize,
     /// The epoch with which the run begins.
@@ -84,7 +85,7 @@ where
         settings: KeyedSettings,
         initial: &[Capability<T>],
     ) -> Self {
-        let KeyedSettings { name, chunk_bytes, sample, restore, fault } = settings;
+        let KeyedSettings { name, space, chunk_bytes, sample, restore, fault } = settings;
         let parts = restore.as_ref().map_or(Vec::new(), |restore| restore.parts.clone());
         let from = restore.as_ref().map_or(0, |restore| restore.epoch);
         let restore = restore.and_then(|restore| {
@@ -99,6 +100,7 @@ where
         });
         Worker {
             name,
+            space,
             worker,
             chunk_bytes,
             from,
@@ -169,10 +171,15 @@ where
             self.shards.change(next, |to| Hold::Leaving { to, moved: moved.clone(), reports: reports.clone() });
         }
         if checkpoint {
-            let shards = self.snapshot_part(SnapshotContent::Shards(self.shards.ranges()));
-            ports.snapshots.session(&capabilities.snapshots).give(shards);
+            ports.snapshots.session(&capabilities.snapshots).give(self.snapshot_part(self.owned()));
         }
         self.crossed = Some(at.clone());
+    }
+
+    /// What a snapshot says of the shards that are here.
+    fn owned(&self) -> SnapshotContent {
+        // No command folds a key yet.
+        SnapshotContent::Shards { space: self.space.clone(), ranges: self.shards.ranges(), folded: Vec::new() }
     }
 
     fn snapshot_part(&self, content: SnapshotContent) -> SnapshotPart {

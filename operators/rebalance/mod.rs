@@ -16,7 +16,7 @@ use timely::dataflow::operators::generic::operator::empty;
 use timely::dataflow::operators::vec::{Broadcast, Map};
 use timely::dataflow::operators::{Concat, ConnectLoop, Feedback, Inspect};
 
-use crate::checkpoint::{Checkpoints, Trigger, commit, save};
+use crate::checkpoint::{Checkpoints, Operators, Trigger, commit, save};
 use crate::config::Config;
 use crate::epoch::Epoch;
 use crate::error::Error;
@@ -84,6 +84,9 @@ pub struct Rebalanced<'scope, T: Epoch, D, H, M = Unmeasured, C = Columns> {
     codec: PhantomData<C>,
 }
 
+/// The key space of a stage's operator in checkpoints: each stage has one of its own.
+const SPACE: &str = "keys";
+
 type Observer = Box<dyn FnMut(&Event)>;
 
 /// What is chosen for a stage, whatever its records are. All of it has been checked.
@@ -134,8 +137,8 @@ where
             )));
         }
         let trigger = Trigger::new(checkpoints.config(), epoch)?;
-        if let Some(manifest) = checkpoints.resumed() {
-            self.stage.initial = manifest.assignment.rescaled(self.stage.initial.workers())?;
+        if let Some(resumed) = checkpoints.assignment(SPACE, self.stage.initial.workers()) {
+            self.stage.initial = resumed?;
         }
         self.stage.checkpoints = Some((checkpoints.claim()?, trigger));
         self.stage.fault = fault.clone();
@@ -232,6 +235,7 @@ impl<T: Epoch> Stage<T> {
         let stored = self.checkpoints.as_ref().map(|(checkpoints, _)| checkpoints);
         KeyedSettings {
             name: self.name.clone(),
+            space: SPACE.to_owned(),
             chunk_bytes: self.config.chunk_bytes,
             sample: self.config.profile.sample,
             restore: stored.and_then(|stored| stored.restore(&self.name, codec, &self.initial, worker)),
@@ -245,7 +249,7 @@ impl<T: Epoch> Stage<T> {
         reports: StreamVec<'scope, T, Report>,
         snapshots: StreamVec<'scope, T, SnapshotPart>,
     ) -> StreamVec<'scope, T, Command> {
-        let Stage { config, initial, policy, known, checkpoints, mut observers, .. } = self;
+        let Stage { config, initial, name, policy, known, checkpoints, mut observers, fault, .. } = self;
         let scope = reports.scope();
         let mut orchestrator = Orchestrator::new(policy, initial, known, config.lead, config.profile.window);
         let store = checkpoints.map(|(checkpoints, trigger)| {
@@ -255,7 +259,12 @@ impl<T: Epoch> Stage<T> {
         let (feedback, outcomes) = scope.feedback(T::Summary::default());
         let decided = orchestrate(reports, outcomes, orchestrator);
         let outcomes = match &store {
-            Some(store) => commit(save(snapshots, store), decided.events.clone(), store),
+            Some(store) => {
+                let mut operators = Operators::default();
+                let added = operators.add(&name, SPACE);
+                added.unwrap_or_else(|error| fault.set(error));
+                commit(save(snapshots, store), decided.events.clone(), store, &operators)
+            }
             None => empty(scope),
         };
         outcomes.clone().connect_loop(feedback);
