@@ -128,7 +128,7 @@ where
     /// The source must then send nothing before [`Checkpoints::epoch`], and begin behind [`Checkpoints::records`]
     /// records. Errors that come up during the run are put where `fault` finds them. Refuses a checkpoint that does
     /// not fit the timestamp or the policy, and checkpoints that another stage of this worker takes already: a checkpoint
-    /// is of one stage.
+    /// is of one loop.
     pub fn checkpoint_to(mut self, checkpoints: &Checkpoints, fault: &Fault) -> Result<Self, Error> {
         let epoch = checkpoints.epoch();
         if T::from_number(epoch).is_none() {
@@ -261,8 +261,8 @@ impl<T: Epoch> Stage<T> {
         let outcomes = match &store {
             Some(store) => {
                 let mut operators = Operators::default();
-                let added = operators.add(&name, SPACE);
-                added.unwrap_or_else(|error| fault.set(error));
+                let checked = operators.add(&name, SPACE).and_then(|()| store.check_operators(&operators));
+                checked.unwrap_or_else(|error| fault.set(error));
                 commit(save(snapshots, store), decided.events.clone(), store, &operators)
             }
             None => empty(scope),
