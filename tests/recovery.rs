@@ -10,7 +10,9 @@ use std::time::Duration;
 use common::{Encoding, Hooked, Outputs, Run, runs};
 use proptest::prelude::*;
 use thalweg::Error;
-use thalweg::checkpoint::{CheckpointConfig, Checkpoints, Fingerprint, Manifest, Memory, Store, read_chunk, verify};
+use thalweg::checkpoint::{
+    CheckpointConfig, Checkpoints, Fingerprint, Manifest, Memory, Space, Store, read_chunk, verify,
+};
 use thalweg::keyed::codec::{Codec, Columns};
 use thalweg::observe::Event;
 use thalweg::policy::Script;
@@ -177,7 +179,46 @@ fn a_checkpoint_of_other_operators_is_refused() {
     let renamed = Run { name: "counts", ..run };
     let error = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| renamed.outputs(Some(&resume)))).unwrap_err();
     let error = error.downcast_ref::<String>().unwrap();
-    assert!(error.contains("Incompatible") && error.contains("name the operator as before"), "{error}");
+    assert!(error.contains("Incompatible") && error.contains("name them as before"), "{error}");
+}
+
+/// A run that resumes from the newest checkpoint in the store, once that is changed as if another program had taken it.
+fn resumed_from(store: &Memory, change: impl Fn(&mut Manifest)) -> Checkpoints {
+    let newest = *Manifest::list(store).unwrap().last().unwrap();
+    let mut manifest = Manifest::read(store, newest).unwrap();
+    change(&mut manifest);
+    manifest.write(store).unwrap();
+    Checkpoints::resume(Arc::new(store.clone()), fingerprint(), config()).unwrap()
+}
+
+/// Its states would be lost.
+#[test]
+fn a_checkpoint_of_an_operator_that_is_gone_is_refused() {
+    let store = Memory::default();
+    let run = Run { checkpoint_every: 2, ..Run::default() };
+    run.outputs(Some(&Checkpoints::begin(Arc::new(store.clone()), fingerprint(), config()).unwrap()));
+    let resume = resumed_from(&store, |manifest| {
+        let users = Space { operators: vec!["riders".into()], ..manifest.spaces["keys"].clone() };
+        manifest.spaces.insert("users".into(), users);
+    });
+    let error = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run.outputs(Some(&resume)))).unwrap_err();
+    let error = error.downcast_ref::<String>().unwrap();
+    assert!(error.contains("Incompatible") && error.contains("riders"), "{error}");
+}
+
+/// States are found by their routing keys, whatever the shards were.
+#[test]
+fn an_operator_may_be_in_another_key_space_than_before() {
+    let store = Memory::default();
+    let run = Run { checkpoint_every: 2, crash_at: Some(12), ..Run::default() };
+    run.outputs(Some(&Checkpoints::begin(Arc::new(store.clone()), fingerprint(), config()).unwrap()));
+    let resume = resumed_from(&store, |manifest| {
+        let space = manifest.spaces.remove("keys").unwrap();
+        manifest.spaces.insert("stations".into(), space);
+    });
+    assert!(resume.epoch() > 0 && resume.assignment("keys", 3).is_none());
+    let again = Run { workers: 3, shards: 7, crash_at: None, ..run };
+    assert_eq!(again.outputs(Some(&resume)).0, from(&again.expected(), resume.epoch()));
 }
 
 /// Objects that are damaged between resolving and restoring end the run with an error that names them.

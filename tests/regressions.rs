@@ -87,7 +87,7 @@ fn named(
 fn two_stages_cannot_share_a_checkpoint() {
     let begin = Checkpoints::begin(Arc::new(Memory::default()), fingerprint(), config()).unwrap();
     let refused = catch_unwind(AssertUnwindSafe(|| named(&["a", "b"], "4 checkpoint", &begin, 6))).unwrap_err();
-    assert!(refused.downcast_ref::<String>().unwrap().contains("another stage of this worker"));
+    assert!(refused.downcast_ref::<String>().unwrap().contains("another loop of this worker"));
     named(&["a"], "4 checkpoint", &begin, 6);
 }
 

@@ -36,7 +36,7 @@ fn all_kinds_of_commands_take_effect_at_one_boundary() {
         let (outputs, events) = run.outputs_under(script, Some(&checkpoints));
         assert_eq!(outputs, run.expected());
         assert_eq!(Manifest::list(&store).unwrap(), [5, 9]);
-        let owners: Vec<_> = Manifest::read(&store, 5).unwrap().assignment.iter().collect();
+        let owners: Vec<_> = Manifest::read(&store, 5).unwrap().assignment_of("keys").unwrap().iter().collect();
         let starts: Vec<_> = owners.iter().map(|(range, worker)| (range.start() >> 60, *worker)).collect();
         assert_eq!(starts, [(0, 0), (1, 1), (4, 1), (8, 1)]);
         let at_five = events.iter().find_map(|event| match event {

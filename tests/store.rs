@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use thalweg::checkpoint::{
-    Directory, Fingerprint, MANIFEST_FORMAT, Manifest, Memory, ObjectWriter, Resume, Store, read_chunk, resolve,
+    Directory, Fingerprint, MANIFEST_FORMAT, Manifest, Memory, ObjectWriter, Resume, Space, Store, read_chunk, resolve,
     retain, verify,
 };
 use thalweg::keyed::Chunk;
@@ -18,6 +18,11 @@ fn state(epoch: u64) -> Vec<(&'static str, Chunk)> {
     let halves = [KeyRange::try_from(0..1 << 63).unwrap(), KeyRange::from(1 << 63..)];
     let chunk = |range| Chunk { range, last: true, keys: 2, bytes: epoch.to_le_bytes().repeat(2) };
     ["count", "join (left)"].into_iter().flat_map(|operator| halves.map(|range| (operator, chunk(range)))).collect()
+}
+
+/// A key space with one operator.
+fn space((name, shards, operator): (&str, usize, &str)) -> (String, Space) {
+    (name.into(), Space { assignment: Assignment::even(shards, 2).unwrap(), operators: vec![operator.into()] })
 }
 
 /// Takes a checkpoint: objects, then the manifest, then retention.
@@ -37,8 +42,7 @@ fn checkpoint(store: &dyn Store, epoch: u64, previous: Option<u64>, keep: usize)
         records: 10 * epoch,
         reason: "every: 10 epochs since the last checkpoint".into(),
         fingerprint: fingerprint(),
-        assignment: Assignment::even(2, 2).unwrap(),
-        operators: vec!["count".into(), "join (left)".into()],
+        spaces: [("keys", 2, "count"), ("users", 4, "join (left)")].map(space).into(),
         objects: objects.into_iter().map(|object| object.reference).collect(),
     };
     manifest.write(store)?;
@@ -136,7 +140,7 @@ fn manifests_that_hold_something_else_are_passed_over() {
     let garbage = [
         String::new(),
         "thalweg-manifest 99999999999 00000000 0\n".into(),
-        "thalweg-manifest 1 a3a6bf43 2\n{}".into(),
+        "thalweg-manifest 2 a3a6bf43 2\n{}".into(),
         "\u{0}".repeat(4096),
     ];
     for text in garbage {
@@ -158,9 +162,12 @@ fn manifests_that_hold_something_else_are_passed_over() {
 fn another_format_is_incompatible_and_not_damaged() {
     let store = Memory::default();
     let manifest = checkpoint(&store, 10, None, 2).unwrap();
-    Manifest { format: 2, epoch: 20, ..manifest }.write(&store).unwrap();
-    let error = falls_back(&store, &Manifest::name_at(20), "format 2");
-    assert!(matches!(error, Error::Incompatible { .. }) && error.to_string().contains("has format 2"), "{error}");
+    for format in [1, 3] {
+        Manifest { format, epoch: 20, ..manifest.clone() }.write(&store).unwrap();
+        let told = format!("has format {format}, this library reads 2");
+        let error = falls_back(&store, &Manifest::name_at(20), &told);
+        assert!(matches!(error, Error::Incompatible { .. }) && error.to_string().contains(&told), "{error}");
+    }
     store.delete(&Manifest::name_at(10)).unwrap();
     assert!(matches!(resolve(&store, &fingerprint()), Err(Error::Incompatible { .. })));
 }

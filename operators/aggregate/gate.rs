@@ -29,7 +29,7 @@ use timely::progress::frontier::MutableAntichain;
 use super::Aggregate;
 use crate::epoch::{Epochs, Ticks};
 use crate::keyspace::{Assignment, Command};
-use crate::pending::Pending;
+use crate::pending::{Delay, Pending};
 use crate::routing::{Gated, Settling};
 
 const RECORDS: usize = 0;

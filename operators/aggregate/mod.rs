@@ -41,8 +41,9 @@ pub trait Aggregate<T: Ticks, D>: 'static {
 
     /// Takes the partial of all of a key's records in an epoch into its state.
     ///
-    /// It is called at the boundary after each epoch in which the key had records, and at each time for which the context
-    /// has scheduled the key; then, unless that is such a boundary, with the default.
+    /// It is called at the boundary after each epoch in which the key had records, and, with the default if it had none, at
+    /// the first boundary at or after each time for which the context has scheduled the key. After the last epoch of the
+    /// timestamp there is no boundary, and it is not called.
     fn on_epoch(
         &self,
         partial: Self::Partial,

@@ -145,9 +145,12 @@ where
 {
     let aggregate = Rc::clone(aggregate);
     move |(state, partial, open), context| {
-        // Within an epoch, records of it may still be elsewhere.
-        let is_complete = context.is_boundary() && std::mem::take(open);
-        let complete = if is_complete { std::mem::take(partial) } else { A::Partial::default() };
-        aggregate.on_epoch(complete, state, context);
+        if context.is_boundary() {
+            *open = false;
+            aggregate.on_epoch(std::mem::take(partial), state, context);
+        } else {
+            // Records of this epoch may still be elsewhere.
+            context.schedule_next_epoch();
+        }
     }
 }

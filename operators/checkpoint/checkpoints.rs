@@ -5,7 +5,7 @@ use std::thread::ThreadId;
 
 use super::resume::resolve;
 use super::writer::Writer;
-use super::{CheckpointConfig, Fingerprint, Manifest, ObjectRef, Store, read_chunk};
+use super::{CheckpointConfig, Fingerprint, Manifest, ObjectRef, Operators, Store, read_chunk};
 use crate::error::Error;
 use crate::keyed::{Chunk, Restore};
 use crate::keyspace::{Assignment, KeyRange};
@@ -29,13 +29,13 @@ pub struct Checkpoints {
     config: CheckpointConfig,
     resumed: Option<Arc<Manifest>>,
     skipped: Arc<[String]>,
-    /// The threads, workers, on which some stage takes these checkpoints.
+    /// The threads, workers, on which some loop takes these checkpoints.
     taken: Arc<Mutex<HashSet<ThreadId>>>,
     #[allow(dead_code, reason = "it is held to be dropped")]
     claim: Option<Arc<Claim>>,
 }
 
-/// Says that a stage of this worker takes the checkpoints, for as long as it lives.
+/// Says that a loop of this worker takes the checkpoints, for as long as it lives.
 struct Claim {
     thread: ThreadId,
     taken: Arc<Mutex<HashSet<ThreadId>>>,
@@ -88,12 +88,13 @@ impl Checkpoints {
         Checkpoints { store, fingerprint, config, resumed, skipped, taken: Arc::default(), claim: None }
     }
 
-    /// The same for one stage of this worker. An error while another one has them: each would overwrite the other's.
+    /// The same for one loop of this worker. An error while another one has them: each would overwrite the other's.
     pub(crate) fn claim(&self) -> Result<Self, Error> {
         let thread = std::thread::current().id();
         if !self.taken.lock().unwrap_or_else(PoisonError::into_inner).insert(thread) {
             return Err(Error::usage(
-                "another stage of this worker takes these checkpoints: a checkpoint is of one stage, give each a store of its own",
+                "another loop of this worker takes these checkpoints, and a checkpoint is of one loop: \
+                 put all key spaces that are to be checkpointed together into one, or give each loop a store of its own",
             ));
         }
         let claim = Some(Arc::new(Claim { thread, taken: Arc::clone(&self.taken) }));
@@ -105,7 +106,8 @@ impl Checkpoints {
         self.resumed().map_or(0, |manifest| manifest.epoch)
     }
 
-    /// The source's position: records that earlier runs consumed before that epoch.
+    /// Records that all operators of earlier runs together took in before that epoch. In a dataflow of one operator,
+    /// that is the source's position.
     pub fn records(&self) -> u64 {
         self.resumed().map_or(0, |manifest| manifest.records)
     }
@@ -120,14 +122,31 @@ impl Checkpoints {
         self.resumed.as_deref()
     }
 
-    /// The assignment of a key space in the checkpoint that the run resumes from.
-    pub(crate) fn assignment(&self, _space: &str) -> Option<&Assignment> {
-        self.resumed().map(|manifest| &manifest.assignment)
-    }
-
     /// When checkpoints are taken, and how many are kept.
     pub fn config(&self) -> &CheckpointConfig {
         &self.config
+    }
+
+    /// The assignment with which a key space is resumed on so many workers. `None` if it begins with one of its own: in a
+    /// run that begins anew, and if the checkpoint has no key space of this name.
+    ///
+    /// A key space may get another name, and an operator may be put into another one, since states are found by their
+    /// routing keys, whatever the assignment; only what had been done about the load is lost with the name. Whether the
+    /// operators are those of the checkpoint is for [`check_operators`](Checkpoints::check_operators) to say.
+    pub fn assignment(&self, space: &str, workers: usize) -> Option<Result<Assignment, Error>> {
+        let assignment = self.resumed()?.assignment_of(space)?;
+        Some(assignment.rescaled(workers).map_err(Error::from))
+    }
+
+    /// Refuses operators that take part in the run's checkpoints, but are not those of the one that it resumes from.
+    /// Both ways the answer would be wrong without a word: states of an operator that the run does not have would be lost,
+    /// and an operator that the checkpoint does not know would begin without what was consumed before it. An error as
+    /// well if there are none at all.
+    pub fn check_operators(&self, operators: &Operators) -> Result<(), Error> {
+        if operators.names().next().is_none() {
+            return Err(Error::usage("no operator takes part in the checkpoints: add one, or take no checkpoints"));
+        }
+        self.resumed().map_or(Ok(()), |manifest| operators.check(manifest))
     }
 
     pub(super) fn fingerprint(&self) -> &Fingerprint {
@@ -138,7 +157,8 @@ impl Checkpoints {
         Writer::new(Arc::clone(&self.store), wake)
     }
 
-    /// The states of an operator's keys in those shards that `assignment` gives to `worker`.
+    /// The states of an operator's keys in those shards that `assignment` gives to `worker`; `None` in a run that begins
+    /// anew.
     pub(crate) fn restore(
         &self,
         operator: &str,
@@ -147,11 +167,9 @@ impl Checkpoints {
         worker: usize,
     ) -> Option<Restore> {
         let manifest = Arc::clone(self.resumed.as_ref()?);
-        if !manifest.operators.iter().any(|known| known == operator) {
-            let what = format!(
-                "it has no states of {operator:?}, only of {:?}: name the operator as before",
-                manifest.operators
-            );
+        if !manifest.operators().any(|known| known == operator) {
+            let known: Vec<&str> = manifest.operators().collect();
+            let what = format!("it has no states of {operator:?}, only of {known:?}: name the operator as before");
             let error = Error::incompatible(manifest.name(), what);
             let chunks = Box::new(std::iter::once(Err(error)));
             return Some(Restore { epoch: manifest.epoch, parts: vec![KeyRange::ALL], chunks });
@@ -182,4 +200,58 @@ fn read(store: &dyn Store, object: &ObjectRef, chunk: usize, codec: u16) -> Resu
         return Err(Error::incompatible(&object.name, what));
     }
     read_chunk(store, object, &object.chunks[chunk])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::Memory;
+    use crate::checkpoint::manifest::example;
+
+    /// A run that resumes from a checkpoint at epoch 7 of `count`, `join` and `sum`.
+    fn resumed() -> Checkpoints {
+        let (store, manifest) = (Memory::default(), example(7, None, Vec::new()));
+        manifest.write(&store).unwrap();
+        Checkpoints::resume(Arc::new(store), manifest.fingerprint, CheckpointConfig::default()).unwrap()
+    }
+
+    fn operators(names: &[&str]) -> Operators {
+        let mut operators = Operators::default();
+        names.iter().for_each(|name| operators.add(name, "keys").unwrap());
+        operators
+    }
+
+    #[test]
+    fn each_key_space_is_resumed_with_its_own_assignment() {
+        let resumed = resumed();
+        let shape =
+            |space, workers| resumed.assignment(space, workers).map(|a| a.map(|a| (a.len(), a.workers())).unwrap());
+        assert_eq!([shape("keys", 2), shape("users", 4), shape("count", 2)], [Some((3, 2)), Some((5, 4)), None]);
+        assert!(matches!(resumed.assignment("keys", 0), Some(Err(Error::Usage { .. }))));
+    }
+
+    #[test]
+    fn operators_are_checked_against_the_checkpoint_if_there_is_one() {
+        let begun =
+            Checkpoints::begin(Arc::new(Memory::default()), Fingerprint::default(), CheckpointConfig::default())
+                .unwrap();
+        assert!(begun.assignment("keys", 2).is_none());
+        begun.check_operators(&operators(&["any"])).unwrap();
+        resumed().check_operators(&operators(&["count", "join", "sum"])).unwrap();
+        let error = resumed().check_operators(&operators(&["count", "join"])).unwrap_err();
+        assert!(matches!(error, Error::Incompatible { .. }) && error.to_string().contains("sum"), "{error}");
+        for checkpoints in [begun, resumed()] {
+            let error = checkpoints.check_operators(&operators(&[])).unwrap_err();
+            assert!(matches!(error, Error::Usage { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_operator_that_the_checkpoint_does_not_know_is_given_an_error_and_no_states() {
+        let assignment = Assignment::even(2, 1).unwrap();
+        let mut restore = resumed().restore("Count", 0, &assignment, 0).unwrap();
+        let error = restore.chunks.next().unwrap().unwrap_err();
+        assert!(error.to_string().contains("name the operator as before"), "{error}");
+        assert!(resumed().restore("count", 0, &assignment, 0).unwrap().chunks.next().is_none());
+    }
 }

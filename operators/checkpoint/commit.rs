@@ -10,7 +10,7 @@
 //! | events   | in  |              |
 //! | outcomes | out |              |
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
@@ -19,22 +19,24 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::progress::Antichain;
 use timely::progress::frontier::MutableAntichain;
 
+use super::gather::Gathered;
 use super::save::Saved;
 use super::writer::{Done, Job, Writer, Written};
-use super::{Checkpoints, MANIFEST_FORMAT, Manifest, ObjectRef};
+use super::{Checkpoints, MANIFEST_FORMAT, Manifest, Operators};
 use crate::epoch::{Epochs, Ticks};
 use crate::error::Error;
-use crate::keyspace::{Assignment, KeyRange};
 use crate::observe::{CheckpointEvent, EpochEvent};
 use crate::pending::Pending;
 
 /// Makes what all workers have saved at a boundary a checkpoint, by a manifest that is written last.
 ///
-/// `events` tell the records of each complete epoch, on worker 0.
+/// `saved` is of all `operators`. A checkpoint is abandoned if one of them has not taken part, or one that is not among
+/// them has, or if those of one key space have different assignments. `events` tell the records of each complete epoch, on worker 0.
 pub fn commit<'scope, T: Ticks>(
     saved: StreamVec<'scope, T, Saved>,
     events: StreamVec<'scope, T, EpochEvent>,
     checkpoints: &Checkpoints,
+    operators: &Operators,
     epochs: Epochs,
 ) -> StreamVec<'scope, T, CheckpointEvent> {
     let scope = saved.scope();
@@ -46,7 +48,7 @@ pub fn commit<'scope, T: Ticks>(
     let mut saved = builder.new_input_connection(saved, pact, [(0, Antichain::from_elem(T::Summary::default()))]);
     let mut events = builder.new_input_connection(events, Pipeline, []);
     let writer = (scope.index() == 0).then(|| checkpoints.writer(move || _ = activator.activate()));
-    let mut committer = Committer::new(checkpoints, scope.peers(), writer);
+    let mut committer = Committer::new(checkpoints, operators, scope.peers(), writer);
     builder.build(move |initial| {
         drop(initial);
         let mut gathering: Pending<T, Vec<Saved>> = Pending::new();
@@ -77,6 +79,7 @@ pub fn commit<'scope, T: Ticks>(
 /// Writes manifests, and knows what they need besides what has been saved.
 struct Committer<H> {
     checkpoints: Checkpoints,
+    operators: Operators,
     workers: usize,
     /// On worker 0.
     writer: Option<Result<Writer, Error>>,
@@ -92,10 +95,16 @@ struct Committer<H> {
 }
 
 impl<H> Committer<H> {
-    fn new(checkpoints: &Checkpoints, workers: usize, writer: Option<Result<Writer, Error>>) -> Self {
+    fn new(
+        checkpoints: &Checkpoints,
+        operators: &Operators,
+        workers: usize,
+        writer: Option<Result<Writer, Error>>,
+    ) -> Self {
         let resumed = checkpoints.resumed();
         Committer {
             checkpoints: checkpoints.clone(),
+            operators: operators.clone(),
             workers,
             writer,
             writing: None,
@@ -158,7 +167,7 @@ impl<H> Committer<H> {
         self.records += std::mem::replace(&mut self.epochs, later).into_values().sum::<u64>();
         let reason = self.reasons.remove(&epoch).unwrap_or_else(|| "commanded".to_owned());
         self.reasons = self.reasons.split_off(&epoch);
-        let gathered = Gathered::from(parts);
+        let gathered: Gathered = parts.into_iter().collect();
         let bytes = gathered.objects.iter().map(|object| object.length).sum();
         let event =
             CheckpointEvent { epoch, reason, bytes, seconds: gathered.seconds, error: None, retention_error: None };
@@ -179,50 +188,8 @@ impl<H> Committer<H> {
             records: self.records,
             reason: event.reason.clone(),
             fingerprint: self.checkpoints.fingerprint().clone(),
-            assignment: assignment(&gathered.owned, self.workers).map_err(|error| error.with_causes())?,
-            operators: gathered.owned.into_keys().collect(),
+            spaces: gathered.spaces(&self.operators, self.workers).map_err(|error| error.with_causes())?,
             objects: gathered.objects,
         })
     }
-}
-
-/// What all workers have saved at one boundary.
-#[derive(Default)]
-struct Gathered {
-    /// By operator.
-    owned: BTreeMap<String, BTreeSet<(KeyRange, usize)>>,
-    objects: Vec<ObjectRef>,
-    failure: Option<String>,
-    seconds: f64,
-}
-
-impl From<Vec<Saved>> for Gathered {
-    fn from(parts: Vec<Saved>) -> Self {
-        let mut gathered = Gathered::default();
-        for part in parts {
-            match part {
-                Saved::Shards { operator, worker, ranges } => {
-                    let owned = ranges.into_iter().map(|range| (range, worker));
-                    gathered.owned.entry(operator).or_default().extend(owned);
-                }
-                Saved::Object(object) => gathered.objects.push(object),
-                Saved::Failed(error) => drop(gathered.failure.get_or_insert(error)),
-                Saved::Done(seconds) => gathered.seconds = gathered.seconds.max(seconds),
-            }
-        }
-        gathered.objects.sort_by(|a, b| a.name.cmp(&b.name));
-        gathered
-    }
-}
-
-/// The assignment that the operators agree on. That it has neither gaps nor overlaps is invariant 2, one owner.
-fn assignment(owned: &BTreeMap<String, BTreeSet<(KeyRange, usize)>>, workers: usize) -> Result<Assignment, Error> {
-    let mut assignments = owned.values().map(|owned| Assignment::new(owned.iter().copied(), workers));
-    let first = assignments.next().ok_or_else(|| Error::usage("no operator took part in the snapshot"))??;
-    for other in assignments {
-        if other? != first {
-            return Err(Error::usage("the operators of one checkpoint must share one assignment"));
-        }
-    }
-    Ok(first)
 }

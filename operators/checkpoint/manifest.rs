@@ -1,5 +1,7 @@
 //! A manifest is text: a line `thalweg-manifest {format} {CRC-32} {bytes}` about all that follows it, then JSON.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::fingerprint::Fingerprint;
@@ -9,7 +11,7 @@ use crate::error::Error;
 use crate::keyspace::Assignment;
 
 /// Version of the format of manifests that this library writes and reads.
-pub const MANIFEST_FORMAT: u32 = 1;
+pub const MANIFEST_FORMAT: u32 = 2;
 
 /// The names of all manifests begin so.
 pub(super) const PREFIX: &str = "manifests/";
@@ -27,18 +29,26 @@ pub struct Manifest {
     /// The epoch of the checkpoint before this one: the one taken last in this run, or the one it resumed from.
     /// [`retain`](super::retain) follows it, and so passes over checkpoints that were given up as damaged.
     pub previous: Option<u64>,
-    /// The source's position: records consumed before the boundary.
+    /// Records that all operators of the dataflow together took in before the boundary. In a dataflow of one operator,
+    /// that is the source's position.
     pub records: u64,
     /// Why it was taken.
     pub reason: String,
     /// What a run that resumes from it must agree with.
     pub fingerprint: Fingerprint,
-    /// The assignment in force at the boundary.
-    pub assignment: Assignment,
-    /// The operators whose state is in.
-    pub operators: Vec<String>,
+    /// The key spaces, by name.
+    pub spaces: BTreeMap<String, Space>,
     /// The objects with their state: of this checkpoint, and of earlier ones where nothing has changed since.
     pub objects: Vec<ObjectRef>,
+}
+
+/// A key space as of a boundary.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Space {
+    /// The assignment in force from the boundary on.
+    pub assignment: Assignment,
+    /// The operators that it routes, whose states are in: no operator is in two key spaces.
+    pub operators: Vec<String>,
 }
 
 impl Manifest {
@@ -50,6 +60,16 @@ impl Manifest {
     /// Its name in a store.
     pub fn name(&self) -> String {
         Manifest::name_at(self.epoch)
+    }
+
+    /// The operators whose states are in.
+    pub fn operators(&self) -> impl Iterator<Item = &str> {
+        self.spaces.values().flat_map(|space| space.operators.iter().map(String::as_str))
+    }
+
+    /// The assignment of the key space of this name, in force from the boundary on.
+    pub fn assignment_of(&self, space: &str) -> Option<&Assignment> {
+        self.spaces.get(space).map(|space| &space.assignment)
     }
 
     /// Bytes of state in its objects.
@@ -94,7 +114,10 @@ impl Manifest {
         if format != MANIFEST_FORMAT {
             return Err(Error::incompatible(
                 name,
-                format!("it has format {format}, this library reads {MANIFEST_FORMAT}: use the library that wrote it"),
+                format!(
+                    "it has format {format}, this library reads {MANIFEST_FORMAT}: \
+                     use the library that wrote it, or begin anew in an empty store"
+                ),
             ));
         }
         // Compared as text, so that a byte of the line can't change without meaning anything.
@@ -132,10 +155,15 @@ pub(super) fn example(epoch: u64, previous: Option<u64>, objects: Vec<ObjectRef>
         records: epoch * 100,
         reason: "a test".into(),
         fingerprint: Fingerprint::default().with("key", "station"),
-        assignment: Assignment::even(3, 2).unwrap(),
-        operators: vec!["count".into()],
+        spaces: [("keys", 3, vec!["count"]), ("users", 5, vec!["join", "sum"])].map(space).into(),
         objects,
     }
+}
+
+#[cfg(test)]
+fn space((name, shards, operators): (&str, usize, Vec<&str>)) -> (String, Space) {
+    let operators = operators.into_iter().map(str::to_owned).collect();
+    (name.to_owned(), Space { assignment: Assignment::even(shards, 2).unwrap(), operators })
 }
 
 #[cfg(test)]
@@ -179,12 +207,32 @@ mod tests {
         check(&[&whole[..], b"\n"].concat(), "one line more");
     }
 
+    /// As it was written with one assignment and one list of operators.
+    #[test]
+    fn a_manifest_of_format_1_is_told_from_a_damaged_one() {
+        let body =
+            r#"{ "format": 1, "epoch": 7, "assignment": { "workers": 1, "shards": [] }, "operators": ["count"] }"#;
+        let whole = [first_line(1, body.as_bytes()).as_bytes(), body.as_bytes()].concat();
+        let error = Manifest::decode(&whole, "m").unwrap_err();
+        assert!(matches!(error, Error::Incompatible { .. }) && error.to_string().contains("has format 1,"), "{error}");
+    }
+
+    #[test]
+    fn operators_are_those_of_all_key_spaces() {
+        let manifest = example(7, None, Vec::new());
+        assert_eq!(manifest.operators().collect::<Vec<_>>(), ["count", "join", "sum"]);
+        assert_eq!(manifest.assignment_of("users").map(Assignment::len), Some(5));
+        assert_eq!(manifest.assignment_of("join"), None);
+    }
+
     #[test]
     fn a_foreign_format_and_a_foreign_name_are_told() {
         let store = Memory::default();
-        Manifest { format: 9, ..example(7, None, Vec::new()) }.write(&store).unwrap();
-        let error = Manifest::read(&store, 7).unwrap_err();
-        assert!(matches!(error, Error::Incompatible { .. }) && error.to_string().contains("has format 9"), "{error}");
+        for (format, text) in [(1, "has format 1, this library reads 2: use"), (9, "has format 9")] {
+            Manifest { format, ..example(7, None, Vec::new()) }.write(&store).unwrap();
+            let error = Manifest::read(&store, 7).unwrap_err();
+            assert!(matches!(error, Error::Incompatible { .. }) && error.to_string().contains(text), "{error}");
+        }
         store.put(&Manifest::name_at(8), &example(7, None, Vec::new()).encode().unwrap()).unwrap();
         let error = Manifest::read(&store, 8).unwrap_err();
         assert!(error.to_string().contains("is that of epoch 7"), "{error}");

@@ -1,7 +1,7 @@
 //! Checkpoints: when they are taken, what they are made of, where they are kept, and which one to resume from.
 //!
 //! A checkpoint at the boundary of an epoch holds the state of all operators with exactly the data before that epoch,
-//! and the source's position and the assignment that belong to it. In a [`Store`] it is
+//! and the source's position and the assignments that belong to it. In a [`Store`] it is
 //!
 //! | object | what | how often |
 //! |---|---|---|
@@ -15,8 +15,9 @@
 //! 1. A [`Trigger`] decides on a boundary. It is a pure function of counts, and of times that it is told.
 //! 2. Each worker packs its chunks into objects with an [`ObjectWriter`] and puts them on a thread
 //!    of its own. What is put is durable when it is reported.
-//! 3. When all workers' objects are durable, one worker writes the manifest. From then on the checkpoint exists; before,
-//!    it does not. If anything fails, the checkpoint is abandoned, and its objects are nobody's.
+//! 3. When all workers' objects of all [`Operators`] are durable, one worker writes the manifest. From then on the
+//!    checkpoint exists; before, it does not. If anything fails, or an operator has not taken part, the checkpoint is
+//!    abandoned, and its objects are nobody's.
 //! 4. The same worker removes what is no longer wanted ([`retain`]): manifests first, then objects. Checkpoints are
 //!    finished in order of their epochs; one that is overtaken is abandoned.
 //! 5. After a crash, [`resolve`] finds the newest checkpoint every byte of which is as it was written, and says which
@@ -32,8 +33,10 @@ mod directory;
 mod estimate;
 mod fingerprint;
 mod format;
+mod gather;
 mod manifest;
 mod object;
+mod operators;
 mod reference;
 mod resume;
 mod retain;
@@ -52,8 +55,9 @@ pub use estimate::{
 };
 pub use fingerprint::Fingerprint;
 pub use format::{OBJECT_FORMAT, read_chunk, verify};
-pub use manifest::{MANIFEST_FORMAT, Manifest};
+pub use manifest::{MANIFEST_FORMAT, Manifest, Space};
 pub use object::{MAX_OPERATOR_NAME, OBJECT_BYTES, Object, ObjectWriter};
+pub use operators::Operators;
 pub use reference::{ChunkRef, ObjectRef};
 pub use resume::{Resume, resolve};
 pub use retain::{Retained, retain};

@@ -28,14 +28,18 @@ use crate::pending::Pending;
 /// What has become of one worker's part of a snapshot.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Saved {
-    /// The shards of an operator that the worker owns from the boundary on.
+    /// What the worker owns from the boundary on: one part of each worker and operator.
     Shards {
         /// The operator.
         operator: String,
         /// The worker.
         worker: usize,
-        /// The ranges of the shards.
+        /// The key space that the operator belongs to.
+        space: String,
+        /// The ranges of the worker's shards.
         ranges: Vec<KeyRange>,
+        /// The routing keys of the key space that are folded, whoever owns them: the same on all workers.
+        folded: Vec<u64>,
     },
     /// An object is durable.
     Object(ObjectRef),
@@ -100,7 +104,9 @@ impl Saving {
         self.started.get_or_insert_with(Instant::now);
         let SnapshotPart { operator, worker, codec, content } = part;
         match content {
-            SnapshotContent::Shards(ranges) => self.saved.push(Saved::Shards { operator, worker, ranges }),
+            SnapshotContent::Shards { space, ranges, folded } => {
+                self.saved.push(Saved::Shards { operator, worker, space, ranges, folded });
+            }
             SnapshotContent::Chunk(chunk) => {
                 let writer = self.writers.entry(codec).or_insert_with(|| ObjectWriter::new(at, worker, codec));
                 match writer.push(&operator, &chunk) {

@@ -57,8 +57,15 @@ pub struct SnapshotPart {
 /// What a part of a snapshot is.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum SnapshotContent {
-    /// The shards that the worker owns from the boundary on: one part of each worker.
-    Shards(Vec<KeyRange>),
+    /// What the worker owns from the boundary on: one part of each worker and operator.
+    Shards {
+        /// The key space that the operator belongs to.
+        space: String,
+        /// The ranges of the worker's shards.
+        ranges: Vec<KeyRange>,
+        /// The routing keys of the key space that are folded, whoever owns them: the same on all workers.
+        folded: Vec<u64>,
+    },
     /// Keys of these shards.
     Chunk(Chunk),
 }

@@ -40,6 +40,7 @@ type Seen = BTreeMap<KeyRange, ShardEpoch>;
 /// The operator's state on one worker.
 pub(super) struct Worker<T: Ticks, L: Logic<T>, C: Codec<L::Key, L::State>> {
     name: String,
+    space: String,
     worker: usize,
     chunk_bytes: usize,
     epochs: Epochs,
@@ -77,7 +78,7 @@ where
         settings: KeyedSettings,
         initial: &[Capability<T>],
     ) -> Self {
-        let KeyedSettings { name, space: _, epochs, chunk_bytes, sample, restore, fault } = settings;
+        let KeyedSettings { name, space, epochs, chunk_bytes, sample, restore, fault } = settings;
         let parts = restore.as_ref().map_or(Vec::new(), |restore| restore.parts.clone());
         let from = restore.as_ref().map_or(0, |restore| restore.epoch);
         let restore = restore.and_then(|restore| {
@@ -93,6 +94,7 @@ where
         let sampler = Sampler::new(sample, worker as u64);
         Worker {
             name,
+            space,
             worker,
             chunk_bytes,
             epochs,
@@ -166,10 +168,15 @@ where
             self.shards.change(next, |to| Hold::Leaving { to, moved: moved.clone(), reports: reports.clone() });
         }
         if checkpoint {
-            let shards = self.snapshot_part(SnapshotContent::Shards(self.shards.ranges()));
-            ports.snapshots.session(&capabilities.snapshots).give(shards);
+            ports.snapshots.session(&capabilities.snapshots).give(self.snapshot_part(self.owned()));
         }
         self.crossed = Some(at);
+    }
+
+    /// What a snapshot says of the shards that are here.
+    fn owned(&self) -> SnapshotContent {
+        let folded = self.shards.assignment().folded().to_vec();
+        SnapshotContent::Shards { space: self.space.clone(), ranges: self.shards.ranges(), folded }
     }
 
     fn snapshot_part(&self, content: SnapshotContent) -> SnapshotPart {

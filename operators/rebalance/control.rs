@@ -11,7 +11,7 @@ use timely::dataflow::operators::vec::{Broadcast, Map};
 use timely::dataflow::operators::{Concat, Concatenate, ConnectLoop, Feedback, Inspect};
 use timely::dataflow::{Scope, StreamVec};
 
-use crate::checkpoint::{Checkpoints, Trigger, commit, save};
+use crate::checkpoint::{Checkpoints, Operators, Trigger, commit, save};
 use crate::config::Config;
 use crate::epoch::{Epochs, Ticks};
 use crate::error::Error;
@@ -253,10 +253,8 @@ impl<T: Ticks> Shared<'_, T> {
     /// The assignment with which a key space begins.
     fn begin(&self, space: &str) -> Result<Assignment, Error> {
         let workers = self.scope.peers();
-        match self.checkpoints().and_then(|checkpoints| checkpoints.assignment(space)) {
-            Some(assignment) => Ok(assignment.rescaled(workers)?),
-            None => self.config.initial(workers),
-        }
+        let resumed = self.checkpoints().and_then(|checkpoints| checkpoints.assignment(space, workers));
+        resumed.unwrap_or_else(|| self.config.initial(workers))
     }
 
     fn set_policy(&mut self, index: usize, policy: Box<dyn Policy>) -> Result<(), Error> {
@@ -311,6 +309,7 @@ impl<T: Ticks> Shared<'_, T> {
         let scope = self.scope;
         let epochs = self.config.epochs;
         let operators = std::mem::take(&mut self.operators);
+        let spaces: Vec<String> = self.spaces.iter().map(|space| space.name.clone()).collect();
         let mut orchestrator = Orchestrator::new(
             std::mem::take(&mut self.spaces),
             operators.iter().map(|operator| operator.space).collect(),
@@ -321,6 +320,10 @@ impl<T: Ticks> Shared<'_, T> {
             orchestrator.decide_checkpoints(trigger, self.config.policy.prediction_horizon);
             checkpoints
         });
+        let mut taking_part = Operators::default();
+        for Operator { name, space, .. } in &operators {
+            taking_part.add(name, &spaces[*space]).unwrap_or_else(|error| self.fault.set(error));
+        }
         let (mut reports, mut snapshots) = (Vec::new(), Vec::new());
         for (index, operator) in operators.into_iter().enumerate() {
             reports.push(operator.reports.map(move |report| (index, report)));
@@ -330,7 +333,9 @@ impl<T: Ticks> Shared<'_, T> {
         let decided = orchestrate(scope.concatenate(reports), outcomes, epochs, orchestrator);
         let outcomes = match &store {
             Some(store) => {
-                commit(save(scope.concatenate(snapshots), store, epochs), decided.events.clone(), store, epochs)
+                store.check_operators(&taking_part).unwrap_or_else(|error| self.fault.set(error));
+                let saved = save(scope.concatenate(snapshots), store, epochs);
+                commit(saved, decided.events.clone(), store, &taking_part, epochs)
             }
             None => empty(scope),
         };
