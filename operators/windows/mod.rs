@@ -3,10 +3,11 @@
 //! | type | what it is |
 //! |---|---|
 //! | [`Window`] | a half-open range of event time |
-//! | [`Windows`], [`Gap`] | which windows there are: tumbling or sliding ones, or sessions |
+//! | [`Windows`], [`Gap`] | which windows there are: tumbling or sliding ones, or sessions; both are a [`Windowing`] |
 //! | [`Late`] | what becomes of a record that comes after its windows have closed |
 //! | [`Panes`], [`Sessions`] | what the records of a key have gathered, per pane or session: merged, closed, encoded |
 //! | [`TopK`] | the greatest values of those inserted, as something to gather |
+//! | [`Windowed`] | the records of an epoch folded, then merged into the key's state, which closes at the boundary |
 //!
 //! ```text
 //!  event time   0         5         10        15        20        25         Windows::sliding(15, 5)
@@ -39,13 +40,19 @@
 //! late record, is as in Kafka Streams.
 
 mod aligned;
+#[cfg(test)]
+mod codec_tests;
 mod late;
+#[cfg(test)]
+mod model_tests;
 mod panes;
 mod sessions;
 #[cfg(test)]
 mod tests;
 mod top;
 mod window;
+mod windowed;
+mod windowing;
 
 pub use aligned::Windows;
 pub use late::Late;
@@ -53,3 +60,5 @@ pub use panes::Panes;
 pub use sessions::{Gap, Sessions};
 pub use top::TopK;
 pub use window::Window;
+pub use windowed::{Next, Timed, Windowed};
+pub use windowing::Windowing;
