@@ -34,7 +34,8 @@ pub struct Timed<S> {
 pub enum Next {
     /// Nothing is open: its state need not be kept.
     Forget,
-    /// Set a timer for the first boundary at or after this time.
+    /// Set a timer for the first boundary at or after this time; not inside an epoch, where a window would close without
+    /// the records that the epoch has gathered so far.
     Wake(u64),
     /// A timer that was asked for before comes early enough.
     Wait,
