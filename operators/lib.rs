@@ -86,6 +86,7 @@ pub mod policy;
 pub mod profile;
 mod rebalance;
 pub mod routing;
+pub mod windows;
 
 pub use config::Config;
 pub use epoch::{Epochs, Ticks};
