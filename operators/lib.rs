@@ -96,4 +96,4 @@ pub use keyspace::{
     Applied, Assignment, Command, Handover, KeyRange, OrderedKey, RoutingError, StableHash, ordered_key, stable_hash,
 };
 pub use pending::Pending;
-pub use rebalance::{IntoKeySpace, KeySpace, Loop, Rebalance, Rebalanced};
+pub use rebalance::{IntoKeySpace, KeySpace, Loop, Rebalance, Rebalanced, RebalancedPair, RebalancedWindows};

@@ -50,6 +50,8 @@ pub struct Space {
     pub policy: Box<dyn Policy>,
     /// Commands that are given whatever the policy decides, by boundary.
     pub known: BTreeMap<u64, Vec<Command>>,
+    /// Whether all its operators can fold hot keys.
+    pub can_fold: bool,
 }
 
 /// A command for one of the key spaces, by its index.
@@ -155,6 +157,7 @@ impl Orchestrator {
             match report {
                 Report::Shard(shard) => seen.shards.push(shard),
                 Report::Moved { bytes, .. } => seen.moved_bytes += bytes,
+                Report::Folded { worker, key, records } => seen.folded.push((worker, key, records)),
                 Report::Holds { worker, keys, bytes } => seen.states.push(((operator, worker), (keys, bytes))),
                 Report::Restored { bytes, nanos, .. } => seen.restored.push((bytes, nanos)),
             }
@@ -211,6 +214,8 @@ impl Orchestrator {
 #[derive(Default)]
 struct Seen {
     shards: Vec<ShardEpoch>,
+    /// Records of folded keys, by worker and routing key.
+    folded: Vec<(usize, u64, u64)>,
     moved_bytes: u64,
     /// Keys and bytes by operator and worker.
     states: Vec<((usize, usize), (u64, u64))>,
@@ -226,6 +231,7 @@ struct Director {
     policy: Box<dyn Policy>,
     /// Commands known before the run that are not in the assignment yet, by boundary.
     known: BTreeMap<u64, Vec<Command>>,
+    can_fold: bool,
     rolling: Rolling,
     arrivals: Exponential,
     /// The state of each operator on each worker, as last heard of: keys and bytes.
@@ -241,20 +247,23 @@ struct Accepted {
 
 impl Director {
     fn new(space: Space, window: usize) -> Self {
-        let Space { name, initial, policy, known } = space;
+        let Space { name, initial, policy, known, can_fold } = space;
         let rolling = Rolling::new(window, initial.workers());
         let arrivals = Exponential::new(ARRIVALS_ALPHA);
-        Director { name, assignment: initial, policy, known, rolling, arrivals, states: BTreeMap::new() }
+        Director { name, assignment: initial, policy, known, can_fold, rolling, arrivals, states: BTreeMap::new() }
     }
 
     fn decide(&mut self, epoch: u64, boundary: u64, seen: Seen) -> EpochEvent {
-        let Seen { mut shards, moved_bytes, states, .. } = seen;
+        let Seen { mut shards, folded, moved_bytes, states, .. } = seen;
         // Of no worker that the assignment does not know.
         shards.retain(|shard| shard.worker < self.assignment.workers());
         self.states.extend(states);
         let mut loads = vec![0; self.assignment.workers()];
         for shard in &shards {
             loads[shard.worker] += shard.statistics.records();
+        }
+        for (worker, _, records) in folded.iter().filter(|folded| folded.0 < self.assignment.workers()) {
+            loads[*worker] += records;
         }
         let records = loads.iter().sum();
         let forecast = self.arrivals.forecast(1);

@@ -157,7 +157,8 @@ fn an_orchestrator_knows_what_it_has_commanded() {
 }
 
 fn orchestrator(policy: impl Policy, initial: Assignment) -> Orchestrator {
-    let space = Space { name: "keys".into(), initial, policy: Box::new(policy), known: BTreeMap::new() };
+    let space =
+        Space { name: "keys".into(), initial, policy: Box::new(policy), known: BTreeMap::new(), can_fold: false };
     Orchestrator::new(vec![space], vec![0], 1, 4)
 }
 

@@ -12,6 +12,15 @@ use crate::profile::ShardEpoch;
 pub enum Report {
     /// What a shard has seen in the epoch: one for each shard and worker that saw records of it.
     Shard(ShardEpoch),
+    /// A worker's gate has folded records of a key, which no shard has seen.
+    Folded {
+        /// The worker.
+        worker: usize,
+        /// The routing key.
+        key: u64,
+        /// The records.
+        records: u64,
+    },
     /// The state that a worker holds at the end of the epoch.
     Holds {
         /// The worker.

@@ -57,3 +57,47 @@ where
         (self.on_record)(record, state, context);
     }
 }
+
+/// An input that passes its records on.
+pub(super) struct Distribute<D, H, M> {
+    pub routing_key: H,
+    pub measure: M,
+    pub record: PhantomData<fn(D)>,
+}
+
+impl<T, D, H, M> Side<T> for Distribute<D, H, M>
+where
+    T: Ticks,
+    D: ExchangeData + Clone,
+    H: Fn(&D) -> u64 + 'static,
+    M: Measure<D>,
+{
+    type Record = D;
+    type Key = ();
+    type State = ();
+    type Output = D;
+
+    const STATEFUL: bool = false;
+
+    #[inline]
+    fn routing_key(&self, record: &D) -> u64 {
+        (self.routing_key)(record)
+    }
+
+    fn key(&self, _: &D) {}
+
+    #[inline]
+    fn value(&self, record: &D) -> f64 {
+        self.measure.value(record)
+    }
+
+    #[inline]
+    fn size(&self, record: &D) -> usize {
+        self.measure.size(record)
+    }
+
+    #[inline]
+    fn on_record(&mut self, record: D, (): &mut (), context: &mut Context<'_, T, (), D>) {
+        context.give(record);
+    }
+}

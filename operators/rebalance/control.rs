@@ -165,6 +165,12 @@ impl<'scope, T: Ticks> KeySpace<'scope, T> {
 
     /// Takes an operator's streams into the loop, and gives its output.
     pub(super) fn add<R>(&self, name: String, streams: KeyedStreams<'scope, T, R>) -> StreamVec<'scope, T, R> {
+        self.shared.0.borrow_mut().spaces[self.index].can_fold = false;
+        self.add_folding(name, streams)
+    }
+
+    /// As [`add`](KeySpace::add), for an operator that can fold hot keys.
+    pub(super) fn add_folding<R>(&self, name: String, streams: KeyedStreams<'scope, T, R>) -> StreamVec<'scope, T, R> {
         let KeyedStreams { output, reports, snapshots } = streams;
         self.shared.0.borrow_mut().operators.push(Operator { name, space: self.index, reports, snapshots });
         output
@@ -246,7 +252,7 @@ impl<T: Ticks> Shared<'_, T> {
         }
         let policy = Box::new(Reactive::new(self.config.policy.clone())?);
         let initial = self.begin(name)?;
-        self.spaces.push(Space { name: name.to_owned(), initial, policy, known: BTreeMap::new() });
+        self.spaces.push(Space { name: name.to_owned(), initial, policy, known: BTreeMap::new(), can_fold: true });
         Ok(self.spaces.len() - 1)
     }
 

@@ -2,6 +2,9 @@
 
 mod closures;
 mod control;
+mod epochs;
+mod pair;
+mod windowed;
 
 use std::fmt;
 use std::hash::Hash;
@@ -13,13 +16,15 @@ use timely::dataflow::StreamVec;
 use crate::checkpoint::Checkpoints;
 use crate::epoch::Ticks;
 use crate::error::Error;
-use crate::keyed::codec::{Codec, Columns};
+use crate::keyed::codec::{Codec, Columns, Serde};
 use crate::keyed::{Context, Fault, Measure, Measured, OneInput, Unmeasured, keyed};
 use crate::observe::Event;
 use crate::policy::Policy;
 use crate::routing::gate;
-use closures::Closures;
+use closures::{Closures, Distribute};
 pub use control::{IntoKeySpace, KeySpace, Loop};
+pub use pair::RebalancedPair;
+pub use windowed::RebalancedWindows;
 
 /// Routes a stream by an assignment that a feedback loop keeps balanced.
 pub trait Rebalance<'scope, T: Ticks, D: ExchangeData> {
@@ -63,8 +68,16 @@ impl<'scope, T: Ticks, D: ExchangeData> Rebalance<'scope, T, D> for StreamVec<'s
     }
 }
 
-/// A rebalanced stage that is being put together. It is ended by [`fold_keyed`](Rebalanced::fold_keyed) or
-/// [`keyed`](Rebalanced::keyed).
+/// A rebalanced stage that is being put together. It is ended by what its records are for:
+///
+/// | ended by | gives |
+/// |---|---|
+/// | [`fold_keyed`](Rebalanced::fold_keyed), [`keyed`](Rebalanced::keyed) | what closures make of each record and its key's state, and of timers |
+/// | [`fold_epochs`](Rebalanced::fold_epochs), [`aggregate`](Rebalanced::aggregate) | what they make of a key's records in each epoch |
+/// | [`windowed`](Rebalanced::windowed) | counts and folds by tumbling and sliding windows, and by sessions |
+/// | [`top_k`](Rebalanced::top_k) | the greatest of each group |
+/// | [`with`](Rebalanced::with) | joins with a second stream |
+/// | [`distribute`](Rebalanced::distribute) | the records themselves, on the workers that own them |
 pub struct Rebalanced<'scope, T: Ticks, D: 'static, H, M = Unmeasured, C = Columns> {
     data: StreamVec<'scope, T, D>,
     keys: KeySpace<'scope, T>,
@@ -165,6 +178,25 @@ where
         let logic = OneInput { input, on_timer };
         let settings = keys.settings(&name, C::ID);
         let streams = keyed::<_, _, _, C>(gated, control, logic, routing_key, settings)
+            .expect("the assignment has been made for these workers");
+        keys.add(name, streams)
+    }
+
+    /// The records, on the workers that own their routing keys; no state is kept.
+    pub fn distribute(self) -> StreamVec<'scope, T, D>
+    where
+        D: Clone,
+    {
+        let Rebalanced { data, keys, name, routing_key, measure, .. } = self;
+        let name = name.unwrap_or_else(|| keys.reserve_any());
+        let control = keys.control();
+        let gated = gate(data, control.clone(), keys.initial(), keys.epochs());
+        let logic = OneInput {
+            input: Distribute { routing_key: routing_key.clone(), measure, record: PhantomData },
+            on_timer: |(): &mut (), _: &mut Context<'_, T, (), D>| (),
+        };
+        let settings = keys.settings(&name, <Serde as Codec<(), ()>>::ID);
+        let streams = keyed::<_, _, _, Serde>(gated, control, logic, routing_key, settings)
             .expect("the assignment has been made for these workers");
         keys.add(name, streams)
     }

@@ -1,0 +1,167 @@
+//! Stages that end in an aggregate: per epoch, and what is built on that.
+
+use std::hash::Hash;
+use std::marker::PhantomData;
+use std::rc::Rc;
+
+use timely::ExchangeData;
+use timely::dataflow::StreamVec;
+use timely::dataflow::operators::Concat;
+use timely::dataflow::operators::vec::Map;
+
+use super::Rebalanced;
+use crate::aggregate::{Aggregate, AggregateState, FoldingGate, Partials, Records, at_boundary, folding_gate};
+use crate::epoch::Ticks;
+use crate::keyed::codec::Codec;
+use crate::keyed::{Context, KeyedStreams, Measure, Report, TwoInputs, keyed_pair};
+use crate::windows::TopK;
+
+impl<'scope, T, D, H, M, C> Rebalanced<'scope, T, D, H, M, C>
+where
+    T: Ticks,
+    D: ExchangeData,
+    H: Fn(&D) -> u64 + Clone + 'static,
+    M: Measure<D>,
+{
+    /// Folds the records of each key epoch by epoch.
+    ///
+    /// `fold` takes a record into what the epoch has gathered of its key, which begins with the default; `merge` adds to
+    /// it what was gathered elsewhere. So a key that is too hot for one worker can be worked on by all, whenever the policy
+    /// says so: `merge` must be associative and commutative, and the default its identity. `on_epoch` is called at the
+    /// boundary after each epoch in which the key had records, with what it has gathered and the key's state; and, with the
+    /// default if there were none, at the first boundary at or after each time for which the context has scheduled the
+    /// key. What it gives is at the boundary.
+    ///
+    /// ```
+    /// use thalweg::{Config, Rebalance, stable_hash};
+    /// use timely::dataflow::operators::{Inspect, ToStream};
+    ///
+    /// timely::example(|scope| {
+    ///     ["Castro", "Market", "Castro"].map(str::to_owned).to_stream(scope).container::<Vec<_>>()
+    ///         .rebalance(&Config::default(), |station| stable_hash(station)).unwrap()
+    ///         .fold_epochs(
+    ///             |station| station.clone(),
+    ///             |_, trips: &mut u64| *trips += 1,
+    ///             |trips, more| *trips += more,
+    ///             |trips, total: &mut u64, out| {
+    ///                 *total += trips;
+    ///                 out.give((out.key().clone(), trips, *total));
+    ///             },
+    ///         )
+    ///         .inspect(|(station, trips, total)| println!("{station}: {trips} in the epoch, {total} in all"));
+    /// });
+    /// ```
+    pub fn fold_epochs<K, P, S, R, FK, F, G, E>(
+        self,
+        key: FK,
+        fold: F,
+        merge: G,
+        on_epoch: E,
+    ) -> StreamVec<'scope, T, R>
+    where
+        K: ExchangeData + Hash + Eq + Clone,
+        P: ExchangeData + Default,
+        S: Default + 'static,
+        R: Clone + 'static,
+        C: Codec<K, AggregateState<S, P>>,
+        FK: Fn(&D) -> K + 'static,
+        F: Fn(D, &mut P) + 'static,
+        G: Fn(&mut P, P) + 'static,
+        E: Fn(P, &mut S, &mut Context<'_, T, K, R>) + 'static,
+    {
+        self.aggregate(Closures { key, fold, merge, on_epoch, types: PhantomData })
+    }
+
+    /// The `count` greatest of each group in each epoch, greatest first: top-k per window, where the records are the results
+    /// of windows, which are all given at one boundary. They are given at the boundary after the epoch.
+    pub fn top_k<K, V, FK, F>(self, count: usize, group: FK, value: F) -> StreamVec<'scope, T, (K, Vec<V>)>
+    where
+        K: ExchangeData + Hash + Eq + Clone,
+        V: ExchangeData + Ord + Clone,
+        C: Codec<K, AggregateState<(), TopK<V>>>,
+        FK: Fn(&D) -> K + 'static,
+        F: Fn(D) -> V + 'static,
+    {
+        self.fold_epochs(
+            group,
+            move |record, top: &mut TopK<V>| top.insert(count, value(record)),
+            move |top, other| top.merge(count, other),
+            |top, (), context| {
+                context.give((context.key().clone(), top.into_values()));
+                context.forget();
+            },
+        )
+    }
+
+    /// Applies an [`Aggregate`]: what [`fold_epochs`](Rebalanced::fold_epochs) does with closures.
+    pub fn aggregate<A>(self, aggregate: A) -> StreamVec<'scope, T, A::Output>
+    where
+        A: Aggregate<T, D>,
+        C: Codec<A::Key, AggregateState<A::State, A::Partial>>,
+    {
+        let Rebalanced { data, keys, name, routing_key, measure, .. } = self;
+        let name = name.unwrap_or_else(|| keys.reserve_any());
+        let aggregate = Rc::new(aggregate);
+        let (control, epochs) = (keys.control(), keys.epochs());
+        let FoldingGate { records, partials, folded } =
+            folding_gate(data, control.clone(), keys.initial(), epochs, &aggregate, routing_key.clone());
+        let logic = TwoInputs {
+            left: Records::new(&aggregate, routing_key.clone(), measure),
+            right: Partials::new(&aggregate),
+            on_timer: at_boundary(&aggregate),
+        };
+        let settings = keys.settings(&name, C::ID);
+        let partials = (partials, |partial: &crate::aggregate::Partial<_, _>| partial.routing);
+        let streams = keyed_pair::<_, _, _, _, C>((records, routing_key), partials, control, logic, settings)
+            .expect("the assignment has been made for these workers");
+        let worker = streams.output.scope().index();
+        let folded = folded.map(move |folded| Report::Folded { worker, key: folded.key, records: folded.records });
+        keys.add_folding(name, KeyedStreams { reports: streams.reports.concat(folded), ..streams })
+    }
+}
+
+/// An aggregate, from the closures that the user gave.
+struct Closures<D, K, P, S, R, FK, F, G, E> {
+    key: FK,
+    fold: F,
+    merge: G,
+    on_epoch: E,
+    types: PhantomData<fn(D, K, P, S, R)>,
+}
+
+impl<T, D, K, P, S, R, FK, F, G, E> Aggregate<T, D> for Closures<D, K, P, S, R, FK, F, G, E>
+where
+    T: Ticks,
+    D: 'static,
+    K: ExchangeData + Hash + Eq + Clone,
+    P: ExchangeData + Default,
+    S: Default + 'static,
+    R: Clone + 'static,
+    FK: Fn(&D) -> K + 'static,
+    F: Fn(D, &mut P) + 'static,
+    G: Fn(&mut P, P) + 'static,
+    E: Fn(P, &mut S, &mut Context<'_, T, K, R>) + 'static,
+{
+    type Key = K;
+    type Partial = P;
+    type State = S;
+    type Output = R;
+
+    #[inline]
+    fn key(&self, record: &D) -> K {
+        (self.key)(record)
+    }
+
+    #[inline]
+    fn fold(&self, _: &T, record: D, partial: &mut P) {
+        (self.fold)(record, partial);
+    }
+
+    fn merge(&self, partial: &mut P, other: P) {
+        (self.merge)(partial, other);
+    }
+
+    fn on_epoch(&self, partial: P, state: &mut S, context: &mut Context<'_, T, K, R>) {
+        (self.on_epoch)(partial, state, context);
+    }
+}
