@@ -25,9 +25,6 @@ pub const END: u64 = u64::MAX;
 /// moments of all its records so far, and of those of the epoch.
 pub type Row = (u64, String, Moments, Moments);
 
-/// What is kept for a key: the moments of all its records, those of its last epoch, and which that was.
-type State = (Moments, Moments, u64);
-
 /// How the adaptive dataflow is set up.
 #[derive(Clone)]
 pub struct Setup {
@@ -58,29 +55,21 @@ pub fn adaptive<'scope>(
     Ok(stage
         .measured(|event| event.value as f64 * 1e-6, |event| size_of::<Event>() + event.key.len())
         .observe(observe)
-        .keyed(|event| event.key.clone(), take_in, give_moments))
+        .fold_epochs(
+            |event| event.key.clone(),
+            |event, recent: &mut Moments| recent.add(event.value),
+            |recent, other| recent.merge(&other),
+            give_moments,
+        ))
 }
 
-fn take_in(event: Event, (all, recent, last): &mut State, context: &mut Context<'_, u64, String, Row>) {
-    let epoch = *context.time();
+fn give_moments(recent: Moments, all: &mut Moments, context: &mut Context<'_, u64, String, Row>) {
+    let (time, key) = (*context.time(), context.key().clone());
     if all.count() == 0 {
         context.schedule(&END);
     }
-    if recent.count() == 0 || *last != epoch {
-        context.schedule(&(epoch + 1));
-        (*recent, *last) = (Moments::default(), epoch);
-    }
-    all.add(event.value);
-    recent.add(event.value);
-}
-
-fn give_moments((all, recent, last): &mut State, context: &mut Context<'_, u64, String, Row>) {
-    let key = context.key().clone();
-    context.give(if *context.time() == END {
-        (END, key, *all, Moments::default())
-    } else {
-        (*last, key, *all, *recent)
-    });
+    all.merge(&recent);
+    context.give(if time == END { (END, key, *all, Moments::default()) } else { (time - 1, key, *all, recent) });
 }
 
 /// The same as [`adaptive`] in plain timely: a fixed exchange and a hash map.
