@@ -28,11 +28,10 @@ impl Reactive {
         Ok(Reactive { config, loads: Loads::default(), window_left: 0 })
     }
 
-    /// Whether a worker is expected to be overloaded.
-    fn is_due(&self, shards: &[Shard], workers: usize) -> bool {
-        let mut carried = vec![0.0; workers];
+    /// Whether a worker is expected to be overloaded, each having records of folded keys that come to it `evenly`.
+    fn is_due(&self, shards: &[Shard], fair: f64, evenly: f64, workers: usize) -> bool {
+        let mut carried = vec![evenly; workers];
         shards.iter().for_each(|s| carried[s.owner] += s.load);
-        let fair = carried.iter().sum::<f64>() / workers as f64;
         carried.iter().any(|load| health(*load, fair) < self.config.health_threshold)
     }
 
@@ -62,10 +61,12 @@ impl Policy for Reactive {
     fn decide(&mut self, view: &View<'_>) -> Vec<Command> {
         let PolicyConfig { prediction_horizon: horizon, move_cost, .. } = self.config;
         let workers = view.assignment.workers();
-        let mut shards = self.loads.observe(view, horizon);
+        let mut shards = self.loads.observe(view, view.assignment.folded(), horizon);
+        let evenly = self.loads.folded(horizon) / workers as f64;
+        let fair = evenly + shards.iter().map(|s| s.load).sum::<f64>() / workers as f64;
         let mut draft = Draft { owners: view.assignment.iter().collect(), commands: Vec::new() };
-        let limits = Limits::new(&self.config, shards.iter().map(|s| s.load).sum(), workers);
-        let is_due = self.is_due(&shards, workers);
+        let limits = Limits::new(&self.config, &shards, fair);
+        let is_due = self.is_due(&shards, fair, evenly, workers);
 
         draft.merge_cold(&shards, &self.loads, &limits);
         self.update(&mut shards, &draft);
@@ -77,7 +78,7 @@ impl Policy for Reactive {
         }
         draft.split_hot(&shards, &self.loads, &limits);
         self.update(&mut shards, &draft);
-        let planner = Planner { workers, horizon, move_cost, error: self.loads.error() };
+        let planner = Planner { workers, fair, horizon, move_cost, error: self.loads.error() };
         let plan = planner.plan(&shards, &self.loads.likelihood());
         let moves = self.share(&plan).iter().map(|step| Command::Move { shard: step.shard, to: step.to });
         draft.commands.extend(moves);

@@ -35,7 +35,14 @@ impl World {
         }
         let profiles: Vec<Profile> = self.in_force.iter().filter_map(|s| profile(s, self.epoch, load)).collect();
         let boundary = self.epoch + self.lead;
-        let view = View { epoch: self.epoch, boundary, assignment: &self.planned, profiles: &profiles };
+        let view = View {
+            epoch: self.epoch,
+            boundary,
+            assignment: &self.planned,
+            profiles: &profiles,
+            can_fold: false,
+            folded: &[],
+        };
         let commands = self.policy.decide(&view);
         self.planned = self.planned.apply(&commands).expect("a policy's commands are possible");
         self.pending.push_back((boundary, commands.clone()));
@@ -235,7 +242,7 @@ proptest! {
                 let range = KeyRange::new(*a.min(b), u128::from(*a.max(b)) + 1).unwrap();
                 Profile { epoch, range, worker: 9, keys: 1, state_bytes: *records, rolling: last.clone(), last, health: 0.0 }
             }).collect();
-            let view = View { epoch, boundary: epoch, assignment: &assignment, profiles: &profiles };
+            let view = View { epoch, boundary: epoch, assignment: &assignment, profiles: &profiles, can_fold: false, folded: &[] };
             assignment = assignment.apply(&policy.decide(&view)).unwrap();
         }
     }
