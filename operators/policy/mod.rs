@@ -2,13 +2,14 @@
 //! [`Reactive`] what the load that was asks for:
 //!
 //! ```text
-//!   profiles ──▶ measure ──▶ loads ──▶ shape ──▶ plan ──▶ commands
-//!                points      of the    merges,   moves
-//!                in the key  shards    splits    that
-//!                space       to come             pay
+//!   profiles ──▶ fold ──▶ measure ──▶ loads ──▶ shape ──▶ plan ──▶ commands
+//!                keys     points      of the    merges,   moves
+//!                too hot  in the key  shards    splits    that
+//!                         space       to come             pay
 //! ```
 
 mod config;
+mod fold;
 mod loads;
 mod measure;
 mod plan;

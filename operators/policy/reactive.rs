@@ -1,3 +1,4 @@
+use super::fold::Folds;
 use super::loads::{Loads, Shard};
 use super::plan::{Planner, Step};
 use super::shape::{Draft, Limits};
@@ -12,10 +13,16 @@ use crate::profile::health;
 /// `health_threshold`, shards that carry much are split at the median of their load, down to single keys, so that
 /// they can be moved apart and are profiled apart; and shards move to workers with room, as long as that pays. A
 /// plan's moves are spread over `migration_window` epochs; what remains of it is planned anew each epoch, from what is
-/// known then. A key that no worker can carry gets a shard of its own, is relieved of its neighbours, and stays.
+/// known then.
+///
+/// A key from which a worker would have `fold_share` of its fair share is folded where the view says that keys can be:
+/// decided from the newest epoch alone, before all else, so that nothing is planned for its load. It is unfolded when it has
+/// long been light. Where keys can't be folded, one that no worker can carry gets a shard of its own, is relieved of
+/// its neighbours, and stays.
 #[derive(Clone, Debug)]
 pub struct Reactive {
     config: PolicyConfig,
+    folds: Folds,
     loads: Loads,
     /// Epochs over which the rest of the plan in course is to be spread.
     window_left: u64,
@@ -25,7 +32,7 @@ impl Reactive {
     /// A policy with this configuration, if it is valid.
     pub fn new(config: PolicyConfig) -> Result<Self, Error> {
         config.validate()?;
-        Ok(Reactive { config, loads: Loads::default(), window_left: 0 })
+        Ok(Reactive { config, folds: Folds::default(), loads: Loads::default(), window_left: 0 })
     }
 
     /// Whether a worker is expected to be overloaded, each having records of folded keys that come to it `evenly`.
@@ -61,10 +68,11 @@ impl Policy for Reactive {
     fn decide(&mut self, view: &View<'_>) -> Vec<Command> {
         let PolicyConfig { prediction_horizon: horizon, move_cost, .. } = self.config;
         let workers = view.assignment.workers();
-        let mut shards = self.loads.observe(view, view.assignment.folded(), horizon);
+        let commands = self.folds.decide(view, self.config.fold_share);
+        let mut shards = self.loads.observe(view, &self.folds.keys(), horizon);
         let evenly = self.loads.folded(horizon) / workers as f64;
         let fair = evenly + shards.iter().map(|s| s.load).sum::<f64>() / workers as f64;
-        let mut draft = Draft { owners: view.assignment.iter().collect(), commands: Vec::new() };
+        let mut draft = Draft { owners: view.assignment.iter().collect(), commands };
         let limits = Limits::new(&self.config, &shards, fair);
         let is_due = self.is_due(&shards, fair, evenly, workers);
 
