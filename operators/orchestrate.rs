@@ -289,7 +289,8 @@ impl Director {
     /// Asks the policy, and keeps of its commands those that can be carried out.
     fn consult(&mut self, epoch: u64, boundary: u64, shards: Vec<ShardEpoch>) -> Accepted {
         let profiles = self.rolling.advance(epoch, shards);
-        let view = View { epoch, boundary, assignment: &self.assignment, profiles: &profiles };
+        let (assignment, profiles) = (&self.assignment, &profiles);
+        let view = View { epoch, boundary, assignment, profiles, can_fold: false, folded: &[] };
         let wanted = self.policy.decide(&view);
         self.accept(wanted)
     }

@@ -24,6 +24,8 @@ const UNKNOWN_ERROR: f64 = 1.0;
 pub(crate) struct Loads {
     /// The epochs remembered, oldest first.
     epochs: VecDeque<Measure>,
+    /// The routing keys whose records are no load of a shard, ascending.
+    folded: Vec<u64>,
     /// State in bytes of ranges that cover the key space, in order.
     state: Vec<(KeyRange, f64)>,
     /// The assignment of the first view: where each routing key is at home.
@@ -47,15 +49,17 @@ pub(crate) struct Shard {
 }
 
 impl Loads {
-    /// Takes what the epoch of a view showed, and gives the shards of its assignment.
-    pub(crate) fn observe(&mut self, view: &View<'_>, horizon: usize) -> Vec<Shard> {
+    /// Takes what the epoch of a view showed, and gives the shards of its assignment, from whose loads these keys, which
+    /// are ascending, are `folded`.
+    pub(crate) fn observe(&mut self, view: &View<'_>, folded: &[u64], horizon: usize) -> Vec<Shard> {
         if self.home.as_ref().is_none_or(|h| h.workers() != view.assignment.workers()) {
             self.home = Some(view.assignment.clone());
         }
         if self.epochs.len() == MEMORY {
             self.epochs.pop_front();
         }
-        self.epochs.push_back(Measure::of(view.profiles));
+        self.epochs.push_back(Measure::of(view.profiles, view.folded));
+        self.set_folded(folded);
         let owners: Vec<(KeyRange, usize)> = view.assignment.iter().collect();
         self.state = self.divided(&owners.iter().map(|o| o.0).collect::<Vec<_>>());
         for profile in view.profiles {
@@ -66,8 +70,13 @@ impl Loads {
         shards
     }
 
-    /// How wrong forecasts have been: the part of the records, from 0 to 2, that was expected in another shard than it
-    /// came to, counted on both sides.
+    /// Records expected per epoch of the folded keys.
+    pub(crate) fn folded(&self, horizon: usize) -> f64 {
+        expected(&self.epochs.iter().map(Measure::folded).collect::<Vec<_>>(), horizon)
+    }
+
+    /// How wrong forecasts have been: the part of the shards' records, from 0 to 2, that was expected in another shard
+    /// than it came to, counted on both sides.
     pub(crate) fn error(&self) -> f64 {
         self.error.as_ref().map_or(UNKNOWN_ERROR, |e| e.forecast(1).mean)
     }
@@ -109,6 +118,13 @@ impl Loads {
             .collect();
         points.sort_by_key(|p| p.key);
         merge_equal(&points)
+    }
+
+    /// Sets these keys apart in every epoch, so that nothing is planned for what they were before they were folded.
+    fn set_folded(&mut self, folded: &[u64]) {
+        let known = if self.folded == folded { self.epochs.len() - 1 } else { 0 };
+        self.epochs.range_mut(known..).for_each(|epoch| epoch.set_folded(folded));
+        self.folded = folded.to_vec();
     }
 
     /// The records of each range in each epoch remembered.
@@ -161,9 +177,8 @@ impl Loads {
 
     /// The part of the state of `whole` that lies in `part`, by the last epoch that showed keys there.
     fn share(&self, part: KeyRange, whole: KeyRange) -> f64 {
-        let keys = |epoch: &Measure, range| epoch.within(range).iter().filter(|p| p.seen).count();
-        let last = self.epochs.iter().rev().find(|epoch| keys(epoch, whole) > 0);
-        last.map_or(width(part) / width(whole), |epoch| keys(epoch, part) as f64 / keys(epoch, whole) as f64)
+        let last = self.epochs.iter().rev().find(|epoch| epoch.keys(whole) > 0);
+        last.map_or(width(part) / width(whole), |epoch| epoch.keys(part) as f64 / epoch.keys(whole) as f64)
     }
 
     /// Takes the state that a profile gives. Its range may be of an older assignment: several shards now, or a part of
@@ -207,7 +222,8 @@ mod tests {
     }
 
     fn observe(loads: &mut Loads, assignment: &Assignment, lead: u64, profiles: &[Profile]) {
-        loads.observe(&View { epoch: 5, boundary: 5 + lead, assignment, profiles }, 1);
+        let view = View { epoch: 5, boundary: 5 + lead, assignment, profiles, can_fold: false, folded: &[] };
+        loads.observe(&view, assignment.folded(), 1);
     }
 
     #[test]
@@ -221,6 +237,20 @@ mod tests {
         assert_eq!((&shards[0].recent[..], &shards[1].recent[..]), (&[300.0, 400.0][..], &[100.0, 400.0][..]));
         assert_eq!((shards[0].bytes, shards[1].bytes), (50.0, 50.0));
         assert_eq!(shards[0].load, 300.0 + ALPHA * 100.0);
+    }
+
+    #[test]
+    fn a_key_leaves_no_load_behind_when_it_is_folded() {
+        let one = Assignment::even(1, 2).unwrap();
+        let mut loads = Loads::default();
+        (0..3).for_each(|_| observe(&mut loads, &one, 1, &[profile(KeyRange::ALL, 400, &[10, 10, 10, 90])]));
+        let folded = one.apply([&Command::Fold { key: 10 }]).unwrap();
+        // Still seen in its shard, as the command is on its way.
+        observe(&mut loads, &folded, 1, &[profile(KeyRange::ALL, 400, &[10, 10, 10, 90])]);
+        let load = |loads: &Loads| loads.shards(&[(KeyRange::ALL, 0)], 1)[0].load;
+        assert_eq!((load(&loads), loads.folded(1)), (100.0, 300.0));
+        observe(&mut loads, &one, 1, &[profile(KeyRange::ALL, 400, &[10, 10, 10, 90])]);
+        assert_eq!((load(&loads), loads.folded(1)), (400.0, 0.0));
     }
 
     #[test]

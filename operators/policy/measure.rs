@@ -1,16 +1,19 @@
+use super::FoldedKey;
 use crate::keyspace::KeyRange;
 use crate::profile::Profile;
 
 /// Points that stand for a shard of whose routing keys nothing was sampled, spread evenly over it.
 const BLIND: u64 = 8;
 
-/// Where the records of one epoch lay in the key space, as far as its profiles tell: weighted points.
+/// Where the records of one epoch lay in the key space, as far as its profiles and folded keys tell: weighted points.
 ///
 /// A shard's points weigh its exact records together; how they divide inside it is an estimate. So whatever the shards
-/// were, are or will be, the records of a range are the sum of its points.
+/// were, are or will be, the records of a range are the sum of its points. Those at folded keys are set apart:
+/// whether the key was folded in that epoch or not, they are no load of a shard to come.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Measure {
     points: Vec<Point>,
+    folded: Vec<Point>,
 }
 
 /// Some records at one routing key.
@@ -24,14 +27,35 @@ pub(crate) struct Point {
 }
 
 impl Measure {
-    pub(crate) fn of(profiles: &[Profile]) -> Self {
+    pub(crate) fn of(profiles: &[Profile], folded: &[FoldedKey]) -> Self {
         let mut points = Vec::new();
         for profile in profiles.iter().filter(|p| p.last.records > 0) {
             scatter(profile, &mut points);
         }
-        // Already sorted, unless profiles are out of order.
+        let seen = folded.iter().filter(|f| f.records > 0);
+        points.extend(seen.map(|f| Point { key: f.key, weight: f.records as f64, seen: true }));
         points.sort_by_key(|p| p.key);
-        Measure { points }
+        Measure { points, folded: Vec::new() }
+    }
+
+    /// Sets apart the points at these routing keys, which are ascending, and no others.
+    pub(crate) fn set_folded(&mut self, keys: &[u64]) {
+        self.points.append(&mut self.folded);
+        if !keys.is_empty() {
+            self.folded = self.points.extract_if(.., |p| keys.binary_search(&p.key).is_ok()).collect();
+        }
+        self.points.sort_by_key(|p| p.key);
+    }
+
+    /// The weight set apart.
+    pub(crate) fn folded(&self) -> f64 {
+        self.folded.iter().map(|p| p.weight).sum()
+    }
+
+    /// How many routing keys were seen in a range, folded ones included.
+    pub(crate) fn keys(&self, range: KeyRange) -> usize {
+        let folded = self.folded.iter().filter(|p| range.contains(p.key)).count();
+        self.within(range).iter().filter(|p| p.seen).count() + folded
     }
 
     /// The points in a range, in order.
@@ -85,7 +109,7 @@ fn scatter(profile: &Profile, points: &mut Vec<Point>) {
 }
 
 /// The heavy keys of a profile, ascending, with credible shares.
-fn heavy_shares(profile: &Profile) -> Vec<(u64, f64)> {
+pub(crate) fn heavy_shares(profile: &Profile) -> Vec<(u64, f64)> {
     let mut heavy: Vec<(u64, f64)> = (profile.last.heavy.iter())
         .filter(|h| profile.range.contains(h.key) && h.share > 0.0 && h.share <= 1.0)
         .map(|h| (h.key, h.share))
@@ -128,7 +152,7 @@ mod tests {
     #[test]
     fn records_divide_by_heavy_keys_and_sample() {
         let all = range(0, 100);
-        let measure = Measure::of(&[profile(all, 1000, &[(40, 0.5)], &[10, 20, 40, 40, 90, 90])]);
+        let measure = Measure::of(&[profile(all, 1000, &[(40, 0.5)], &[10, 20, 40, 40, 90, 90])], &[]);
         let parts = [range(0, 40), range(40, 41), range(41, 100)];
         assert_eq!(measure.weights(&parts), [250.0, 500.0, 250.0]);
         assert_eq!(measure.within(parts[2]).len(), 1);
@@ -136,17 +160,34 @@ mod tests {
 
     #[test]
     fn without_a_sample_records_lie_evenly() {
-        let measure = Measure::of(&[profile(KeyRange::ALL, 80, &[], &[])]);
+        let measure = Measure::of(&[profile(KeyRange::ALL, 80, &[], &[])], &[]);
         assert_eq!(measure.weights(&[range(0, 1 << 63), KeyRange::from(1 << 63..)]), [40.0, 40.0]);
-        let tiny = Measure::of(&[profile(range(7, 10), 3, &[], &[]), profile(KeyRange::single(u64::MAX), 5, &[], &[])]);
+        let tiny =
+            Measure::of(&[profile(range(7, 10), 3, &[], &[]), profile(KeyRange::single(u64::MAX), 5, &[], &[])], &[]);
         assert_eq!(tiny.weights(&[range(7, 8), range(8, 10), KeyRange::single(u64::MAX)]), [1.0, 2.0, 5.0]);
+    }
+
+    #[test]
+    fn what_is_folded_is_no_load_of_its_shard_and_becomes_it_again() {
+        let folded = [FoldedKey { key: 60, records: 700 }, FoldedKey { key: 61, records: 0 }];
+        let all = range(0, 100);
+        let mut measure = Measure::of(&[profile(all, 1000, &[(40, 0.5)], &[10, 20])], &folded);
+        let weights = |measure: &Measure| (measure.weights(&[all])[0], measure.folded(), measure.keys(all));
+        assert_eq!(weights(&measure), (1700.0, 0.0, 4));
+        measure.set_folded(&[40, 60]);
+        assert_eq!(weights(&measure), (500.0, 1200.0, 4));
+        measure.set_folded(&[10, 60]);
+        assert_eq!(weights(&measure), (750.0, 950.0, 4));
+        measure.set_folded(&[]);
+        assert_eq!(weights(&measure), (1700.0, 0.0, 4));
+        assert_eq!(measure.weights(&[range(0, 40), range(40, 60)]), [500.0, 500.0]);
     }
 
     #[test]
     fn a_shard_has_its_exact_records_whatever_the_estimates() {
         for heavy in [vec![(3, 0.9), (5, 0.8)], vec![(3, 0.1)], vec![(3, f64::NAN), (5, -1.0), (200, 0.5)], vec![]] {
             for sample in [vec![], vec![3, 3, 3], vec![1, 2, 3, 3, 300]] {
-                let measure = Measure::of(&[profile(range(0, 100), 1000, &heavy, &sample)]);
+                let measure = Measure::of(&[profile(range(0, 100), 1000, &heavy, &sample)], &[]);
                 let sum = measure.weights(&[range(0, 100)])[0];
                 assert!((sum - 1000.0).abs() < 1e-9, "{sum} of 1000 with {heavy:?} and {sample:?}");
             }

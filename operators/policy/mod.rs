@@ -2,13 +2,14 @@
 //! [`Reactive`] what the load that was asks for:
 //!
 //! ```text
-//!   profiles ──▶ measure ──▶ loads ──▶ shape ──▶ plan ──▶ commands
-//!                points      of the    merges,   moves
-//!                in the key  shards    splits    that
-//!                space       to come             pay
+//!   profiles ──▶ fold ──▶ measure ──▶ loads ──▶ shape ──▶ plan ──▶ commands
+//!                keys     points      of the    merges,   moves
+//!                too hot  in the key  shards    splits    that
+//!                         space       to come             pay
 //! ```
 
 mod config;
+mod fold;
 mod loads;
 mod measure;
 mod plan;
@@ -41,6 +42,20 @@ pub struct View<'a> {
     /// The shards that saw records in the epoch, in order of their ranges: those of the assignment that was in
     /// force *then*, which with a lead of more than 1 need not be those of `assignment`.
     pub profiles: &'a [Profile],
+    /// Whether keys can be folded: whether all operators that the assignment routes to have a merge.
+    pub can_fold: bool,
+    /// What the folded keys saw in the epoch, at all gates together: those that were folded *then*. No profile has
+    /// these records. Each worker takes in what its source gives it of them, so that they can't be moved and need not be.
+    pub folded: &'a [FoldedKey],
+}
+
+/// What a folded key saw in one complete epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FoldedKey {
+    /// The routing key.
+    pub key: u64,
+    /// Its records, at all gates together.
+    pub records: u64,
 }
 
 /// Decides, from one complete epoch's profiles, what to do `lead` epochs later. A pure function of what it has

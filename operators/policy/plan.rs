@@ -42,11 +42,13 @@ pub(crate) struct Step {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Planner {
     pub(crate) workers: usize,
+    /// A worker's fair share of the records expected per epoch, those of folded keys included.
+    pub(crate) fair: f64,
     /// Epochs within which a move must pay.
     pub(crate) horizon: usize,
     /// Records per byte moved.
     pub(crate) move_cost: f64,
-    /// How wrong the forecast has been, in [0, 2].
+    /// How wrong the forecast of the shards' part of the records has been, in [0, 2].
     pub(crate) error: f64,
 }
 
@@ -55,11 +57,10 @@ impl Planner {
     ///
     /// After any number of them the busiest worker is expected to carry no more than before.
     pub(crate) fn plan(&self, shards: &[Shard], likelihood: &[f64]) -> Vec<Step> {
-        let fair = shards.iter().map(|s| s.load).sum::<f64>() / self.workers as f64;
-        if !(fair > 0.0 && fair.is_finite()) {
+        if !(self.fair > 0.0 && self.fair.is_finite()) {
             return Vec::new();
         }
-        let mut board = Board::new(self, shards, likelihood, fair);
+        let mut board = Board::new(self, shards, likelihood);
         let mut steps = Vec::new();
         while steps.len() < MAX_STEPS
             && let Some((shard, to)) = board.best()
@@ -94,7 +95,8 @@ struct Board<'a> {
 }
 
 impl<'a> Board<'a> {
-    fn new(planner: &Planner, shards: &'a [Shard], likelihood: &[f64], fair: f64) -> Self {
+    fn new(planner: &Planner, shards: &'a [Shard], likelihood: &[f64]) -> Self {
+        let fair = planner.fair;
         let scale: Vec<f64> = likelihood.iter().map(|l| l.sqrt() / fair).collect();
         let scaled = |s: &Shard| s.recent.iter().zip(&scale).map(|(records, scale)| records * scale).collect();
         let recent: Vec<Vec<f64>> = shards.iter().map(scaled).collect();
@@ -105,7 +107,8 @@ impl<'a> Board<'a> {
             carried[shard.owner].iter_mut().zip(recent).for_each(|(sum, load)| *sum += load);
         }
         let per_byte = planner.move_cost / (fair * planner.horizon as f64);
-        let risk = RISK * planner.error * planner.error;
+        let part = expected.iter().sum::<f64>() / planner.workers as f64;
+        let risk = RISK * (planner.error * part).powi(2);
         Board {
             shards,
             workers: planner.workers,
@@ -189,8 +192,12 @@ mod tests {
         shards.iter().enumerate().map(shard).collect()
     }
 
-    fn planner(error: f64, move_cost: f64) -> Planner {
-        Planner { workers: 4, horizon: 4, move_cost, error }
+    fn fair(shards: &[Shard]) -> f64 {
+        shards.iter().map(|s| s.load).sum::<f64>() / 4.0
+    }
+
+    fn plan(error: f64, move_cost: f64, shards: &[Shard]) -> Vec<Step> {
+        Planner { workers: 4, fair: fair(shards), horizon: 4, move_cost, error }.plan(shards, &LIKELIHOOD)
     }
 
     fn owner(shard: &Shard, steps: &[Step]) -> usize {
@@ -215,28 +222,38 @@ mod tests {
     #[test]
     fn load_goes_where_there_is_room() {
         let two = shards(&[(0, 0, [9; 3], 0), (0, 0, [9; 3], 0), (1, 1, [9; 3], 0), (2, 2, [9; 3], 0)]);
-        assert_eq!(planner(0.0, 0.0).plan(&two, &LIKELIHOOD), [Step { shard: two[0].range, to: 3 }]);
-        assert_eq!(planner(2.0, 0.0).plan(&two, &LIKELIHOOD), [Step { shard: two[0].range, to: 3 }]);
+        assert_eq!(plan(0.0, 0.0, &two), [Step { shard: two[0].range, to: 3 }]);
+        assert_eq!(plan(2.0, 0.0, &two), [Step { shard: two[0].range, to: 3 }]);
     }
 
     #[test]
     fn what_hides_behind_a_giant_is_mended_too() {
         let giant = shards(&[(0, 0, [900; 3], 0), (1, 1, [90; 3], 0), (1, 1, [90; 3], 0)]);
-        let steps = planner(0.0, 0.0).plan(&giant, &LIKELIHOOD);
+        let steps = plan(0.0, 0.0, &giant);
         assert!(steps.len() == 1 && steps[0].shard != giant[0].range, "{steps:?}");
     }
 
     #[test]
     fn without_a_forecast_to_trust_what_is_cold_goes_home() {
         let away = shards(&[(1, 0, [0; 3], 0), (1, 1, [9; 3], 0), (2, 2, [9; 3], 0), (3, 3, [9; 3], 0)]);
-        assert_eq!(planner(0.0, 0.0).plan(&away, &LIKELIHOOD), []);
-        assert_eq!(planner(1.0, 0.0).plan(&away, &LIKELIHOOD), [Step { shard: away[0].range, to: 0 }]);
+        assert_eq!(plan(0.0, 0.0, &away), []);
+        assert_eq!(plan(1.0, 0.0, &away), [Step { shard: away[0].range, to: 0 }]);
+    }
+
+    #[test]
+    fn what_little_is_left_beside_folded_keys_is_not_worth_a_move() {
+        let two = shards(&[(0, 0, [9; 3], 0), (0, 0, [9; 3], 0)]);
+        let steps = |evenly: f64| {
+            let fair = fair(&two) + evenly;
+            Planner { workers: 4, fair, horizon: 4, move_cost: 0.0, error: 1.0 }.plan(&two, &LIKELIHOOD).len()
+        };
+        assert_eq!((steps(0.0), steps(4.5), steps(900.0)), (1, 1, 0));
     }
 
     #[test]
     fn nothing_to_carry_is_nothing_to_move() {
-        assert_eq!(planner(1.0, 0.0).plan(&shards(&[(1, 0, [0; 3], 0)]), &LIKELIHOOD), []);
-        assert_eq!(planner(1.0, 0.0).plan(&[], &[]), []);
+        assert_eq!(plan(1.0, 0.0, &shards(&[(1, 0, [0; 3], 0)])), []);
+        assert_eq!(plan(1.0, 0.0, &[]), []);
     }
 
     proptest! {
@@ -245,13 +262,16 @@ mod tests {
             given in prop::collection::vec((0..4usize, 0..4usize, any::<[u16; 3]>().prop_map(|r| r.map(u32::from)), 0..90_000u32), 0..40),
             error in 0.0..2.0f64,
             move_cost in 0.0..0.1f64,
+            evenly in prop_oneof![Just(0.0), 0.0..90_000.0f64],
         ) {
             let given = shards(&given);
-            let steps = planner(error, move_cost).plan(&given, &LIKELIHOOD);
+            let fair = fair(&given) + evenly;
+            let planner = Planner { workers: 4, fair, horizon: 4, move_cost, error };
+            let steps = planner.plan(&given, &LIKELIHOOD);
             for kept in 0..=steps.len() {
                 prop_assert!(busiest(&given, &steps[..kept]) <= busiest(&given, &[]) * (1.0 + 1e-9));
             }
-            let fair = given.iter().map(|s| s.load).sum::<f64>() / 4.0;
+            let error = error * (fair - evenly) / fair;
             let worth = |steps: &[Step]| {
                 let moved = |s: &&Shard| owner(s, steps) != s.owner;
                 let away = given.iter().filter(|s| owner(s, steps) != s.home).count() as f64;

@@ -1,3 +1,4 @@
+use super::fold::Folds;
 use super::loads::{Loads, Shard};
 use super::plan::{Planner, Step};
 use super::shape::{Draft, Limits};
@@ -12,10 +13,16 @@ use crate::profile::health;
 /// `health_threshold`, shards that carry much are split at the median of their load, down to single keys, so that
 /// they can be moved apart and are profiled apart; and shards move to workers with room, as long as that pays. A
 /// plan's moves are spread over `migration_window` epochs; what remains of it is planned anew each epoch, from what is
-/// known then. A key that no worker can carry gets a shard of its own, is relieved of its neighbours, and stays.
+/// known then.
+///
+/// A key from which a worker would have `fold_share` of its fair share is folded where the view says that keys can be:
+/// decided from the newest epoch alone, before all else, so that nothing is planned for its load. It is unfolded when it has
+/// long been light. Where keys can't be folded, one that no worker can carry gets a shard of its own, is relieved of
+/// its neighbours, and stays.
 #[derive(Clone, Debug)]
 pub struct Reactive {
     config: PolicyConfig,
+    folds: Folds,
     loads: Loads,
     /// Epochs over which the rest of the plan in course is to be spread.
     window_left: u64,
@@ -25,14 +32,13 @@ impl Reactive {
     /// A policy with this configuration, if it is valid.
     pub fn new(config: PolicyConfig) -> Result<Self, Error> {
         config.validate()?;
-        Ok(Reactive { config, loads: Loads::default(), window_left: 0 })
+        Ok(Reactive { config, folds: Folds::default(), loads: Loads::default(), window_left: 0 })
     }
 
-    /// Whether a worker is expected to be overloaded.
-    fn is_due(&self, shards: &[Shard], workers: usize) -> bool {
-        let mut carried = vec![0.0; workers];
+    /// Whether a worker is expected to be overloaded, each having records of folded keys that come to it `evenly`.
+    fn is_due(&self, shards: &[Shard], fair: f64, evenly: f64, workers: usize) -> bool {
+        let mut carried = vec![evenly; workers];
         shards.iter().for_each(|s| carried[s.owner] += s.load);
-        let fair = carried.iter().sum::<f64>() / workers as f64;
         carried.iter().any(|load| health(*load, fair) < self.config.health_threshold)
     }
 
@@ -62,10 +68,13 @@ impl Policy for Reactive {
     fn decide(&mut self, view: &View<'_>) -> Vec<Command> {
         let PolicyConfig { prediction_horizon: horizon, move_cost, .. } = self.config;
         let workers = view.assignment.workers();
-        let mut shards = self.loads.observe(view, horizon);
-        let mut draft = Draft { owners: view.assignment.iter().collect(), commands: Vec::new() };
-        let limits = Limits::new(&self.config, shards.iter().map(|s| s.load).sum(), workers);
-        let is_due = self.is_due(&shards, workers);
+        let commands = self.folds.decide(view, self.config.fold_share);
+        let mut shards = self.loads.observe(view, &self.folds.keys(), horizon);
+        let evenly = self.loads.folded(horizon) / workers as f64;
+        let fair = evenly + shards.iter().map(|s| s.load).sum::<f64>() / workers as f64;
+        let mut draft = Draft { owners: view.assignment.iter().collect(), commands };
+        let limits = Limits::new(&self.config, &shards, fair);
+        let is_due = self.is_due(&shards, fair, evenly, workers);
 
         draft.merge_cold(&shards, &self.loads, &limits);
         self.update(&mut shards, &draft);
@@ -77,7 +86,7 @@ impl Policy for Reactive {
         }
         draft.split_hot(&shards, &self.loads, &limits);
         self.update(&mut shards, &draft);
-        let planner = Planner { workers, horizon, move_cost, error: self.loads.error() };
+        let planner = Planner { workers, fair, horizon, move_cost, error: self.loads.error() };
         let plan = planner.plan(&shards, &self.loads.likelihood());
         let moves = self.share(&plan).iter().map(|step| Command::Move { shard: step.shard, to: step.to });
         draft.commands.extend(moves);

@@ -37,9 +37,10 @@ pub(crate) struct Limits {
 
 impl Limits {
     /// The grain is fine enough to balance with, and so that twice the hot shards still fit into `max_shards`.
-    pub(crate) fn new(config: &PolicyConfig, total: f64, workers: usize) -> Self {
+    pub(crate) fn new(config: &PolicyConfig, shards: &[Shard], fair: f64) -> Self {
         let max_shards = config.max_shards;
-        let grain = (total / (workers as f64 * GRAINS)).max(2.0 * total / max_shards as f64);
+        let total: f64 = shards.iter().map(|s| s.load).sum();
+        let grain = (fair / GRAINS).max(2.0 * total / max_shards as f64);
         let bytes = COLD * grain * config.prediction_horizon as f64 / config.move_cost;
         Limits { max_shards, grain, bytes, window: config.migration_window }
     }
@@ -189,6 +190,7 @@ fn median(points: &[Point], total: f64) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::View;
     use super::*;
 
     fn points(points: &[(u64, f64)]) -> Vec<Point> {
@@ -229,7 +231,9 @@ mod tests {
         let range = assignment.range(0);
         let profile =
             crate::profile::Profile { epoch: 0, range, worker: 0, keys: 9, state_bytes: 9, last, rolling, health: 0.5 };
-        loads.observe(&super::super::View { epoch: 0, boundary: 1, assignment: &assignment, profiles: &[profile] }, 1);
+        let (assignment, profiles) = (&assignment, &[profile]);
+        let view = View { epoch: 0, boundary: 1, assignment, profiles, can_fold: false, folded: &[] };
+        loads.observe(&view, &[], 1);
         let mut draft = Draft { owners: assignment.iter().collect(), commands: Vec::new() };
         let limits = Limits { max_shards: 9, grain: 40.0, bytes: 0.0, window: 1 };
         draft.split_hot(&loads.shards(&draft.owners, 1), &loads, &limits);
