@@ -30,7 +30,7 @@ use crate::keyed::Report;
 use crate::keyspace::{Applied, Assignment, Command, RoutingError};
 use crate::observe::{CheckpointEvent, EpochEvent};
 use crate::pending::Pending;
-use crate::policy::{Policy, View};
+use crate::policy::{FoldedKey, Policy, View};
 use crate::profile::{Rolling, ShardEpoch};
 
 const COMMANDS: usize = 0;
@@ -268,7 +268,7 @@ impl Director {
         let records = loads.iter().sum();
         let forecast = self.arrivals.forecast(1);
         self.arrivals.observe(records as f64);
-        let Accepted { accepted: commands, refused } = self.consult(epoch, boundary, shards);
+        let Accepted { accepted: commands, refused } = self.consult(epoch, boundary, shards, &folded);
         EpochEvent {
             space: self.name.clone(),
             epoch,
@@ -287,10 +287,19 @@ impl Director {
     }
 
     /// Asks the policy, and keeps of its commands those that can be carried out.
-    fn consult(&mut self, epoch: u64, boundary: u64, shards: Vec<ShardEpoch>) -> Accepted {
+    fn consult(
+        &mut self,
+        epoch: u64,
+        boundary: u64,
+        shards: Vec<ShardEpoch>,
+        folded: &[(usize, u64, u64)],
+    ) -> Accepted {
         let profiles = self.rolling.advance(epoch, shards);
-        let (assignment, profiles) = (&self.assignment, &profiles);
-        let view = View { epoch, boundary, assignment, profiles, can_fold: false, folded: &[] };
+        let mut sums: BTreeMap<u64, u64> = BTreeMap::new();
+        folded.iter().for_each(|(_, key, records)| *sums.entry(*key).or_default() += records);
+        let folded: Vec<FoldedKey> = sums.into_iter().map(|(key, records)| FoldedKey { key, records }).collect();
+        let (assignment, can_fold) = (&self.assignment, self.can_fold);
+        let view = View { epoch, boundary, assignment, profiles: &profiles, can_fold, folded: &folded };
         let wanted = self.policy.decide(&view);
         self.accept(wanted)
     }
