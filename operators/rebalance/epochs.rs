@@ -108,7 +108,10 @@ where
         let logic = TwoInputs {
             left: Records::new(&aggregate, routing_key.clone(), measure),
             right: Partials::new(&aggregate),
-            on_timer: at_boundary(&aggregate),
+            on_timer: {
+                let aggregate = Rc::clone(&aggregate);
+                move |state: &mut _, context: &mut Context<'_, T, _, _>| at_boundary(&*aggregate, state, context)
+            },
         };
         let settings = keys.settings(&name, C::ID);
         let partials = (partials, |partial: &crate::aggregate::Partial<_, _>| partial.routing);
@@ -126,7 +129,7 @@ struct Closures<D, K, P, S, R, FK, F, G, E> {
     fold: F,
     merge: G,
     on_epoch: E,
-    types: PhantomData<fn(D, K, P, S, R)>,
+    types: PhantomData<fn(D, K, P) -> (S, R)>,
 }
 
 impl<T, D, K, P, S, R, FK, F, G, E> Aggregate<T, D> for Closures<D, K, P, S, R, FK, F, G, E>

@@ -3,6 +3,7 @@
 mod closures;
 mod control;
 mod epochs;
+mod late;
 mod pair;
 mod windowed;
 
@@ -23,6 +24,7 @@ use crate::policy::Policy;
 use crate::routing::gate;
 use closures::{Closures, Distribute};
 pub use control::{IntoKeySpace, KeySpace, Loop};
+pub use late::DivideLate;
 pub use pair::RebalancedPair;
 pub use windowed::RebalancedWindows;
 
