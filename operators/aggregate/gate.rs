@@ -95,7 +95,7 @@ where
     let mut folder = Folder { epochs, aggregate: Rc::clone(aggregate), routing_key, open: Pending::new() };
     builder.build(move |initial| {
         drop(initial);
-        let mut held: Pending<T, Vec<Vec<D>>, (Capability<T>, Results<T>)> = Pending::new();
+        let mut held: Pending<T, Vec<Vec<D>>, Gating<T>> = Pending::new();
         move |frontiers: &[MutableAntichain<T>]| {
             let [data_frontier, control_frontier] = frontiers else { unreachable!("there are two inputs") };
             let (mut records, mut partials, mut folded) = (records.activate(), partials.activate(), folded.activate());
@@ -130,6 +130,9 @@ where
     let partials = Gated { data: partials_stream, versions: Rc::clone(&versions) };
     FoldingGate { records: Gated { data: records_stream, versions }, partials, folded: folded_stream }
 }
+
+/// What entitles to send records, and their partials.
+type Gating<T> = (Capability<T>, Results<T>);
 
 /// What entitles to send partials, and to say how many records are in them.
 type Results<T> = (Capability<T>, Capability<T>);

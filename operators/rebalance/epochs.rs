@@ -123,13 +123,16 @@ where
     }
 }
 
+/// The types that only the closures name.
+type Types<D, K, P, S, R> = fn(D, K, P) -> (S, R);
+
 /// An aggregate, from the closures that the user gave.
 struct Closures<D, K, P, S, R, FK, F, G, E> {
     key: FK,
     fold: F,
     merge: G,
     on_epoch: E,
-    types: PhantomData<fn(D, K, P) -> (S, R)>,
+    types: PhantomData<Types<D, K, P, S, R>>,
 }
 
 impl<T, D, K, P, S, R, FK, F, G, E> Aggregate<T, D> for Closures<D, K, P, S, R, FK, F, G, E>
