@@ -80,6 +80,7 @@ impl<'scope, T: Ticks, D: ExchangeData> Rebalance<'scope, T, D> for StreamVec<'s
 /// | [`top_k`](Rebalanced::top_k) | the greatest of each group |
 /// | [`with`](Rebalanced::with) | joins with a second stream |
 /// | [`distribute`](Rebalanced::distribute) | the records themselves, on the workers that own them |
+#[must_use = "nothing is done before it is ended"]
 pub struct Rebalanced<'scope, T: Ticks, D: 'static, H, M = Unmeasured, C = Columns> {
     data: StreamVec<'scope, T, D>,
     keys: KeySpace<'scope, T>,

@@ -39,6 +39,7 @@ where
 
 /// A rebalanced stage of two inputs that is being put together. It is ended by [`keyed`](RebalancedPair::keyed),
 /// [`join`](RebalancedPair::join) or [`join_windowed`](RebalancedPair::join_windowed).
+#[must_use = "nothing is done before it is ended"]
 pub struct RebalancedPair<'scope, T: Ticks, A: 'static, B: 'static, HA, HB, M = Unmeasured, C = Columns> {
     keys: KeySpace<'scope, T>,
     name: Option<String>,

@@ -56,6 +56,7 @@ where
 
 /// A rebalanced stage the records of which are divided into windows.
 #[derive(Debug)]
+#[must_use = "nothing is done before it is ended"]
 pub struct RebalancedWindows<'scope, T: Ticks, D: 'static, H, W, E, M = Unmeasured, C = Columns> {
     stage: Rebalanced<'scope, T, D, H, M, C>,
     windowing: W,
