@@ -158,7 +158,7 @@ where
         });
         match next {
             Next::Forget => context.forget(),
-            Next::Wake(ticks) => context.schedule(&T::from_ticks(ticks.min(T::MAX_TICKS)).unwrap_or_else(T::minimum)),
+            Next::Wake(ticks) => T::from_ticks(ticks).iter().for_each(|time| context.schedule(time)),
             Next::Wait => {}
         }
     }
