@@ -1,0 +1,25 @@
+//! Query 2, selection: the bids for some auctions.
+//!
+//! ```sql
+//! SELECT dateTime, auction, price FROM Bid WHERE MOD(auction, 123) = 0
+//! ```
+
+use timely::dataflow::StreamVec;
+use timely::dataflow::operators::vec::{Filter, Map};
+
+use crate::event::{Bid, Inputs};
+
+/// Time, auction, price.
+pub type Row = (u64, u64, u64);
+
+fn is_wanted(bid: &Bid) -> bool {
+    bid.auction.is_multiple_of(123)
+}
+
+fn row(bid: Bid) -> Row {
+    (bid.date_time, bid.auction, bid.price)
+}
+
+pub fn plain<'scope>(inputs: Inputs<'scope>) -> StreamVec<'scope, u64, Row> {
+    inputs.bids.filter(is_wanted).map(row)
+}
