@@ -43,16 +43,17 @@ mod run;
 #[path = "nexmark/verify.rs"]
 mod verify;
 
-use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
+use thalweg::{Error, KeySpace};
 use timely::dataflow::StreamVec;
 
 use crate::arguments::Arguments;
 use crate::event::Inputs;
 use crate::generate::Generator;
+use crate::migrate::Adaptivity;
 use crate::report::{Arm, Report};
 use crate::run::{Outcome, Row, run};
 use crate::verify::Differences;
@@ -70,27 +71,36 @@ fn main() -> ExitCode {
 fn query(arguments: &Arguments) -> Result<()> {
     let period = arguments.epoch;
     match arguments.query {
-        1 => compare(arguments, q1::plain),
-        2 => compare(arguments, q2::plain),
-        3 => compare(arguments, q3::plain),
-        4 => compare(arguments, move |inputs| q4::plain(inputs, period)),
-        5 => compare(arguments, q5::plain),
-        6 => compare(arguments, move |inputs| q6::plain(inputs, period)),
-        7 => compare(arguments, q7::plain),
-        _ => compare(arguments, q8::plain),
+        1 => compare(arguments, q1::plain, q1::thalweg),
+        2 => compare(arguments, q2::plain, q2::thalweg),
+        3 => compare(arguments, q3::plain, |inputs, _| Ok(q3::plain(inputs))),
+        4 => {
+            compare(arguments, move |inputs| q4::plain(inputs, period), move |inputs, _| Ok(q4::plain(inputs, period)))
+        }
+        5 => compare(arguments, q5::plain, |inputs, _| Ok(q5::plain(inputs))),
+        6 => {
+            compare(arguments, move |inputs| q6::plain(inputs, period), move |inputs, _| Ok(q6::plain(inputs, period)))
+        }
+        7 => compare(arguments, q7::plain, |inputs, _| Ok(q7::plain(inputs))),
+        _ => compare(arguments, q8::plain, |inputs, _| Ok(q8::plain(inputs))),
     }
 }
 
 /// Runs the one, then the other, and says how they compare.
-fn compare<R: Row, P>(arguments: &Arguments, plain: P) -> Result<()>
+fn compare<R: Row, P, T>(arguments: &Arguments, plain: P, thalweg: T) -> Result<()>
 where
-    P: for<'scope> Fn(Inputs<'scope>) -> StreamVec<'scope, u64, R> + Send + Sync + Clone + 'static,
+    P: for<'scope> Fn(Inputs<'scope>) -> StreamVec<'scope, u64, R> + Send + Sync + 'static,
+    T: for<'scope> Fn(Inputs<'scope>, &KeySpace<'scope, u64>) -> Result<StreamVec<'scope, u64, R>, Error>,
+    T: Send + Sync + 'static,
 {
-    let twin = plain.clone();
+    let adaptivity = Adaptivity::new(arguments)?;
+    let adapting = adaptivity.clone();
     let mut plain = run(arguments, move |inputs| Ok(plain(inputs)))?;
-    let alone = Arguments { workers: 1, ..arguments.clone() };
-    let mut thalweg = run(&alone, move |inputs| Ok(twin(inputs)))?;
-    let moving = BTreeSet::new();
+    let mut thalweg = run(arguments, move |inputs| {
+        let keys = adapting.key_space(inputs.bids.scope())?;
+        Ok(thalweg(inputs, &keys)?)
+    })?;
+    let moved = adaptivity.moved();
     let differences = arguments
         .verify
         .then(|| Differences::between(std::mem::take(&mut plain.rows), std::mem::take(&mut thalweg.rows)));
@@ -100,16 +110,8 @@ where
         rows: outcome.count,
         seconds: outcome.elapsed.as_secs_f64(),
     };
-    let report = Report {
-        arguments,
-        events,
-        plain: arm(plain),
-        thalweg: arm(thalweg),
-        moving,
-        moves: 0,
-        moved_bytes: 0,
-        differences,
-    };
+    let moving = thalweg.latencies.moving(moved.at.iter().copied());
+    let report = Report { arguments, events, plain: arm(plain), thalweg: arm(thalweg), moving, moved, differences };
     if let Some(path) = &arguments.results {
         report.write_windows(path)?;
     }

@@ -1,7 +1,12 @@
-//! Which shards move when, where that is planned: the experiment of the Megaphone paper.
+//! Which shards move when, where that is planned: the experiment of the Megaphone paper. And which did.
 
-use thalweg::Assignment;
-use thalweg::policy::Script;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use thalweg::observe::Event;
+use thalweg::policy::{Reactive, Script, ScriptError, Static};
+use thalweg::{Assignment, Command, Config, Epochs, Error, KeySpace, Loop};
+use timely::dataflow::Scope;
 
 use crate::arguments::{Arguments, Migrate, PolicyChoice};
 
@@ -66,8 +71,66 @@ fn quarter(assignment: &Assignment) -> Vec<(u64, usize)> {
 }
 
 /// The same as a script.
-pub fn script(moves: &[Move]) -> Result<Script, thalweg::policy::ScriptError> {
+fn script(moves: &[Move]) -> Result<Script, ScriptError> {
     let lines: Vec<String> =
         moves.iter().map(|Move { boundary, key, to }| format!("{boundary} move {key:#x} {to}")).collect();
     lines.join("\n").parse()
+}
+
+/// What has moved.
+#[derive(Clone, Debug, Default)]
+pub struct Moved {
+    /// The boundaries, in milliseconds.
+    pub at: BTreeSet<u64>,
+    pub shards: usize,
+    pub bytes: u64,
+}
+
+/// How the operators of a query are routed.
+#[derive(Clone)]
+pub struct Adaptivity {
+    config: Config,
+    script: Script,
+    policy: PolicyChoice,
+    moved: Arc<Mutex<Moved>>,
+}
+
+impl Adaptivity {
+    pub fn new(arguments: &Arguments) -> anyhow::Result<Self> {
+        Ok(Adaptivity {
+            config: Config { epochs: Epochs::of(arguments.epoch)?, ..arguments.config.clone() },
+            script: script(&moves(arguments).map_err(anyhow::Error::msg)?)?,
+            policy: arguments.policy,
+            moved: Arc::default(),
+        })
+    }
+
+    /// The key space of a query's operators, in a loop of its own.
+    pub fn key_space<'scope>(&self, scope: Scope<'scope, u64>) -> Result<KeySpace<'scope, u64>, Error> {
+        let (moved, epochs) = (Arc::clone(&self.moved), self.config.epochs);
+        let observe = move |event: &Event| {
+            moved.lock().unwrap_or_else(PoisonError::into_inner).note(event, epochs);
+        };
+        let keys = Loop::new(scope, &self.config)?.observe(observe).key_space("keys")?;
+        match self.policy {
+            PolicyChoice::Static if self.script == Script::default() => keys.policy(Static),
+            PolicyChoice::Static => keys.policy(self.script.clone()),
+            PolicyChoice::Reactive => keys.policy(Reactive::new(self.config.policy.clone())?),
+        }
+    }
+
+    /// What has moved so far.
+    pub fn moved(&self) -> Moved {
+        self.moved.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Moved {
+    fn note(&mut self, event: &Event, epochs: Epochs) {
+        let Event::Epoch(epoch) = event else { return };
+        let shards = epoch.commands.iter().filter(|command| matches!(command, Command::Move { .. })).count();
+        self.shards += shards;
+        self.bytes += epoch.moved_bytes;
+        self.at.extend(epochs.start::<u64>(epoch.boundary).filter(|_| shards > 0));
+    }
 }

@@ -4,6 +4,7 @@
 //! SELECT dateTime, auction, bidder, price * 0.89 FROM Bid
 //! ```
 
+use thalweg::{Error, KeySpace, Rebalance, stable_hash};
 use timely::dataflow::StreamVec;
 use timely::dataflow::operators::vec::Map;
 
@@ -18,4 +19,12 @@ fn in_euros(bid: Bid) -> Row {
 
 pub fn plain<'scope>(inputs: Inputs<'scope>) -> StreamVec<'scope, u64, Row> {
     inputs.bids.map(in_euros)
+}
+
+pub fn thalweg<'scope>(
+    inputs: Inputs<'scope>,
+    keys: &KeySpace<'scope, u64>,
+) -> Result<StreamVec<'scope, u64, Row>, Error> {
+    let bids = inputs.bids.rebalance(keys, |bid| stable_hash(&bid.auction))?;
+    Ok(bids.fold_keyed(|bid| bid.auction, |bid, (): &mut (), out| out.give(in_euros(bid))))
 }

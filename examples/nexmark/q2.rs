@@ -4,6 +4,7 @@
 //! SELECT dateTime, auction, price FROM Bid WHERE MOD(auction, 123) = 0
 //! ```
 
+use thalweg::{Error, KeySpace, Rebalance, stable_hash};
 use timely::dataflow::StreamVec;
 use timely::dataflow::operators::vec::{Filter, Map};
 
@@ -22,4 +23,12 @@ fn row(bid: Bid) -> Row {
 
 pub fn plain<'scope>(inputs: Inputs<'scope>) -> StreamVec<'scope, u64, Row> {
     inputs.bids.filter(is_wanted).map(row)
+}
+
+pub fn thalweg<'scope>(
+    inputs: Inputs<'scope>,
+    keys: &KeySpace<'scope, u64>,
+) -> Result<StreamVec<'scope, u64, Row>, Error> {
+    let bids = inputs.bids.filter(is_wanted).rebalance(keys, |bid| stable_hash(&bid.auction))?;
+    Ok(bids.fold_keyed(|bid| bid.auction, |bid, (): &mut (), out| out.give(row(bid))))
 }

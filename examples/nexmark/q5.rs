@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Of several with as many bids it is the first auction. Windows are a tenth as long as the benchmark's, so that a short run has
-//! many; those that would begin before the first event are left out.
+//! many; the first ones reach back to before the first event.
 
 use std::cmp::{Reverse, max_by_key};
 use std::collections::{BTreeMap, HashMap};
@@ -39,7 +39,7 @@ pub fn plain<'scope>(inputs: Inputs<'scope>) -> StreamVec<'scope, u64, Row> {
             input.for_each_stamp(|capability, batches| {
                 let Some(capability) = capability.retain_least(output.output_index()) else { return };
                 let slide = capability.time() / SLIDE * SLIDE;
-                for end in (slide + SLIDE..=slide + WIDTH).step_by(SLIDE as usize).filter(|end| *end >= WIDTH) {
+                for end in (slide + SLIDE..=slide + WIDTH).step_by(SLIDE as usize) {
                     ends.entry(end).or_insert_with(|| capability.delayed(&end));
                 }
                 let counts = slides.entry(slide).or_default();
@@ -48,12 +48,12 @@ pub fn plain<'scope>(inputs: Inputs<'scope>) -> StreamVec<'scope, u64, Row> {
             while let Some(entry) = ends.first_entry().filter(|entry| !frontier.less_than(entry.key())) {
                 let (end, capability) = entry.remove_entry();
                 let mut counts: HashMap<u64, u64> = HashMap::new();
-                for (auction, bids) in slides.range(end - WIDTH..end).flat_map(|(_, counts)| counts) {
+                for (auction, bids) in slides.range(end.saturating_sub(WIDTH)..end).flat_map(|(_, counts)| counts) {
                     *counts.entry(*auction).or_default() += bids;
                 }
                 let rows = counts.into_iter().map(|(auction, bids)| (end, auction, bids));
                 output.session(&capability).give_iterator(rows.max_by_key(heat).into_iter());
-                slides = slides.split_off(&(end + SLIDE - WIDTH));
+                slides = slides.split_off(&(end + SLIDE).saturating_sub(WIDTH));
             }
         }
     });

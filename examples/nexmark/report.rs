@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::arguments::Arguments;
 use crate::latency::{Latencies, WINDOW};
+use crate::migrate::Moved;
 use crate::verify::Differences;
 
 /// What the queries are called, by number.
@@ -28,7 +29,7 @@ const NAMES: [&str; 8] = [
 ];
 
 /// The quantiles that are shown.
-const QUANTILES: [(&str, f64); 4] = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999), ("max", 1.0)];
+const QUANTILES: [(&str, f64); 4] = [("p50", 0.5), ("p99", 0.99), ("p999", 0.999), ("max", 1.0)];
 
 /// What both programs did.
 pub struct Report<'a> {
@@ -38,8 +39,7 @@ pub struct Report<'a> {
     pub thalweg: Arm,
     /// The windows in which shards were on their way.
     pub moving: BTreeSet<usize>,
-    pub moves: usize,
-    pub moved_bytes: u64,
+    pub moved: Moved,
     /// What comparing the outputs gave, if they were compared.
     pub differences: Option<Differences>,
 }
@@ -76,8 +76,8 @@ impl Report<'_> {
             "query": query, "workers": workers, "rate": rate, "duration_s": duration, "seed": seed,
             "hot_dwell": hot_dwell, "epoch_ms": epoch, "shards": self.arguments.config.shards,
             "lead": self.arguments.config.lead, "migrate": self.arguments.migrate.to_string(),
-            "policy": self.arguments.policy.to_string(), "events": self.events, "moves": self.moves,
-            "moved_bytes": self.moved_bytes, "same": self.differences.as_ref().map(Differences::is_empty),
+            "policy": self.arguments.policy.to_string(), "events": self.events, "moves": self.moved.shards,
+            "moved_bytes": self.moved.bytes, "same": self.differences.as_ref().map(Differences::is_empty),
         });
         for (name, arm) in self.arms() {
             let (quiet, migrating) = arm.latencies.split(&self.moving);
@@ -147,8 +147,8 @@ impl fmt::Display for Report<'_> {
         writeln!(
             f,
             "adaptivity   policy {policy}, migrate {migrate}: {} moves, {}; {} shards, epochs of {epoch} ms",
-            HumanCount(self.moves as u64),
-            BinaryBytes(self.moved_bytes),
+            HumanCount(self.moved.shards as u64),
+            BinaryBytes(self.moved.bytes),
             config.shards,
         )?;
         self.latencies(f)?;
