@@ -73,16 +73,12 @@ fn query(arguments: &Arguments) -> Result<()> {
     match arguments.query {
         1 => compare(arguments, q1::plain, q1::thalweg),
         2 => compare(arguments, q2::plain, q2::thalweg),
-        3 => compare(arguments, q3::plain, |inputs, _| Ok(q3::plain(inputs))),
-        4 => {
-            compare(arguments, move |inputs| q4::plain(inputs, period), move |inputs, _| Ok(q4::plain(inputs, period)))
-        }
-        5 => compare(arguments, q5::plain, |inputs, _| Ok(q5::plain(inputs))),
-        6 => {
-            compare(arguments, move |inputs| q6::plain(inputs, period), move |inputs, _| Ok(q6::plain(inputs, period)))
-        }
-        7 => compare(arguments, q7::plain, |inputs, _| Ok(q7::plain(inputs))),
-        _ => compare(arguments, q8::plain, |inputs, _| Ok(q8::plain(inputs))),
+        3 => compare(arguments, q3::plain, q3::thalweg),
+        4 => compare(arguments, move |inputs| q4::plain(inputs, period), q4::thalweg),
+        5 => compare(arguments, q5::plain, q5::thalweg),
+        6 => compare(arguments, move |inputs| q6::plain(inputs, period), q6::thalweg),
+        7 => compare(arguments, q7::plain, q7::thalweg),
+        _ => compare(arguments, q8::plain, q8::thalweg),
     }
 }
 

@@ -48,7 +48,7 @@ pub struct Arguments {
 
     /// Seconds of events.
     #[arg(long, value_name = "SECONDS", default_value_t = 10, help_heading = "Events",
-          value_parser = clap::value_parser!(u64).range(1..=86_400))]
+          value_parser = clap::value_parser!(u64).range(1..=3_600))]
     pub duration: u64,
 
     /// Seed of the events.

@@ -5,7 +5,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use columnar::Columnar;
 use serde::{Deserialize, Serialize};
+use thalweg::{Error, KeySpace, Rebalance, stable_hash};
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::Capability;
@@ -86,4 +88,54 @@ pub fn plain<'scope>(
             }
         }
     })
+}
+
+/// What is kept of an auction: itself and its highest good bid, or, until it has come, the bids that have.
+#[derive(Default, Columnar)]
+struct Lot {
+    auction: Option<Auction>,
+    highest: Option<u64>,
+    early: Vec<Bid>,
+}
+
+impl Lot {
+    fn take(&mut self, bid: Bid) {
+        match &self.auction {
+            Some(auction) if is_good(&bid, auction) => self.highest = self.highest.max(Some(bid.price)),
+            Some(_) => {}
+            None => self.early.push(bid),
+        }
+    }
+}
+
+pub fn thalweg<'scope>(
+    auctions: StreamVec<'scope, u64, Auction>,
+    bids: StreamVec<'scope, u64, Bid>,
+    keys: &KeySpace<'scope, u64>,
+) -> Result<StreamVec<'scope, u64, Closed>, Error> {
+    let auctions = auctions.rebalance(keys, |auction| stable_hash(&auction.id))?;
+    Ok(auctions.with(bids, |bid| stable_hash(&bid.auction)).keyed(
+        |auction| auction.id,
+        |bid| bid.auction,
+        |auction, lot: &mut Lot, context| {
+            context.schedule(&auction.expires);
+            lot.auction = Some(auction);
+            std::mem::take(&mut lot.early).into_iter().for_each(|bid| lot.take(bid));
+        },
+        |bid, lot, context| {
+            if lot.auction.is_none() {
+                // No auction that comes later has been open now.
+                context.schedule(&(bid.date_time + 1));
+            }
+            lot.take(bid);
+        },
+        |lot, context| {
+            if lot.auction.as_ref().is_none_or(|auction| auction.expires == *context.time()) {
+                let Lot { auction, highest, .. } = std::mem::take(lot);
+                let closed = auction.and_then(|auction| close((auction, highest)));
+                closed.into_iter().for_each(|closed| context.give(closed));
+                context.forget();
+            }
+        },
+    ))
 }

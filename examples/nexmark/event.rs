@@ -1,5 +1,6 @@
 //! The events of the NEXMark benchmark: people join an auction site, open auctions, and bid.
 
+use columnar::Columnar;
 use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
 use timely::dataflow::operators::OkErr;
@@ -13,7 +14,7 @@ pub enum Event {
 }
 
 /// Somebody who may sell and bid.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Columnar)]
 pub struct Person {
     pub id: u64,
     pub name: String,
@@ -26,7 +27,7 @@ pub struct Person {
 }
 
 /// An item that is for sale until it expires.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Columnar)]
 pub struct Auction {
     pub id: u64,
     pub item_name: String,
@@ -45,7 +46,7 @@ pub struct Auction {
 }
 
 /// An offer for an auction's item.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Columnar)]
 pub struct Bid {
     /// The id of the auction.
     pub auction: u64,

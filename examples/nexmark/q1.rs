@@ -25,6 +25,6 @@ pub fn thalweg<'scope>(
     inputs: Inputs<'scope>,
     keys: &KeySpace<'scope, u64>,
 ) -> Result<StreamVec<'scope, u64, Row>, Error> {
-    let bids = inputs.bids.rebalance(keys, |bid| stable_hash(&bid.auction))?;
-    Ok(bids.fold_keyed(|bid| bid.auction, |bid, (): &mut (), out| out.give(in_euros(bid))))
+    let bids = inputs.bids.rebalance(keys, |bid| stable_hash(&bid.auction))?.distribute();
+    Ok(bids.map(in_euros))
 }

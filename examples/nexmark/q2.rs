@@ -29,6 +29,6 @@ pub fn thalweg<'scope>(
     inputs: Inputs<'scope>,
     keys: &KeySpace<'scope, u64>,
 ) -> Result<StreamVec<'scope, u64, Row>, Error> {
-    let bids = inputs.bids.filter(is_wanted).rebalance(keys, |bid| stable_hash(&bid.auction))?;
-    Ok(bids.fold_keyed(|bid| bid.auction, |bid, (): &mut (), out| out.give(row(bid))))
+    let bids = inputs.bids.rebalance(keys, |bid| stable_hash(&bid.auction))?.distribute();
+    Ok(bids.filter(is_wanted).map(row))
 }

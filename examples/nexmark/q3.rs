@@ -9,6 +9,7 @@
 
 use std::collections::HashMap;
 
+use thalweg::{Error, KeySpace, Rebalance, stable_hash};
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::Operator;
@@ -57,4 +58,17 @@ pub fn plain<'scope>(inputs: Inputs<'scope>) -> StreamVec<'scope, u64, Row> {
             });
         }
     })
+}
+
+pub fn thalweg<'scope>(
+    inputs: Inputs<'scope>,
+    keys: &KeySpace<'scope, u64>,
+) -> Result<StreamVec<'scope, u64, Row>, Error> {
+    let (auctions, people) = (inputs.auctions.filter(is_wanted), inputs.people.filter(is_near));
+    let auctions = auctions.rebalance(keys, |auction| stable_hash(&auction.seller))?;
+    Ok(auctions.with(people, |person| stable_hash(&person.id)).join(
+        |auction| auction.seller,
+        |person| person.id,
+        |_, auction, person| suggestion(auction, person),
+    ))
 }

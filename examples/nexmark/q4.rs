@@ -11,6 +11,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use thalweg::{Error, KeySpace, Rebalance, stable_hash};
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::Capability;
@@ -22,30 +23,52 @@ use crate::event::Inputs;
 /// End of the period, category, mean price of all items so far.
 pub type Row = (u64, u64, u64);
 
+/// Of prices, and how many there are.
+type Sum = (u64, u64);
+
+fn add(sum: &mut Sum, (more, count): Sum) {
+    *sum = (sum.0 + more, sum.1 + count);
+}
+
 pub fn plain<'scope>(inputs: Inputs<'scope>, period: u64) -> StreamVec<'scope, u64, Row> {
     let by_category = Exchange::new(|closed: &Closed| closed.category);
     closed::plain(inputs.auctions, inputs.bids).unary_frontier(by_category, "Average", move |_, _| {
-        let mut periods: BTreeMap<u64, (Capability<u64>, HashMap<u64, (u64, u64)>)> = BTreeMap::new();
-        let mut totals: HashMap<u64, (u64, u64)> = HashMap::new();
+        let mut periods: BTreeMap<u64, (Capability<u64>, HashMap<u64, Sum>)> = BTreeMap::new();
+        let mut totals: HashMap<u64, Sum> = HashMap::new();
         move |(input, frontier), output| {
             input.for_each_stamp(|capability, batches| {
                 let Some(capability) = capability.retain_least(output.output_index()) else { return };
                 let end = (capability.time() / period + 1) * period;
                 let (_, sums) = periods.entry(end).or_insert_with(|| (capability.delayed(&end), HashMap::new()));
                 for closed in batches.flat_map(|batch| batch.drain(..)) {
-                    let (sum, count) = sums.entry(closed.category).or_default();
-                    (*sum, *count) = (*sum + closed.price, *count + 1);
+                    add(sums.entry(closed.category).or_default(), (closed.price, 1));
                 }
             });
             while let Some(entry) = periods.first_entry().filter(|entry| !frontier.less_than(entry.key())) {
                 let (end, (capability, sums)) = entry.remove_entry();
-                let rows = sums.into_iter().map(|(category, (more, n))| {
-                    let (sum, count) = totals.entry(category).or_default();
-                    (*sum, *count) = (*sum + more, *count + n);
-                    (end, category, *sum / *count)
+                let rows = sums.into_iter().map(|(category, sum)| {
+                    let total = totals.entry(category).or_default();
+                    add(total, sum);
+                    (end, category, total.0 / total.1)
                 });
                 output.session(&capability).give_iterator(rows);
             }
         }
     })
+}
+
+pub fn thalweg<'scope>(
+    inputs: Inputs<'scope>,
+    keys: &KeySpace<'scope, u64>,
+) -> Result<StreamVec<'scope, u64, Row>, Error> {
+    let closed = closed::thalweg(inputs.auctions, inputs.bids, keys)?;
+    Ok(closed.rebalance(keys, |closed| stable_hash(&closed.category))?.fold_epochs(
+        |closed| closed.category,
+        |closed, sum: &mut Sum| add(sum, (closed.price, 1)),
+        add,
+        |sum, total: &mut Sum, out| {
+            add(total, sum);
+            out.give((*out.time(), *out.key(), total.0 / total.1));
+        },
+    ))
 }

@@ -8,13 +8,16 @@
 //! Of several with as many bids it is the first auction. Windows are a tenth as long as the benchmark's, so that a short run has
 //! many; the first ones reach back to before the first event.
 
-use std::cmp::{Reverse, max_by_key};
+use std::cmp::max_by_key;
 use std::collections::{BTreeMap, HashMap};
 
+use thalweg::windows::{Late, Windows};
+use thalweg::{Error, KeySpace, Rebalance, stable_hash};
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::Operator;
+use timely::dataflow::operators::vec::Map;
 
 use crate::event::{Bid, Inputs};
 
@@ -25,9 +28,9 @@ const SLIDE: u64 = 200;
 /// End of the window, auction, bids.
 pub type Row = (u64, u64, u64);
 
-/// The greatest is hottest.
-fn heat((_, auction, bids): &Row) -> (u64, Reverse<u64>) {
-    (*bids, Reverse(*auction))
+/// The greatest is hottest: of several with as many bids, the first.
+fn heat((_, auction, bids): &Row) -> (u64, u64) {
+    (*bids, !auction)
 }
 
 pub fn plain<'scope>(inputs: Inputs<'scope>) -> StreamVec<'scope, u64, Row> {
@@ -72,4 +75,16 @@ pub fn plain<'scope>(inputs: Inputs<'scope>) -> StreamVec<'scope, u64, Row> {
             }
         }
     })
+}
+
+pub fn thalweg<'scope>(
+    inputs: Inputs<'scope>,
+    keys: &KeySpace<'scope, u64>,
+) -> Result<StreamVec<'scope, u64, Row>, Error> {
+    let bids = inputs.bids.rebalance(keys, |bid| stable_hash(&bid.auction))?;
+    let windows = bids.windowed(Windows::sliding(WIDTH, SLIDE)?, |bid| bid.date_time, Late::Drop);
+    let rows = windows.count(|bid| bid.auction).map(|(window, auction, bids)| (window.end, auction, bids));
+    let by_window = rows.rebalance(keys, |row| stable_hash(&row.0))?;
+    let hottest = by_window.top_k(1, |row| row.0, |row| (heat(&row), row));
+    Ok(hottest.flat_map(|(_, rows)| rows.into_iter().map(|(_, row)| row)))
 }

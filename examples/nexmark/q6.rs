@@ -11,6 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use thalweg::{Error, KeySpace, Rebalance, stable_hash};
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::Capability;
@@ -25,18 +26,21 @@ const ITEMS: usize = 10;
 /// End of the period, seller, mean price of the last ten items.
 pub type Row = (u64, u64, u64);
 
-/// What the last items have gone for, by when they closed and by id.
-type Sales = BTreeMap<(u64, u64), u64>;
+/// What the last items have gone for: when they closed, their ids and prices.
+type Sales = Vec<(u64, u64, u64)>;
 
-fn add(sales: &mut Sales, closed: &Closed) {
-    sales.insert((closed.time, closed.auction), closed.price);
-    if sales.len() > ITEMS {
-        sales.pop_first();
-    }
+fn sale(closed: &Closed) -> Sales {
+    vec![(closed.time, closed.auction, closed.price)]
+}
+
+fn add(sales: &mut Sales, more: Sales) {
+    sales.extend(more);
+    sales.sort_unstable();
+    sales.drain(..sales.len().saturating_sub(ITEMS));
 }
 
 fn mean(sales: &Sales) -> u64 {
-    sales.values().sum::<u64>() / sales.len().max(1) as u64
+    sales.iter().map(|(_, _, price)| price).sum::<u64>() / sales.len() as u64
 }
 
 pub fn plain<'scope>(inputs: Inputs<'scope>, period: u64) -> StreamVec<'scope, u64, Row> {
@@ -53,11 +57,27 @@ pub fn plain<'scope>(inputs: Inputs<'scope>, period: u64) -> StreamVec<'scope, u
             });
             while let Some(entry) = periods.first_entry().filter(|entry| !frontier.less_than(entry.key())) {
                 let (end, (capability, closed)) = entry.remove_entry();
-                closed.iter().for_each(|closed| add(sellers.entry(closed.seller).or_default(), closed));
+                closed.iter().for_each(|closed| add(sellers.entry(closed.seller).or_default(), sale(closed)));
                 let sold: BTreeSet<u64> = closed.iter().map(|closed| closed.seller).collect();
                 let rows = sold.into_iter().map(|seller| (end, seller, mean(&sellers[&seller])));
                 output.session(&capability).give_iterator(rows);
             }
         }
     })
+}
+
+pub fn thalweg<'scope>(
+    inputs: Inputs<'scope>,
+    keys: &KeySpace<'scope, u64>,
+) -> Result<StreamVec<'scope, u64, Row>, Error> {
+    let closed = closed::thalweg(inputs.auctions, inputs.bids, keys)?;
+    Ok(closed.rebalance(keys, |closed| stable_hash(&closed.seller))?.fold_epochs(
+        |closed| closed.seller,
+        |closed, sales: &mut Sales| add(sales, sale(&closed)),
+        add,
+        |more, sales: &mut Sales, out| {
+            add(sales, more);
+            out.give((*out.time(), *out.key(), mean(sales)));
+        },
+    ))
 }

@@ -11,6 +11,8 @@
 use std::cmp::{Reverse, max_by_key};
 use std::collections::BTreeMap;
 
+use thalweg::windows::{Late, Windows};
+use thalweg::{Error, KeySpace, Rebalance};
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::{Exchange, ParallelizationContract, Pipeline};
 use timely::dataflow::operators::Capability;
@@ -58,4 +60,14 @@ where
             }
         }
     })
+}
+
+pub fn thalweg<'scope>(
+    inputs: Inputs<'scope>,
+    keys: &KeySpace<'scope, u64>,
+) -> Result<StreamVec<'scope, u64, Row>, Error> {
+    let rows = inputs.bids.map(row).rebalance(keys, |_| 0)?;
+    let windows = rows.windowed(Windows::tumbling(WIDTH)?, |row| row.2, Late::Drop);
+    let higher = |best: &mut Row, row| *best = max_by_key(row, *best, rank);
+    Ok(windows.fold(|_| 0u64, move |row, best| higher(best, row), higher, |_, _, best| best))
 }

@@ -9,6 +9,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use thalweg::windows::{Late, Windows};
+use thalweg::{Error, KeySpace, Rebalance, stable_hash};
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::Capability;
@@ -55,4 +57,18 @@ pub fn plain<'scope>(inputs: Inputs<'scope>) -> StreamVec<'scope, u64, Row> {
             }
         }
     })
+}
+
+pub fn thalweg<'scope>(
+    inputs: Inputs<'scope>,
+    keys: &KeySpace<'scope, u64>,
+) -> Result<StreamVec<'scope, u64, Row>, Error> {
+    let people = inputs.people.rebalance(keys, |person| stable_hash(&person.id))?;
+    Ok(people.with(inputs.auctions, |auction| stable_hash(&auction.seller)).join_windowed(
+        Windows::tumbling(WIDTH)?,
+        Late::Drop,
+        (|person: &Person| person.id, |person: &Person| person.date_time),
+        (|auction: &Auction| auction.seller, |auction: &Auction| auction.date_time),
+        |window, id, person, auction| (window.end, *id, person.name.clone(), auction.id),
+    ))
 }
