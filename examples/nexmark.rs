@@ -47,13 +47,13 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use thalweg::{Error, KeySpace};
+use thalweg::Error;
 use timely::dataflow::StreamVec;
 
 use crate::arguments::Arguments;
 use crate::event::Inputs;
 use crate::generate::Generator;
-use crate::migrate::Adaptivity;
+use crate::migrate::{Adaptivity, Keys};
 use crate::report::{Arm, Report};
 use crate::run::{Outcome, Row, run};
 use crate::verify::Differences;
@@ -86,17 +86,17 @@ fn query(arguments: &Arguments) -> Result<()> {
 fn compare<R: Row, P, T>(arguments: &Arguments, plain: P, thalweg: T) -> Result<()>
 where
     P: for<'scope> Fn(Inputs<'scope>) -> StreamVec<'scope, u64, R> + Send + Sync + 'static,
-    T: for<'scope> Fn(Inputs<'scope>, &KeySpace<'scope, u64>) -> Result<StreamVec<'scope, u64, R>, Error>,
+    T: for<'scope> Fn(Inputs<'scope>, &Keys<'scope>) -> Result<StreamVec<'scope, u64, R>, Error>,
     T: Send + Sync + 'static,
 {
     let adaptivity = Adaptivity::new(arguments)?;
     let adapting = adaptivity.clone();
     let mut plain = run(arguments, move |inputs| Ok(plain(inputs)))?;
     let mut thalweg = run(arguments, move |inputs| {
-        let keys = adapting.key_space(inputs.bids.scope())?;
+        let keys = adapting.begin(inputs.bids.scope())?;
         Ok(thalweg(inputs, &keys)?)
     })?;
-    let moved = adaptivity.moved();
+    let commanded = adaptivity.commanded();
     let differences = arguments
         .verify
         .then(|| Differences::between(std::mem::take(&mut plain.rows), std::mem::take(&mut thalweg.rows)));
@@ -106,8 +106,8 @@ where
         rows: outcome.count,
         seconds: outcome.elapsed.as_secs_f64(),
     };
-    let moving = thalweg.latencies.moving(moved.at.iter().copied());
-    let report = Report { arguments, events, plain: arm(plain), thalweg: arm(thalweg), moving, moved, differences };
+    let moving = thalweg.latencies.moving(commanded.moved_at.iter().copied());
+    let report = Report { arguments, events, plain: arm(plain), thalweg: arm(thalweg), moving, commanded, differences };
     if let Some(path) = &arguments.results {
         report.write_windows(path)?;
     }

@@ -32,17 +32,21 @@ mod q7;
 mod q8;
 #[path = "../examples/nexmark/run.rs"]
 mod run;
+#[path = "../examples/nexmark/verify.rs"]
+mod verify;
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use clap::Parser;
 use timely::dataflow::StreamVec;
+use timely::dataflow::operators::Inspect;
 
 use arguments::Arguments;
 use event::{Auction, Bid, Event, Inputs, Person};
 use generate::Generator;
 use run::Row;
+use verify::Differences;
 
 #[derive(Default)]
 struct Events {
@@ -64,20 +68,25 @@ fn events(arguments: &Arguments) -> Events {
     events
 }
 
+fn arguments() -> Arguments {
+    let line = "nexmark -q 1 --workers 3 --rate 3000 --duration 2 --hot-dwell 2000 --epoch 50 --verify";
+    Arguments::try_parse_from(line.split(' ')).unwrap()
+}
+
 /// Runs it on three workers, and compares.
 fn check<R: Row, P>(query: P, expected: impl FnOnce(&Events) -> Vec<R>)
 where
     P: for<'scope> Fn(Inputs<'scope>) -> StreamVec<'scope, u64, R> + Send + Sync + 'static,
 {
-    let line = "nexmark -q 1 --workers 3 --rate 3000 --duration 2 --hot-dwell 2000 --epoch 50 --verify";
-    let arguments = Arguments::try_parse_from(line.split(' ')).unwrap();
+    let arguments = arguments();
     let mut outcome = run::run(&arguments, move |inputs| Ok(query(inputs))).unwrap();
     let mut expected = expected(&events(&arguments));
     outcome.rows.sort_unstable();
     expected.sort_unstable();
     assert!(!expected.is_empty());
     assert_eq!(outcome.rows, expected);
-    assert_eq!((outcome.count, outcome.latencies.ticks()), (expected.len() as u64, 2000));
+    let measured: u64 = outcome.latencies.windows().iter().map(|window| window.len()).sum();
+    assert_eq!((outcome.count, measured), (expected.len() as u64, 2000));
 }
 
 #[test]
@@ -185,4 +194,23 @@ fn q8_has_who_joined_and_sold_in_the_same_window() {
             .map(|(auction, person)| ((person.date_time / 1000 + 1) * 1000, person.id, person.name.clone(), auction.id))
             .collect()
     });
+}
+
+#[test]
+fn a_panic_in_one_worker_ends_all() {
+    let outcome = run::run(&arguments(), |inputs| {
+        let worker = inputs.bids.scope().index();
+        Ok(inputs.bids.inspect(move |bid| assert!(worker != 1 || bid.date_time < 100, "for the test")))
+    });
+    assert!(outcome.unwrap_err().to_string().contains("a worker has panicked"));
+}
+
+#[test]
+fn differences_are_what_only_one_of_them_has() {
+    let differences = Differences::between(vec![3, 1, 2, 2], vec![2, 3, 1, 2]);
+    assert!(differences.is_empty() && differences.first.is_empty());
+    let differences = Differences::between(vec![5, 1, 2, 2], vec![2, 3, 5, 4, 4]);
+    assert_eq!(differences.only, [2, 3]);
+    let first = ["only plain: 1", "only plain: 2", "only thalweg: 3", "only thalweg: 4", "only thalweg: 4"];
+    assert_eq!(differences.first, first);
 }

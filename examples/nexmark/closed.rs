@@ -7,13 +7,14 @@ use std::collections::{BTreeMap, HashMap};
 
 use columnar::Columnar;
 use serde::{Deserialize, Serialize};
-use thalweg::{Error, KeySpace, Rebalance, stable_hash};
+use thalweg::{Error, Rebalance, stable_hash};
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::Operator;
 
 use crate::event::{Auction, Bid};
+use crate::migrate::Keys;
 
 /// An auction that has closed, at the time it expired, with the price of the winning bid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -29,7 +30,7 @@ fn is_good(bid: &Bid, auction: &Auction) -> bool {
     bid.price >= auction.reserve && (auction.date_time..auction.expires).contains(&bid.date_time)
 }
 
-fn close((auction, highest): (Auction, Option<u64>)) -> Option<Closed> {
+fn close(auction: Auction, highest: Option<u64>) -> Option<Closed> {
     let Auction { id, seller, category, expires, .. } = auction;
     highest.map(|price| Closed { time: expires, auction: id, seller, category, price })
 }
@@ -72,7 +73,8 @@ pub fn plain<'scope>(
             while let Some(entry) = moments.first_entry().filter(|entry| complete(entry.key())) {
                 let Moment { capability, expiring, auctions, bids } = entry.remove();
                 let expired = expiring.iter().filter_map(|id| open.remove(id));
-                output.session(&capability).give_iterator(expired.filter_map(close));
+                let closed = expired.filter_map(|(auction, highest)| close(auction, highest));
+                output.session(&capability).give_iterator(closed);
                 for auction in auctions {
                     let at = auction.expires;
                     let moment = moments.entry(at).or_insert_with(|| Moment::at(capability.delayed(&at)));
@@ -111,9 +113,9 @@ impl Lot {
 pub fn thalweg<'scope>(
     auctions: StreamVec<'scope, u64, Auction>,
     bids: StreamVec<'scope, u64, Bid>,
-    keys: &KeySpace<'scope, u64>,
+    keys: &Keys<'scope>,
 ) -> Result<StreamVec<'scope, u64, Closed>, Error> {
-    let auctions = auctions.rebalance(keys, |auction| stable_hash(&auction.id))?;
+    let auctions = auctions.rebalance(&keys.of("auctions")?, |auction| stable_hash(&auction.id))?;
     Ok(auctions.with(bids, |bid| stable_hash(&bid.auction)).keyed(
         |auction| auction.id,
         |bid| bid.auction,
@@ -130,12 +132,14 @@ pub fn thalweg<'scope>(
             lot.take(bid);
         },
         |lot, context| {
-            if lot.auction.as_ref().is_none_or(|auction| auction.expires == *context.time()) {
-                let Lot { auction, highest, .. } = std::mem::take(lot);
-                let closed = auction.and_then(|auction| close((auction, highest)));
-                closed.into_iter().for_each(|closed| context.give(closed));
-                context.forget();
+            if lot.auction.as_ref().is_some_and(|auction| auction.expires > *context.time()) {
+                return;
             }
+            let Lot { auction, highest, .. } = std::mem::take(lot);
+            if let Some(closed) = auction.and_then(|auction| close(auction, highest)) {
+                context.give(closed);
+            }
+            context.forget();
         },
     ))
 }

@@ -26,11 +26,6 @@ impl Latencies {
         }
     }
 
-    /// The milliseconds whose output is there.
-    pub fn ticks(&self) -> u64 {
-        self.nanos.len() as u64
-    }
-
     /// A histogram for each window, of nanoseconds.
     pub fn windows(&self) -> Vec<Histogram<u64>> {
         self.nanos.chunks(WINDOW as usize).map(|nanos| histogram(nanos.iter().copied())).collect()

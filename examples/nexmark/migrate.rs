@@ -1,10 +1,11 @@
-//! Which shards move when, where that is planned: the experiment of the Megaphone paper. And which did.
+//! Which shards move when, where that is planned: the experiment of the Megaphone paper. And what
+//! else was commanded.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use thalweg::observe::Event;
-use thalweg::policy::{Reactive, Script, ScriptError, Static};
+use thalweg::policy::{Reactive, Script, ScriptError};
 use thalweg::{Assignment, Command, Config, Epochs, Error, KeySpace, Loop};
 use timely::dataflow::Scope;
 
@@ -77,22 +78,23 @@ fn script(moves: &[Move]) -> Result<Script, ScriptError> {
     lines.join("\n").parse()
 }
 
-/// What has moved.
+/// What was commanded.
 #[derive(Clone, Debug, Default)]
-pub struct Moved {
-    /// The boundaries, in milliseconds.
-    pub at: BTreeSet<u64>,
-    pub shards: usize,
-    pub bytes: u64,
+pub struct Commanded {
+    /// How often each command, by name.
+    pub commands: BTreeMap<String, usize>,
+    /// The boundaries at which shards moved, in milliseconds.
+    pub moved_at: BTreeSet<u64>,
+    pub moved_bytes: u64,
 }
 
-/// How the operators of a query are routed.
+/// How a query is routed.
 #[derive(Clone)]
 pub struct Adaptivity {
     config: Config,
     script: Script,
     policy: PolicyChoice,
-    moved: Arc<Mutex<Moved>>,
+    commanded: Arc<Mutex<Commanded>>,
 }
 
 impl Adaptivity {
@@ -101,36 +103,53 @@ impl Adaptivity {
             config: Config { epochs: Epochs::of(arguments.epoch)?, ..arguments.config.clone() },
             script: script(&moves(arguments).map_err(anyhow::Error::msg)?)?,
             policy: arguments.policy,
-            moved: Arc::default(),
+            commanded: Arc::default(),
         })
     }
 
-    /// The key space of a query's operators, in a loop of its own.
-    pub fn key_space<'scope>(&self, scope: Scope<'scope, u64>) -> Result<KeySpace<'scope, u64>, Error> {
-        let (moved, epochs) = (Arc::clone(&self.moved), self.config.epochs);
-        let observe = move |event: &Event| {
-            moved.lock().unwrap_or_else(PoisonError::into_inner).note(event, epochs);
-        };
-        let keys = Loop::new(scope, &self.config)?.observe(observe).key_space("keys")?;
-        match self.policy {
-            PolicyChoice::Static if self.script == Script::default() => keys.policy(Static),
-            PolicyChoice::Static => keys.policy(self.script.clone()),
-            PolicyChoice::Reactive => keys.policy(Reactive::new(self.config.policy.clone())?),
-        }
+    /// A loop for the operators of a query.
+    pub fn begin<'scope>(&self, scope: Scope<'scope, u64>) -> Result<Keys<'scope>, Error> {
+        let (commanded, epochs) = (Arc::clone(&self.commanded), self.config.epochs);
+        let looped = Loop::new(scope, &self.config)?.observe(move |event| {
+            commanded.lock().unwrap_or_else(PoisonError::into_inner).note(event, epochs);
+        });
+        Ok(Keys { looped, adaptivity: self.clone() })
     }
 
-    /// What has moved so far.
-    pub fn moved(&self) -> Moved {
-        self.moved.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// What has been commanded so far.
+    pub fn commanded(&self) -> Commanded {
+        self.commanded.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-impl Moved {
+/// The key spaces of a query, all under the policy that was asked for.
+pub struct Keys<'scope> {
+    looped: Loop<'scope, u64>,
+    adaptivity: Adaptivity,
+}
+
+impl<'scope> Keys<'scope> {
+    /// The key space of this name.
+    pub fn of(&self, name: &str) -> Result<KeySpace<'scope, u64>, Error> {
+        let Adaptivity { config, script, policy, .. } = &self.adaptivity;
+        let keys = self.looped.key_space(name)?;
+        match policy {
+            PolicyChoice::Static => keys.policy(script.clone()),
+            PolicyChoice::Reactive => keys.policy(Reactive::new(config.policy.clone())?),
+        }
+    }
+}
+
+impl Commanded {
     fn note(&mut self, event: &Event, epochs: Epochs) {
         let Event::Epoch(epoch) = event else { return };
-        let shards = epoch.commands.iter().filter(|command| matches!(command, Command::Move { .. })).count();
-        self.shards += shards;
-        self.bytes += epoch.moved_bytes;
-        self.at.extend(epochs.start::<u64>(epoch.boundary).filter(|_| shards > 0));
+        for command in &epoch.commands {
+            let name = command.to_string().split(' ').next().unwrap_or_default().to_owned();
+            *self.commands.entry(name).or_default() += 1;
+            if matches!(command, Command::Move { .. }) {
+                self.moved_at.extend(epochs.start::<u64>(epoch.boundary));
+            }
+        }
+        self.moved_bytes += epoch.moved_bytes;
     }
 }

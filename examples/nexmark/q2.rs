@@ -4,11 +4,12 @@
 //! SELECT dateTime, auction, price FROM Bid WHERE MOD(auction, 123) = 0
 //! ```
 
-use thalweg::{Error, KeySpace, Rebalance, stable_hash};
+use thalweg::{Error, Rebalance, stable_hash};
 use timely::dataflow::StreamVec;
 use timely::dataflow::operators::vec::{Filter, Map};
 
 use crate::event::{Bid, Inputs};
+use crate::migrate::Keys;
 
 /// Time, auction, price.
 pub type Row = (u64, u64, u64);
@@ -25,10 +26,7 @@ pub fn plain<'scope>(inputs: Inputs<'scope>) -> StreamVec<'scope, u64, Row> {
     inputs.bids.filter(is_wanted).map(row)
 }
 
-pub fn thalweg<'scope>(
-    inputs: Inputs<'scope>,
-    keys: &KeySpace<'scope, u64>,
-) -> Result<StreamVec<'scope, u64, Row>, Error> {
-    let bids = inputs.bids.rebalance(keys, |bid| stable_hash(&bid.auction))?.distribute();
+pub fn thalweg<'scope>(inputs: Inputs<'scope>, keys: &Keys<'scope>) -> Result<StreamVec<'scope, u64, Row>, Error> {
+    let bids = inputs.bids.rebalance(&keys.of("auctions")?, |bid| stable_hash(&bid.auction))?.distribute();
     Ok(bids.filter(is_wanted).map(row))
 }

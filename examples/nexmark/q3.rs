@@ -9,13 +9,14 @@
 
 use std::collections::HashMap;
 
-use thalweg::{Error, KeySpace, Rebalance, stable_hash};
+use thalweg::{Error, Rebalance, stable_hash};
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::Operator;
 use timely::dataflow::operators::vec::Filter;
 
 use crate::event::{Auction, Inputs, Person};
+use crate::migrate::Keys;
 
 /// Time of the later of the two, name, city, state, auction.
 pub type Row = (u64, String, String, String, u64);
@@ -60,12 +61,9 @@ pub fn plain<'scope>(inputs: Inputs<'scope>) -> StreamVec<'scope, u64, Row> {
     })
 }
 
-pub fn thalweg<'scope>(
-    inputs: Inputs<'scope>,
-    keys: &KeySpace<'scope, u64>,
-) -> Result<StreamVec<'scope, u64, Row>, Error> {
+pub fn thalweg<'scope>(inputs: Inputs<'scope>, keys: &Keys<'scope>) -> Result<StreamVec<'scope, u64, Row>, Error> {
     let (auctions, people) = (inputs.auctions.filter(is_wanted), inputs.people.filter(is_near));
-    let auctions = auctions.rebalance(keys, |auction| stable_hash(&auction.seller))?;
+    let auctions = auctions.rebalance(&keys.of("people")?, |auction| stable_hash(&auction.seller))?;
     Ok(auctions.with(people, |person| stable_hash(&person.id)).join(
         |auction| auction.seller,
         |person| person.id,

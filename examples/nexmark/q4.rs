@@ -11,7 +11,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use thalweg::{Error, KeySpace, Rebalance, stable_hash};
+use thalweg::{Error, Rebalance, stable_hash};
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::Capability;
@@ -19,6 +19,7 @@ use timely::dataflow::operators::generic::Operator;
 
 use crate::closed::{self, Closed};
 use crate::event::Inputs;
+use crate::migrate::Keys;
 
 /// End of the period, category, mean price of all items so far.
 pub type Row = (u64, u64, u64);
@@ -57,12 +58,9 @@ pub fn plain<'scope>(inputs: Inputs<'scope>, period: u64) -> StreamVec<'scope, u
     })
 }
 
-pub fn thalweg<'scope>(
-    inputs: Inputs<'scope>,
-    keys: &KeySpace<'scope, u64>,
-) -> Result<StreamVec<'scope, u64, Row>, Error> {
+pub fn thalweg<'scope>(inputs: Inputs<'scope>, keys: &Keys<'scope>) -> Result<StreamVec<'scope, u64, Row>, Error> {
     let closed = closed::thalweg(inputs.auctions, inputs.bids, keys)?;
-    Ok(closed.rebalance(keys, |closed| stable_hash(&closed.category))?.fold_epochs(
+    Ok(closed.rebalance(&keys.of("categories")?, |closed| stable_hash(&closed.category))?.fold_epochs(
         |closed| closed.category,
         |closed, sum: &mut Sum| add(sum, (closed.price, 1)),
         add,

@@ -12,7 +12,7 @@ use std::cmp::max_by_key;
 use std::collections::{BTreeMap, HashMap};
 
 use thalweg::windows::{Late, Windows};
-use thalweg::{Error, KeySpace, Rebalance, stable_hash};
+use thalweg::{Error, Rebalance, stable_hash};
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::Capability;
@@ -20,6 +20,7 @@ use timely::dataflow::operators::generic::Operator;
 use timely::dataflow::operators::vec::Map;
 
 use crate::event::{Bid, Inputs};
+use crate::migrate::Keys;
 
 /// Milliseconds that a window is long, and that it is ahead of the one before.
 const WIDTH: u64 = 1000;
@@ -77,14 +78,11 @@ pub fn plain<'scope>(inputs: Inputs<'scope>) -> StreamVec<'scope, u64, Row> {
     })
 }
 
-pub fn thalweg<'scope>(
-    inputs: Inputs<'scope>,
-    keys: &KeySpace<'scope, u64>,
-) -> Result<StreamVec<'scope, u64, Row>, Error> {
-    let bids = inputs.bids.rebalance(keys, |bid| stable_hash(&bid.auction))?;
+pub fn thalweg<'scope>(inputs: Inputs<'scope>, keys: &Keys<'scope>) -> Result<StreamVec<'scope, u64, Row>, Error> {
+    let bids = inputs.bids.rebalance(&keys.of("auctions")?, |bid| stable_hash(&bid.auction))?;
     let windows = bids.windowed(Windows::sliding(WIDTH, SLIDE)?, |bid| bid.date_time, Late::Drop);
     let rows = windows.count(|bid| bid.auction).map(|(window, auction, bids)| (window.end, auction, bids));
-    let by_window = rows.rebalance(keys, |row| stable_hash(&row.0))?;
+    let by_window = rows.rebalance(&keys.of("windows")?, |row| stable_hash(&row.0))?;
     let hottest = by_window.top_k(1, |row| row.0, |row| (heat(&row), row));
     Ok(hottest.flat_map(|(_, rows)| rows.into_iter().map(|(_, row)| row)))
 }

@@ -11,7 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use thalweg::{Error, KeySpace, Rebalance, stable_hash};
+use thalweg::{Error, Rebalance, stable_hash};
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::Capability;
@@ -19,6 +19,7 @@ use timely::dataflow::operators::generic::Operator;
 
 use crate::closed::{self, Closed};
 use crate::event::Inputs;
+use crate::migrate::Keys;
 
 /// Items of a seller that count.
 const ITEMS: usize = 10;
@@ -66,12 +67,9 @@ pub fn plain<'scope>(inputs: Inputs<'scope>, period: u64) -> StreamVec<'scope, u
     })
 }
 
-pub fn thalweg<'scope>(
-    inputs: Inputs<'scope>,
-    keys: &KeySpace<'scope, u64>,
-) -> Result<StreamVec<'scope, u64, Row>, Error> {
+pub fn thalweg<'scope>(inputs: Inputs<'scope>, keys: &Keys<'scope>) -> Result<StreamVec<'scope, u64, Row>, Error> {
     let closed = closed::thalweg(inputs.auctions, inputs.bids, keys)?;
-    Ok(closed.rebalance(keys, |closed| stable_hash(&closed.seller))?.fold_epochs(
+    Ok(closed.rebalance(&keys.of("sellers")?, |closed| stable_hash(&closed.seller))?.fold_epochs(
         |closed| closed.seller,
         |closed, sales: &mut Sales| add(sales, sale(&closed)),
         add,

@@ -12,7 +12,7 @@ use std::cmp::{Reverse, max_by_key};
 use std::collections::BTreeMap;
 
 use thalweg::windows::{Late, Windows};
-use thalweg::{Error, KeySpace, Rebalance};
+use thalweg::{Error, Rebalance};
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::{Exchange, ParallelizationContract, Pipeline};
 use timely::dataflow::operators::Capability;
@@ -20,6 +20,7 @@ use timely::dataflow::operators::generic::Operator;
 use timely::dataflow::operators::vec::Map;
 
 use crate::event::{Bid, Inputs};
+use crate::migrate::Keys;
 
 /// Milliseconds that a window is long.
 const WIDTH: u64 = 1000;
@@ -62,11 +63,8 @@ where
     })
 }
 
-pub fn thalweg<'scope>(
-    inputs: Inputs<'scope>,
-    keys: &KeySpace<'scope, u64>,
-) -> Result<StreamVec<'scope, u64, Row>, Error> {
-    let rows = inputs.bids.map(row).rebalance(keys, |_| 0)?;
+pub fn thalweg<'scope>(inputs: Inputs<'scope>, keys: &Keys<'scope>) -> Result<StreamVec<'scope, u64, Row>, Error> {
+    let rows = inputs.bids.map(row).rebalance(&keys.of("all")?, |_| 0)?;
     let windows = rows.windowed(Windows::tumbling(WIDTH)?, |row| row.2, Late::Drop);
     let higher = |best: &mut Row, row| *best = max_by_key(row, *best, rank);
     Ok(windows.fold(|_| 0u64, move |row, best| higher(best, row), higher, |_, _, best| best))

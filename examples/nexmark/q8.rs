@@ -10,13 +10,14 @@
 use std::collections::{BTreeMap, HashMap};
 
 use thalweg::windows::{Late, Windows};
-use thalweg::{Error, KeySpace, Rebalance, stable_hash};
+use thalweg::{Error, Rebalance, stable_hash};
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::Operator;
 
 use crate::event::{Auction, Inputs, Person};
+use crate::migrate::Keys;
 
 /// Milliseconds that a window is long.
 const WIDTH: u64 = 1000;
@@ -59,11 +60,8 @@ pub fn plain<'scope>(inputs: Inputs<'scope>) -> StreamVec<'scope, u64, Row> {
     })
 }
 
-pub fn thalweg<'scope>(
-    inputs: Inputs<'scope>,
-    keys: &KeySpace<'scope, u64>,
-) -> Result<StreamVec<'scope, u64, Row>, Error> {
-    let people = inputs.people.rebalance(keys, |person| stable_hash(&person.id))?;
+pub fn thalweg<'scope>(inputs: Inputs<'scope>, keys: &Keys<'scope>) -> Result<StreamVec<'scope, u64, Row>, Error> {
+    let people = inputs.people.rebalance(&keys.of("people")?, |person| stable_hash(&person.id))?;
     Ok(people.with(inputs.auctions, |auction| stable_hash(&auction.seller)).join_windowed(
         Windows::tumbling(WIDTH)?,
         Late::Drop,

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::arguments::Arguments;
 use crate::latency::{Latencies, WINDOW};
-use crate::migrate::Moved;
+use crate::migrate::Commanded;
 use crate::verify::Differences;
 
 /// What the queries are called, by number.
@@ -39,7 +39,7 @@ pub struct Report<'a> {
     pub thalweg: Arm,
     /// The windows in which shards were on their way.
     pub moving: BTreeSet<usize>,
-    pub moved: Moved,
+    pub commanded: Commanded,
     /// What comparing the outputs gave, if they were compared.
     pub differences: Option<Differences>,
 }
@@ -76,8 +76,8 @@ impl Report<'_> {
             "query": query, "workers": workers, "rate": rate, "duration_s": duration, "seed": seed,
             "hot_dwell": hot_dwell, "epoch_ms": epoch, "shards": self.arguments.config.shards,
             "lead": self.arguments.config.lead, "migrate": self.arguments.migrate.to_string(),
-            "policy": self.arguments.policy.to_string(), "events": self.events, "moves": self.moved.shards,
-            "moved_bytes": self.moved.bytes, "same": self.differences.as_ref().map(Differences::is_empty),
+            "policy": self.arguments.policy.to_string(), "events": self.events, "commands": self.commanded.commands,
+            "moved_bytes": self.commanded.moved_bytes, "same": self.differences.as_ref().map(Differences::is_empty),
         });
         for (name, arm) in self.arms() {
             let (quiet, migrating) = arm.latencies.split(&self.moving);
@@ -144,13 +144,11 @@ impl fmt::Display for Report<'_> {
         let mut what = String::new();
         write!(what, "{} events in {duration} s on {workers} workers", HumanCount(self.events))?;
         writeln!(f, "query {query}      {}: {what}", NAMES[usize::from(*query) - 1])?;
-        writeln!(
-            f,
-            "adaptivity   policy {policy}, migrate {migrate}: {} moves, {}; {} shards, epochs of {epoch} ms",
-            HumanCount(self.moved.shards as u64),
-            BinaryBytes(self.moved.bytes),
-            config.shards,
-        )?;
+        writeln!(f, "adaptivity   policy {policy}, migrate {migrate}, {} shards, epochs of {epoch} ms", config.shards)?;
+        let Commanded { commands, moved_bytes, .. } = &self.commanded;
+        let commands: Vec<String> = commands.iter().map(|(name, count)| format!("{count} {name}")).collect();
+        let commands = if commands.is_empty() { "none".to_owned() } else { commands.join(", ") };
+        writeln!(f, "commands     {commands}; {} moved", BinaryBytes(*moved_bytes))?;
         self.latencies(f)?;
         for (name, arm) in self.arms() {
             let late = arm.seconds - *duration as f64;

@@ -72,9 +72,11 @@ where
     let running = Arc::clone(&shared);
     let config = timely::Config::process(arguments.workers.into());
     let guards = timely::execute(config, move |worker| work(worker, &running, &build)).map_err(|what| anyhow!(what))?;
-    for outcome in guards.join() {
-        outcome.map_err(|panic| anyhow!("a worker has panicked: {panic}"))??;
+    let (results, panics): (Vec<_>, Vec<_>) = guards.join().into_iter().partition(Result::is_ok);
+    if let Some(panic) = panics.into_iter().find_map(Result::err) {
+        bail!("a worker has panicked: {panic}");
     }
+    results.into_iter().flatten().collect::<Result<()>>()?;
     let shared = Arc::into_inner(shared).ok_or_else(|| anyhow!("a worker is still there"))?;
     Ok(shared.outcome.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
