@@ -85,7 +85,7 @@ where
     expected.sort_unstable();
     assert!(!expected.is_empty());
     assert_eq!(outcome.rows, expected);
-    let measured: u64 = outcome.latencies.windows().iter().map(|window| window.len()).sum();
+    let measured: u64 = outcome.latencies.windows().iter().map(hdrhistogram::Histogram::len).sum();
     assert_eq!((outcome.count, measured), (expected.len() as u64, 2000));
 }
 

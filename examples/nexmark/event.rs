@@ -68,6 +68,7 @@ pub struct Inputs<'scope> {
 
 impl<'scope> Inputs<'scope> {
     /// Parts the events by kind.
+    #[allow(clippy::result_large_err, reason = "neither side is an error")]
     pub fn new(events: StreamVec<'scope, u64, Event>) -> Self {
         type Other = Result<Auction, Person>;
         let (bids, others) = events.ok_err(|event| match event {
