@@ -318,7 +318,18 @@ impl Director {
         if commands.is_empty() {
             return Accepted::default();
         }
-        let Applied { assignment, accepted, refused } = self.assignment.apply_valid(commands);
+        let no_merge = |command: &Command| match command {
+            Command::Fold { key } if !self.can_fold => Some(RoutingError::NoMerge { key: *key }),
+            _ => None,
+        };
+        let refuse = |command: Command| match no_merge(&command) {
+            Some(error) => Err((command, error)),
+            None => Ok(command),
+        };
+        let (commands, unable): (Vec<_>, Vec<_>) = commands.into_iter().map(refuse).partition(Result::is_ok);
+        let Applied { assignment, accepted, mut refused } =
+            self.assignment.apply_valid(commands.into_iter().flatten().collect());
+        refused.extend(unable.into_iter().filter_map(Result::err));
         self.assignment = assignment;
         Accepted { accepted, refused }
     }

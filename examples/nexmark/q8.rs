@@ -64,9 +64,9 @@ pub fn thalweg<'scope>(inputs: Inputs<'scope>, keys: &Keys<'scope>) -> Result<St
     let people = inputs.people.rebalance(&keys.of("people")?, |person| stable_hash(&person.id))?;
     Ok(people.with(inputs.auctions, |auction| stable_hash(&auction.seller)).join_windowed(
         Windows::tumbling(WIDTH)?,
-        Late::Drop,
         (|person: &Person| person.id, |person: &Person| person.date_time),
         (|auction: &Auction| auction.seller, |auction: &Auction| auction.date_time),
+        Late::Drop,
         |window, id, person, auction| (window.end, *id, person.name.clone(), auction.id),
     ))
 }

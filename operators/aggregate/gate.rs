@@ -99,9 +99,7 @@ where
         move |frontiers: &[MutableAntichain<T>]| {
             let [data_frontier, control_frontier] = frontiers else { unreachable!("there are two inputs") };
             let (mut records, mut partials, mut folded) = (records.activate(), partials.activate(), folded.activate());
-            control.for_each_stamp(|capability, batches| {
-                routing.receive(&capability, batches.flat_map(|batch| batch.drain(..)));
-            });
+            control.for_each(|capability, commands| routing.receive(&capability, commands.drain(..)));
             data.for_each_stamp(|capability, batches| {
                 let Some(at) = capability.least() else { return };
                 let port = |port| capability.delayed(at, port);

@@ -159,7 +159,7 @@ mod tests {
     fn operators() -> Operators {
         let mut operators = Operators::default();
         for (operator, space) in [("a", "x"), ("b", "x"), ("c", "y")] {
-            operators.add(operator, space).unwrap();
+            operators.add(operator, space, 1).unwrap();
         }
         operators
     }
@@ -206,7 +206,7 @@ mod tests {
     #[test]
     fn operators_of_one_key_space_must_agree() {
         let mut operators = operators();
-        operators.add("d", "y").unwrap();
+        operators.add("d", "y", 1).unwrap();
         let moved = [part("d", 0, "y", &HALVES, &[3]), part("d", 1, "y", &[], &[3])];
         for (d, expected) in [
             (moved.to_vec(), r#""c" and "d" of one key space have different assignments"#),
