@@ -1,4 +1,4 @@
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use crate::error::Error;
@@ -11,6 +11,8 @@ use crate::error::Error;
 #[derive(Clone, Debug, Default)]
 pub struct Fault {
     error: Rc<RefCell<Option<Error>>>,
+    /// There has been an error, told or not.
+    raised: Rc<Cell<bool>>,
     unwatched: bool,
 }
 
@@ -25,19 +27,21 @@ impl Fault {
         Fault { unwatched: true, ..Self::default() }
     }
 
-    /// The error, if there is one. To be called by the program between steps of the worker, such as
+    /// The error, if there is one that has not been told yet. To be called by the program between steps of the worker, such as
     /// `while !probe.done() { worker.step_or_park(None); fault.check()?; }`.
     pub fn check(&self) -> Result<(), Error> {
         self.error.borrow_mut().take().map_or(Ok(()), Err)
     }
 
     pub(crate) fn is_set(&self) -> bool {
-        self.error.borrow().is_some()
+        self.raised.get()
     }
 
     /// Only the first error is kept: the others follow from it.
     pub(crate) fn set(&self, error: Error) {
         assert!(!self.unwatched, "{}", error.with_causes());
-        self.error.borrow_mut().get_or_insert(error);
+        if !self.raised.replace(true) {
+            *self.error.borrow_mut() = Some(error);
+        }
     }
 }
