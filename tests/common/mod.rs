@@ -1,6 +1,8 @@
 //! What the tests share: a driver that never hangs, a logic with every feature, and what it must give.
 #![allow(dead_code, reason = "each test uses a part")]
 
+pub mod job;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
