@@ -235,43 +235,40 @@ fn the_records_of_a_folded_key_count_where_the_source_gave_them() {
     }
 }
 
+/// Also where its records come one by one, and each is folded before the next one comes.
 #[test]
 fn each_worker_sends_one_partial_of_a_folded_key_for_an_epoch() {
-    let job = Job {
-        workers: 3,
-        channels: Channels::Serialised,
-        ticks: 7,
-        decisions: script("3 fold KEY\n 3 split KEY\n 6 move KEY 0\n 8 move KEY 2\n 10 unfold KEY"),
-        ..Job::default()
-    };
-    let data = one_key(10, 30, 7);
-    // By worker: records folded, and partials merged.
-    let seen: Arc<Mutex<BTreeMap<usize, (u64, u64)>>> = Arc::default();
-    let calls = Arc::clone(&seen);
-    let (rows, events) = job.run(&data, None, move |data, spaces| {
-        let (index, folds, merges) = (data.scope().index(), Arc::clone(&calls), Arc::clone(&calls));
-        data.rebalance(&spaces.space("keys"), routing).unwrap().fold_epochs(
-            |record| record.0,
-            move |record, partial: &mut Partial| {
-                folds.lock().unwrap().entry(index).or_default().0 += 1;
-                fold(record, partial);
-            },
-            move |partial, other| {
-                merges.lock().unwrap().entry(index).or_default().1 += 1;
-                merge(partial, other);
-            },
-            |partial, (): &mut (), context| context.give(partial.0),
-        )
-    });
-    assert_eq!(rows, (1..=10).map(|epoch| (epoch * 7, 30)).collect::<Vec<_>>());
-    assert!(loads(&events).range(3..).all(|(_, loads)| *loads == vec![10; 3]));
-    let seen = seen.lock().unwrap();
-    let mut expected: BTreeMap<usize, (u64, u64)> = (0..3).map(|worker| (worker, (70, 0))).collect();
-    expected.get_mut(&owner(&job)).unwrap().0 += 90;
-    for (epochs, owner) in [(3, owner(&job)), (2, 0), (2, 2)] {
-        expected.get_mut(&owner).unwrap().1 += 3 * epochs;
+    for (lead, ahead, pace) in [(2, 2, 0), (3, 1, 8)] {
+        let decisions = script("3 fold KEY\n 3 split KEY\n 6 move KEY 0\n 8 move KEY 2\n 10 unfold KEY");
+        let channels = Channels::Serialised;
+        let job = Job { workers: 3, channels, lead, ahead, pace, ticks: 7, decisions, ..Job::default() };
+        // By worker: records folded, and partials merged.
+        let seen: Arc<Mutex<BTreeMap<usize, (u64, u64)>>> = Arc::default();
+        let calls = Arc::clone(&seen);
+        let (rows, events) = job.run(&one_key(10, 30, 7), None, move |data, spaces| {
+            let (index, folds, merges) = (data.scope().index(), Arc::clone(&calls), Arc::clone(&calls));
+            data.rebalance(&spaces.space("keys"), routing).unwrap().fold_epochs(
+                |record| record.0,
+                move |record, partial: &mut Partial| {
+                    folds.lock().unwrap().entry(index).or_default().0 += 1;
+                    fold(record, partial);
+                },
+                move |partial, other| {
+                    merges.lock().unwrap().entry(index).or_default().1 += 1;
+                    merge(partial, other);
+                },
+                |partial, (): &mut (), context| context.give(partial.0),
+            )
+        });
+        assert_eq!(rows, (1..=10).map(|epoch| (epoch * 7, 30)).collect::<Vec<_>>());
+        assert!(loads(&events).range(3..).all(|(_, loads)| *loads == vec![10; 3]));
+        let mut expected: BTreeMap<usize, (u64, u64)> = (0..3).map(|worker| (worker, (70, 0))).collect();
+        expected.get_mut(&owner(&job)).unwrap().0 += 90;
+        for (epochs, owner) in [(3, owner(&job)), (2, 0), (2, 2)] {
+            expected.get_mut(&owner).unwrap().1 += 3 * epochs;
+        }
+        assert_eq!(*seen.lock().unwrap(), expected, "lead {lead}, ahead {ahead}, pace {pace}");
     }
-    assert_eq!(*seen, expected);
 }
 
 /// What was folded at the boundary of a checkpoint still is when a run resumes there, on however many workers.

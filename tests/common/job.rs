@@ -54,6 +54,8 @@ pub struct Job {
     pub source: Option<usize>,
     /// Epochs that the input may be ahead of the output; 0 to never wait.
     pub ahead: u64,
+    /// Steps that a worker makes after each record that it sends, so that the records of an epoch come one by one.
+    pub pace: usize,
     /// A worker, and by how many epochs its input is behind that of the others.
     pub lag: Option<(usize, u64)>,
     /// The run is given up when the output has come behind this epoch: a crash.
@@ -74,6 +76,7 @@ impl Default for Job {
             decisions: Decisions::Script(""),
             source: None,
             ahead: 2,
+            pace: 0,
             lag: None,
             crash_at: None,
             counting: 1,
@@ -254,7 +257,6 @@ impl Job {
         let source = self.source.map(|source| source % peers);
         let mine = data.iter().enumerate().filter(|(i, _)| source.unwrap_or(i % peers) == index);
         let mut mine = mine.map(|(_, record)| record).skip_while(|(time, _)| time / ticks < from).peekable();
-        let mut pauses = Random(index as u64);
         input.advance_to(from * ticks);
         for epoch in from..end {
             if let Some((lagging, by)) = self.lag.filter(|(lagging, _)| lagging % peers == index) {
@@ -265,7 +267,7 @@ impl Job {
             while let Some((time, record)) = mine.next_if(|(time, _)| time / ticks == epoch) {
                 input.advance_to(*time);
                 input.send(*record);
-                if pauses.below(8) == 0 {
+                for _ in 0..self.pace {
                     worker.step();
                 }
             }
@@ -418,12 +420,25 @@ pub fn jobs() -> impl Strategy<Value = Job> {
     let ticks = prop_oneof![Just(1u64), Just(7), Just(1000)];
     let decisions = (any::<u64>(), 1..30u64, 0..5usize, 0..5usize, prop_oneof![Just(0u64), Just(2), Just(7)]);
     let source = prop_oneof![3 => Just(None), 1 => (0..4usize).prop_map(Some)];
-    let feed = (source, 0..4u64, prop::option::of((0..4usize, 1..4u64)));
-    (shape, ticks, decisions, feed).prop_map(|(shape, ticks, decisions, (source, ahead, lag))| {
+    let feed = (source, 0..4u64, 0..4usize, prop::option::of((0..4usize, 1..4u64)));
+    (shape, ticks, decisions, feed).prop_map(|(shape, ticks, decisions, (source, ahead, pace, lag))| {
         let (workers, channels, lead, shards, chunk_bytes) = shape;
         let (seed, keys, commands, folds, checkpoint_every) = decisions;
         let decisions = Decisions::Random { seed, keys, commands, folds, checkpoint_every };
-        Job { workers, channels, lead, shards, chunk_bytes, ticks, decisions, source, ahead, lag, ..Job::default() }
+        Job {
+            workers,
+            channels,
+            lead,
+            shards,
+            chunk_bytes,
+            ticks,
+            decisions,
+            source,
+            ahead,
+            pace,
+            lag,
+            ..Job::default()
+        }
     })
 }
 
