@@ -9,14 +9,19 @@ use std::collections::BTreeMap;
 
 use common::job::{Data, Decisions, Job, Record, Rows, Source, Spaces, inputs, recoveries, routing};
 use proptest::prelude::*;
-use thalweg::keyed::codec::Serde;
-use thalweg::windows::{Gap, Late, Window, Windowing, Windows};
+use thalweg::aggregate::AggregateState;
+use thalweg::keyed::codec::{Codec, Columns, Serde};
+use thalweg::windows::{Gap, Late, Timed, Window, Windowing, Windows};
 use thalweg::{Rebalance, stable_hash};
+use timely::ExchangeData;
 use timely::dataflow::StreamVec;
 use timely::dataflow::operators::vec::Filter;
 
-/// Start and end, key, records, and the greatest and the sum of the values.
-type Row = ((u64, u64), u64, u64, (u64, u64));
+/// Start and end of a window.
+type Span = (u64, u64);
+
+/// Window, key, records, and the greatest and the sum of the values.
+type Row = (Span, u64, u64, (u64, u64));
 
 /// Records, the greatest value, and the sum of the values.
 type Gathered = (u64, u64, u64);
@@ -56,7 +61,7 @@ impl Shape {
     }
 
     /// The windows that hold an event time, by their ends, of which none begins before 0.
-    fn holding(&self, event_time: u64) -> impl Iterator<Item = (u64, u64)> {
+    fn holding(&self, event_time: u64) -> impl Iterator<Item = Span> {
         let Shape { width, slide, .. } = *self;
         let ends = (1..).map(move |number| number * slide).skip_while(move |end| *end <= event_time);
         let windows = ends.map(move |end| (end.saturating_sub(width), end));
@@ -64,8 +69,8 @@ impl Shape {
     }
 
     /// The windows in which a record counts that is judged by what is past at `now`.
-    fn counting(&self, now: u64, event_time: u64) -> Vec<(u64, u64)> {
-        let is_open = |(_, end): &(u64, u64)| end + self.grace > now;
+    fn counting(&self, now: u64, event_time: u64) -> Vec<Span> {
+        let is_open = |(_, end): &Span| end + self.grace > now;
         let mut windows: Vec<_> = self.holding(event_time).filter(is_open).collect();
         if windows.is_empty() && self.late == Late::Admit {
             let all = (1..).map(|number| (number * self.slide).saturating_sub(self.width)..number * self.slide);
@@ -153,17 +158,14 @@ fn data_of(job: &Job, (source, (before, after)): (Source, (u64, u64))) -> Data {
     Source { disorder: (before * by, after * by), ..source }.data(job.ticks)
 }
 
-fn folded<W: Windowing>(
+fn folded<W>(
     windowing: W,
     late: Late,
 ) -> impl for<'s> Fn(StreamVec<'s, u64, Record>, &Spaces<'s>) -> StreamVec<'s, u64, Row> + Clone + Send + Sync + use<W>
 where
-    W: Send + Sync,
-    W::State<Gathered>: timely::ExchangeData,
-    thalweg::keyed::codec::Columns: thalweg::keyed::codec::Codec<
-            u64,
-            thalweg::aggregate::AggregateState<thalweg::windows::Timed<W::State<Gathered>>, W::State<Gathered>>,
-        >,
+    W: Windowing + Send + Sync,
+    W::State<Gathered>: ExchangeData,
+    Columns: Codec<u64, AggregateState<Timed<W::State<Gathered>>, W::State<Gathered>>>,
 {
     move |data, spaces| {
         let stage = data.rebalance(&spaces.space("keys"), routing).unwrap().named("windows").unwrap();
@@ -193,16 +195,19 @@ proptest! {
     }
 }
 
-/// A window, and its keys with the most records, greatest first; of equal ones, the lower.
-type Top = ((u64, u64), Vec<(u64, Reverse<u64>)>);
+/// Keys by their records, greatest first; of equal ones, the lower.
+type Ranks = Vec<(u64, Reverse<u64>)>;
+
+/// A window, and its keys with the most records.
+type Top = (Span, Ranks);
 
 /// The first of each window, one epoch after it was given.
 fn top_of(count: usize, job: &Job, counts: &Rows<Row>) -> Rows<Top> {
-    let mut tops: BTreeMap<(u64, (u64, u64)), Vec<(u64, Reverse<u64>)>> = BTreeMap::new();
+    let mut tops: BTreeMap<(u64, Span), Ranks> = BTreeMap::new();
     for (at, (window, key, records, _)) in counts {
         tops.entry((job.boundary_after(*at), *window)).or_default().push((*records, Reverse(*key)));
     }
-    let head = |mut keys: Vec<(u64, Reverse<u64>)>| {
+    let head = |mut keys: Ranks| {
         keys.sort_unstable_by(|left, right| right.cmp(left));
         keys.truncate(count);
         keys
@@ -233,8 +238,11 @@ fn count_then_top(
     }
 }
 
-/// Start and end, key, and the values of a left and a right record.
-type Pair = ((u64, u64), u64, u64, u64);
+/// The values of the left and of the right records.
+type Sides = (Vec<u64>, Vec<u64>);
+
+/// Window, key, and the values of a left and a right record.
+type Pair = (Span, u64, u64, u64);
 
 fn is_left(record: &Record) -> bool {
     record.2.is_multiple_of(2)
@@ -242,7 +250,7 @@ fn is_left(record: &Record) -> bool {
 
 /// Each pair of each window, when it closes. What is past is judged by the records' times.
 fn pairs_of(shape: &Shape, data: &Data) -> Rows<Pair> {
-    let mut windows: BTreeMap<((u64, u64), u64), (Vec<u64>, Vec<u64>)> = BTreeMap::new();
+    let mut windows: BTreeMap<(Span, u64), Sides> = BTreeMap::new();
     for (time, record) in data {
         for window in shape.counting(*time, record.1) {
             let (left, right) = windows.entry((window, record.0)).or_default();
