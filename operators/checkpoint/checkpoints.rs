@@ -217,7 +217,7 @@ mod tests {
 
     fn operators(names: &[&str]) -> Operators {
         let mut operators = Operators::default();
-        names.iter().for_each(|name| operators.add(name, "keys").unwrap());
+        names.iter().for_each(|name| operators.add(name, "keys", 1).unwrap());
         operators
     }
 
