@@ -249,16 +249,16 @@ fn is_left(record: &Record) -> bool {
 }
 
 /// Each pair of each window, when it closes. What is past is judged by the records' times.
-fn pairs_of(shape: &Shape, data: &Data) -> Rows<Pair> {
+fn pairs_of(shape: &Shape, job: &Job, data: &Data) -> Rows<Pair> {
     let mut windows: BTreeMap<(Span, u64), Sides> = BTreeMap::new();
     for (time, record) in data {
-        for window in shape.counting(*time, record.1) {
+        for window in shape.counting(time / job.ticks * job.ticks, record.1) {
             let (left, right) = windows.entry((window, record.0)).or_default();
             (if is_left(record) { left } else { right }).push(record.2);
         }
     }
     let pairs = windows.into_iter().flat_map(|((window, key), (left, right))| {
-        let pair = move |a: u64, b: u64| (window.1 + shape.grace, (window, key, a, b));
+        let pair = move |a: u64, b: u64| (job.boundary_from(window.1 + shape.grace), (window, key, a, b));
         left.into_iter().flat_map(move |a| right.clone().into_iter().map(move |b| pair(a, b)))
     });
     sorted(pairs.collect())
@@ -300,7 +300,7 @@ proptest! {
     #[test]
     fn pairs_are_of_one_window((job, again) in recoveries(), shape in shapes(), source in disordered()) {
         let (data, shape) = (data_of(&job, source), scaled(shape, job.ticks));
-        job.check_recovery(&again, &data, &pairs_of(&shape, &data), join(shape));
+        job.check_recovery(&again, &data, &pairs_of(&shape, &job, &data), join(shape));
     }
 }
 

@@ -115,14 +115,12 @@ where
                 }
                 records.session(&capability).give_containers(batches.iter_mut());
             }
-            while let Some(((to_partials, to_folded), open)) = folder.release(data_frontier, held.first()) {
+            while let Some(((to_partials, to_folded), open)) = folder.release(data_frontier) {
                 let (sums, counts) = open.finish();
                 partials.session(&to_partials).give_iterator(sums);
                 folded.session(&to_folded).give_iterator(counts);
             }
-            let to_come = data_frontier.frontier();
-            let to_come = held.first().into_iter().chain(folder.open.first()).chain(to_come.iter());
-            routing.drop_before(to_come.min());
+            routing.drop_before(held.first().into_iter().chain(data_frontier.frontier().iter()).min());
         }
     });
     let partials = Gated { data: partials_stream, versions: Rc::clone(&versions) };
@@ -160,10 +158,10 @@ impl<T: Ticks, K: Hash + Eq, P: Default, A, H> Folder<T, K, P, A, H> {
         batches.retain(|batch| !batch.is_empty());
     }
 
-    /// What has been folded in the first open epoch, once none of its data can come any more or is held.
-    fn release(&mut self, data: &MutableAntichain<T>, held: Option<&T>) -> Option<(Results<T>, Open<K, P>)> {
-        let is_complete = |last: &T| !data.less_equal(last) && held.is_none_or(|held| held > last);
-        let (_, results, open) = self.open.release_if(|last, _| is_complete(last))?;
+    /// What has been folded in the first open epoch, once none of its data can come any more. None of it is held: an epoch
+    /// is settled as a whole.
+    fn release(&mut self, data: &MutableAntichain<T>) -> Option<(Results<T>, Open<K, P>)> {
+        let (_, results, open) = self.open.release(data)?;
         Some((results, open))
     }
 }
