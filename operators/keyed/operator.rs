@@ -45,8 +45,6 @@ use crate::routing::{Gated, Routed};
 pub struct KeyedSettings {
     /// The operator's name in logs, events and checkpoints: one for each keyed operator of a dataflow.
     pub name: String,
-    /// The key space that the operator belongs to: all operators of it are routed by one assignment.
-    pub space: String,
     /// What makes an epoch.
     pub epochs: Epochs,
     /// Length at which a chunk of state is sent, in bytes.

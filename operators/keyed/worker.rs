@@ -40,7 +40,6 @@ type Seen = BTreeMap<KeyRange, ShardEpoch>;
 /// The operator's state on one worker.
 pub(super) struct Worker<T: Ticks, L: Logic<T>, C: Codec<L::Key, L::State>> {
     name: String,
-    space: String,
     worker: usize,
     chunk_bytes: usize,
     epochs: Epochs,
@@ -78,7 +77,7 @@ where
         settings: KeyedSettings,
         initial: &[Capability<T>],
     ) -> Self {
-        let KeyedSettings { name, space, epochs, chunk_bytes, sample, restore, fault } = settings;
+        let KeyedSettings { name, epochs, chunk_bytes, sample, restore, fault } = settings;
         let parts = restore.as_ref().map_or(Vec::new(), |restore| restore.parts.clone());
         let from = restore.as_ref().map_or(0, |restore| restore.epoch);
         let restore = restore.and_then(|restore| {
@@ -94,7 +93,6 @@ where
         let sampler = Sampler::new(sample, worker as u64);
         Worker {
             name,
-            space,
             worker,
             chunk_bytes,
             epochs,
@@ -176,7 +174,7 @@ where
     /// What a snapshot says of the shards that are here.
     fn owned(&self) -> SnapshotContent {
         let folded = self.shards.assignment().folded().to_vec();
-        SnapshotContent::Shards { space: self.space.clone(), ranges: self.shards.ranges(), folded }
+        SnapshotContent::Shards { ranges: self.shards.ranges(), folded }
     }
 
     fn snapshot_part(&self, content: SnapshotContent) -> SnapshotPart {

@@ -319,11 +319,10 @@ impl<T: Ticks> Shared<'_, T> {
     }
 
     fn settings(&self, space: usize, name: &str, codec: u16) -> KeyedSettings {
-        let Space { name: space, initial, .. } = &self.spaces[space];
+        let initial = &self.spaces[space].initial;
         let worker = self.scope.index();
         KeyedSettings {
             name: name.to_owned(),
-            space: space.clone(),
             epochs: self.config.epochs,
             chunk_bytes: self.config.chunk_bytes,
             sample: self.config.profile.sample,
