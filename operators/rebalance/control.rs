@@ -170,8 +170,8 @@ impl<'scope, T: Ticks> KeySpace<'scope, T> {
         })
     }
 
-    pub(super) fn settings(&self, name: &str, codec: u16) -> KeyedSettings {
-        self.shared.0.borrow().settings(self.index, name, codec)
+    pub(super) fn settings(&self, member: &Member, codec: u16) -> KeyedSettings {
+        self.shared.0.borrow().settings(self.index, member, codec)
     }
 
     /// Takes an operator's streams into the loop, and gives its output.
@@ -318,15 +318,16 @@ impl<T: Ticks> Shared<'_, T> {
         free.expect("there are more numbers than names taken")
     }
 
-    fn settings(&self, space: usize, name: &str, codec: u16) -> KeyedSettings {
+    fn settings(&self, space: usize, member: &Member, codec: u16) -> KeyedSettings {
         let initial = &self.spaces[space].initial;
+        let stored = self.checkpoints().filter(|_| member.keeps_state);
         let worker = self.scope.index();
         KeyedSettings {
-            name: name.to_owned(),
+            name: member.name.clone(),
             epochs: self.config.epochs,
             chunk_bytes: self.config.chunk_bytes,
             sample: self.config.profile.sample,
-            restore: self.checkpoints().and_then(|stored| stored.restore(name, codec, initial, worker)),
+            restore: stored.and_then(|stored| stored.restore(&member.name, codec, initial, worker)),
             fault: self.fault.clone(),
         }
     }

@@ -119,7 +119,7 @@ where
         C: Codec<A::Key, AggregateState<A::State, A::Partial>>,
     {
         let Rebalanced { data, keys, name, routing_key, measure, .. } = self;
-        let member = keys.member(name);
+        let member = Member { can_fold: true, ..keys.member(name) };
         let aggregate = Rc::new(aggregate);
         let (control, epochs) = (keys.control(), keys.epochs());
         let FoldingGate { records, partials, folded } =
@@ -132,16 +132,13 @@ where
                 move |state: &mut _, context: &mut Context<'_, T, _, _>| at_boundary(&*aggregate, state, context)
             },
         };
-        let settings = keys.settings(&member.name, C::ID);
+        let settings = keys.settings(&member, C::ID);
         let partials = (partials, |partial: &crate::aggregate::Partial<_, _>| partial.routing);
         let streams = keyed_pair::<_, _, _, _, C>((records, routing_key), partials, control, logic, settings)
             .expect("the assignment has been made for these workers");
         let worker = streams.output.scope().index();
         let folded = folded.map(move |folded| Report::Folded { worker, key: folded.key, records: folded.records });
-        keys.add(
-            Member { can_fold: true, ..member },
-            KeyedStreams { reports: streams.reports.concat(folded), ..streams },
-        )
+        keys.add(member, KeyedStreams { reports: streams.reports.concat(folded), ..streams })
     }
 }
 

@@ -180,7 +180,7 @@ where
         let gated = gate(data, control.clone(), keys.initial(), keys.epochs());
         let input = Closures { routing_key: routing_key.clone(), measure, key, on_record, types: PhantomData };
         let logic = OneInput { input, on_timer };
-        let settings = keys.settings(&member.name, C::ID);
+        let settings = keys.settings(&member, C::ID);
         let streams = keyed::<_, _, _, C>(gated, control, logic, routing_key, settings)
             .expect("the assignment has been made for these workers");
         keys.add(member, streams)
@@ -192,16 +192,16 @@ where
         D: Clone,
     {
         let Rebalanced { data, keys, name, routing_key, measure, .. } = self;
-        let member = keys.member(name);
+        let member = Member { keeps_state: false, ..keys.member(name) };
         let control = keys.control();
         let gated = gate(data, control.clone(), keys.initial(), keys.epochs());
         let logic = OneInput {
             input: Distribute { routing_key: routing_key.clone(), measure, record: PhantomData },
             on_timer: |(): &mut (), _: &mut Context<'_, T, (), D>| (),
         };
-        let settings = keys.settings(&member.name, <Serde as Codec<(), ()>>::ID);
+        let settings = keys.settings(&member, <Serde as Codec<(), ()>>::ID);
         let streams = keyed::<_, _, _, Serde>(gated, control, logic, routing_key, settings)
             .expect("the assignment has been made for these workers");
-        keys.add(Member { keeps_state: false, ..member }, streams)
+        keys.add(member, streams)
     }
 }

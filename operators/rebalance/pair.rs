@@ -89,7 +89,7 @@ where
     {
         let RebalancedPair { keys, name, left: (left, left_routing), right: (right, right_routing), measure, .. } =
             self;
-        let member = keys.member(name);
+        let member = Member { inputs: 2, ..keys.member(name) };
         let (control, epochs) = (keys.control(), keys.epochs());
         let left = gate(left, control.clone(), keys.initial(), epochs);
         let right = gate(right, control.clone(), keys.initial(), epochs);
@@ -110,11 +110,11 @@ where
             },
             on_timer,
         };
-        let settings = keys.settings(&member.name, C::ID);
+        let settings = keys.settings(&member, C::ID);
         let streams =
             keyed_pair::<_, _, _, _, C>((left, left_routing), (right, right_routing), control, logic, settings)
                 .expect("the assignment has been made for these workers");
-        keys.add(Member { inputs: 2, ..member }, streams)
+        keys.add(member, streams)
     }
 
     /// Joins the inputs: each pair of a left and a right record of one key, as soon as both have come. All records are
