@@ -10,7 +10,7 @@ use timely::dataflow::operators::Concat;
 use timely::dataflow::operators::vec::Map;
 
 use super::Rebalanced;
-use super::control::Member;
+use super::shared::Member;
 use crate::aggregate::{Aggregate, AggregateState, FoldingGate, Partials, Records, at_boundary, folding_gate};
 use crate::epoch::Ticks;
 use crate::keyed::codec::Codec;

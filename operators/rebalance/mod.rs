@@ -5,6 +5,7 @@ mod control;
 mod epochs;
 mod late;
 mod pair;
+mod shared;
 mod windowed;
 
 use std::fmt;
@@ -23,10 +24,10 @@ use crate::observe::Event;
 use crate::policy::Policy;
 use crate::routing::gate;
 use closures::{Closures, Distribute};
-use control::Member;
 pub use control::{IntoKeySpace, KeySpace, Loop};
 pub use late::DivideLate;
 pub use pair::RebalancedPair;
+use shared::Member;
 pub use windowed::RebalancedWindows;
 
 /// Routes a stream by an assignment that a feedback loop keeps balanced.

@@ -9,7 +9,7 @@ use timely::ExchangeData;
 use timely::dataflow::StreamVec;
 
 use super::closures::Closures;
-use super::control::Member;
+use super::shared::Member;
 use super::{KeySpace, Rebalanced};
 use crate::epoch::Ticks;
 use crate::keyed::codec::{Codec, Columns};
