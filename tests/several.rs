@@ -1,5 +1,5 @@
-//! Several keyed operators in one loop: in one key space and in two, one behind the other, with one input and with two. Each
-//! gives what a plain program gives, and a checkpoint covers them all or does not exist.
+//! Several keyed operators in one loop: in one key space and in two, one behind the other, with one input and with two.
+//! Each gives what a plain program gives, and a checkpoint covers them all or does not exist.
 
 mod common;
 
@@ -164,7 +164,8 @@ impl Several {
         Several { flow: self.flow.clone().checkpointed(checkpoints), ..self.clone() }
     }
 
-    /// Goes on on other workers from the newest checkpoint in the store, and is compared with the rest of what it must give.
+    /// Goes on on other workers from the newest checkpoint in the store, and is compared with the rest of what it must
+    /// give.
     fn check_resumed(&self, store: impl Store, then: usize) {
         let resume = Checkpoints::resume(Arc::new(store), fingerprint(), when_commanded()).unwrap();
         let Run { seed, .. } = self.flow.run;

@@ -82,8 +82,8 @@ impl<'scope, T: Ticks> Loop<'scope, T> {
     ///
     /// The source must then send nothing before the start of the epoch [`Checkpoints::epoch`], and begin just there.
     /// Errors that come up during the run are put where `fault` finds them. Refuses a checkpoint that does not fit the
-    /// timestamp, the epochs or a policy, checkpoints that another loop of this worker takes already, and a loop that has
-    /// operators already.
+    /// timestamp, the epochs or a policy, checkpoints that another loop of this worker takes already, and a loop that
+    /// has operators already.
     pub fn checkpoint_to(self, checkpoints: &Checkpoints, fault: &Fault) -> Result<Self, Error> {
         self.0.borrow_mut().checkpoint_to(checkpoints, fault)?;
         Ok(self)

@@ -35,8 +35,8 @@ pub trait Rebalance<'scope, T: Ticks, D: ExchangeData> {
     /// Begins a rebalanced stage: [`Rebalanced`] says what can be chosen, and how it is ended.
     ///
     /// `routing_key` gives the key by which a record is routed: [`stable_hash`](crate::stable_hash) of a field, or an
-    /// [`ordered_key`](crate::ordered_key). `keys` is a [`Config`](crate::Config), for a loop and a key space of its own,
-    /// or a [`KeySpace`] that it shares with others. Refuses a configuration that can't work.
+    /// [`ordered_key`](crate::ordered_key). `keys` is a [`Config`](crate::Config), for a loop and a key space of its
+    /// own, or a [`KeySpace`] that it shares with others. Refuses a configuration that can't work.
     ///
     /// ```
     /// use thalweg::{Config, Rebalance, stable_hash};
@@ -124,8 +124,8 @@ where
 
     /// Names the operator in logs and checkpoints. Refuses a name that another operator of the loop has.
     ///
-    /// Without a name it is called "keyed", or "keyed-2" and so on in the order in which operators are built. Where several
-    /// operators are checkpointed, each must be given a name: a checkpoint gives back states by them.
+    /// Without a name it is called "keyed", or "keyed-2" and so on in the order in which operators are built. Where
+    /// several operators are checkpointed, each must be given a name: a checkpoint gives back states by them.
     pub fn named(self, name: &str) -> Result<Self, Error> {
         self.keys.reserve(name)?;
         Ok(Rebalanced { name: Some(name.to_owned()), ..self })

@@ -271,8 +271,8 @@ impl<'scope, T: Ticks> Shared<'scope, T> {
     }
 }
 
-/// Sends each command to every worker. They come in the order in which they were given, which is the order in which those
-/// of one boundary are to be carried out.
+/// Sends each command to every worker. They come in the order in which they were given, which is the order in which
+/// those of one boundary are to be carried out.
 fn to_all_workers<T: Ticks>(commands: StreamVec<'_, T, Addressed>) -> StreamVec<'_, T, Addressed> {
     let peers = commands.scope().peers();
     let copies = commands.unary(Pipeline, "Copy", |_, _| {
