@@ -299,6 +299,7 @@ proptest! {
 
     #[test]
     fn pairs_are_of_one_window((job, again) in recoveries(), shape in shapes(), source in disordered()) {
+        let (job, again) = (Job { one_input: false, ..job }, Job { one_input: false, ..again });
         let (data, shape) = (data_of(&job, source), scaled(shape, job.ticks));
         job.check_recovery(&again, &data, &pairs_of(&shape, &job, &data), join(shape));
     }
