@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -90,6 +90,15 @@ proptest! {
         let decided = decided(&events);
         prop_assert!(decided.is_sorted_by(|a, b| a < b), "one decision an epoch: {:?}", decided);
         let of_outputs: BTreeSet<u64> = outputs.keys().map(|at| fine.flow.epochs.number(at)).collect();
+        let mut arrived: BTreeMap<u64, u64> = BTreeMap::new();
+        let lefts = fine.left.records.iter().map(|(at, records)| (at, records.len()));
+        for (at, records) in lefts.chain(fine.right.records.iter().map(|(at, records)| (at, records.len()))) {
+            *arrived.entry(fine.flow.epochs.number(at)).or_default() += records as u64;
+        }
+        for event in &events {
+            let Event::Epoch(event) = event else { continue };
+            prop_assert_eq!(event.records, arrived.get(&event.epoch).copied().unwrap_or(0));
+        }
         prop_assert!(of_outputs.iter().all(|epoch| decided.contains(epoch)), "{:?} of {:?}", decided, of_outputs);
     }
 
@@ -109,7 +118,8 @@ proptest! {
         prop_assert_eq!(resume.epoch(), Manifest::list(&store).unwrap().last().copied().unwrap_or(0));
         let again = Run { workers: then, seed: !run.seed, crash_at: None, ..run };
         let flow = Flow { run: again, ..fine.flow.clone() }.checkpointed(&resume);
-        let second = Fine { flow: flow.clone(), ..fine.clone() }.outputs::<u64>().0;
+        let (second, events) = Fine { flow: flow.clone(), ..fine.clone() }.outputs::<u64>();
+        prop_assert!(decided(&events).iter().all(|epoch| *epoch >= resume.epoch()), "{:?}", decided(&events));
         assert_same(&second, &from(&expected, flow.start()));
     }
 }

@@ -225,7 +225,10 @@ proptest! {
         let several = Several { flow: Flow { run, ..several.flow.clone() }, ..several };
         let store = Memory::default();
         let begin = Checkpoints::begin(Arc::new(store.clone()), fingerprint(), when_commanded()).unwrap();
-        several.check_until_crash(&several.checkpointed(&begin).outputs().0);
+        let (seen, events) = several.checkpointed(&begin).outputs();
+        several.check_until_crash(&seen);
+        let abandoned = |event: &&Event| matches!(event, Event::Checkpoint(checkpoint) if checkpoint.error.is_some());
+        prop_assert!(!events.iter().any(|event| abandoned(&event)), "{:?}", events.iter().find(abandoned));
         let taken = check_manifests(&store);
         // Resumes from the newest, or from one before it.
         for epoch in taken.iter().rev().take(lose) {
@@ -373,6 +376,26 @@ fn checkpoints_are_of_one_loop_from_its_beginning() {
     assert!(refusal.contains("another loop of this worker"), "{refusal}");
 }
 
+/// A command is for its key space alone, but for a checkpoint, which is of all.
+#[test]
+fn key_spaces_have_assignments_of_their_own() {
+    let store = Memory::default();
+    let begin = Checkpoints::begin(Arc::new(store.clone()), fingerprint(), when_commanded()).unwrap();
+    let flow = Flow::new(Run { workers: 2, shards: 2, ..Run::default() }, 8).checkpointed(&begin);
+    let source = Source::from(ledger::lefts(1, 50, 20, 8));
+    flow.execute(move |building: &mut Building<'_, u64>| {
+        let (input, looped) = (building.input(&source), building.looped());
+        for (space, script) in [("a", "3 move 0 1"), ("b", "4 split 0x10\n 5 checkpoint"), ("c", "")] {
+            let keys = looped.key_space(space).unwrap().policy(script.parse::<Script>().unwrap()).unwrap();
+            let spread = input.clone().rebalance(&keys, ledger::route_left).unwrap().named(space).unwrap().distribute();
+            building.collect(spread, &Collected::default());
+        }
+    });
+    let spaces = Manifest::read(&store, 5).unwrap().spaces;
+    let owners = |space: &str| spaces[space].assignment.iter().map(|(_, owner)| owner).collect::<Vec<_>>();
+    assert_eq!([owners("a"), owners("b"), owners("c")], [vec![1, 1], vec![0, 0, 1], vec![0, 1]]);
+}
+
 /// An operator that has met an error acts no more, also when the program has been told of it.
 #[test]
 fn nothing_goes_on_after_an_error() {
@@ -392,10 +415,10 @@ fn nothing_goes_on_after_an_error() {
             records.inspect(give).probe_with(&probe);
         });
         input.advance_to(start);
-        (0..100).for_each(|record| input.send(record));
-        input.close();
         (0..10).for_each(|_| _ = worker.step());
         assert!(matches!(fault.check(), Err(Error::Incompatible { .. })));
+        (0..100).for_each(|record| input.send(record));
+        input.close();
         (0..100).for_each(|_| _ = worker.step());
         assert!(outputs.lock().unwrap().is_empty() && !probe.done());
         worker.installed_dataflows().into_iter().for_each(|dataflow| worker.drop_dataflow(dataflow));
