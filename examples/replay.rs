@@ -80,7 +80,7 @@ fn replay(arguments: &Arguments) -> Result<()> {
     let script = read_script(&arguments.policy)?;
     let checkpoints = open_checkpoints(arguments)?;
     let mut source = Source::open(&arguments.input)?;
-    let (from, before) = checkpoints.as_ref().map_or((0, 0), |c| (c.epoch(), c.records()));
+    let (from, before) = checkpoints.as_ref().map_or((0, 0), |c| (c.epoch(), c.records().unwrap_or(0)));
     if !arguments.verify {
         source.skip(before)?;
     }

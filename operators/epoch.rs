@@ -19,8 +19,8 @@ use crate::error::Error;
 /// counts::<timely::order::Product<u64, u64>>();
 /// ```
 pub trait Ticks: Timestamp + TotalOrder {
-    /// The ticks of the latest time there is.
-    const MAX_TICKS: u64;
+    /// The latest time there is.
+    fn latest() -> Self;
 
     /// Ticks since the minimum.
     fn ticks(&self) -> u64;
@@ -35,7 +35,7 @@ pub trait Ticks: Timestamp + TotalOrder {
 macro_rules! ticks {
     ($($integer:ty),*) => { $(
         impl Ticks for $integer {
-            const MAX_TICKS: u64 = <$integer>::MAX as u64;
+            fn latest() -> Self { <$integer>::MAX }
             fn ticks(&self) -> u64 { *self as u64 }
             fn from_ticks(ticks: u64) -> Option<Self> { Self::try_from(ticks).ok() }
             fn advance_by(ticks: u64) -> Option<Self::Summary> { <$integer>::try_from(ticks).ok() }
@@ -46,7 +46,9 @@ ticks!(u64, u32, u16, usize);
 
 /// Ticks are nanoseconds; what lies behind the 584th year counts as its end.
 impl Ticks for Duration {
-    const MAX_TICKS: u64 = u64::MAX;
+    fn latest() -> Self {
+        Duration::MAX
+    }
 
     fn ticks(&self) -> u64 {
         u64::try_from(self.as_nanos()).unwrap_or(u64::MAX)
@@ -103,7 +105,8 @@ impl Epochs {
     /// The last time of an epoch, if the type can hold its first.
     pub fn last<T: Ticks>(&self, epoch: u64) -> Option<T> {
         let start: T = self.start(epoch)?;
-        T::from_ticks(start.ticks().saturating_add(self.ticks() - 1).min(T::MAX_TICKS))
+        let last = start.ticks().checked_add(self.ticks() - 1).filter(|last| *last < T::latest().ticks());
+        last.map_or_else(|| Some(T::latest()), T::from_ticks)
     }
 
     /// The first and the last time of the epoch that a time lies in.
@@ -172,5 +175,6 @@ mod tests {
         let epochs = Epochs::of(1_000_000).unwrap();
         assert_eq!(epochs.number(&Duration::from_micros(2_500)), 2);
         assert_eq!(epochs.last(2), Some(Duration::from_nanos(2_999_999)));
+        assert_eq!(epochs.around(&Duration::MAX).1, Duration::MAX);
     }
 }

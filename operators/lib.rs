@@ -42,13 +42,14 @@
 //!
 //! | word | meaning |
 //! |---|---|
-//! | epoch | the unit of decision: a timely timestamp |
+//! | epoch | the unit of decision: a timely timestamp, or so many ticks of finer ones: [`Epochs`] |
 //! | routing key | a `u64` that the user's function gives for a record: [`stable_hash`] of a key, or an [`ordered_key`] |
 //! | shard | a [`KeyRange`] that is profiled, routed, moved and snapshotted as one; its ends may lie at any routing key |
 //! | assignment | which worker owns each shard: [`Assignment`], with [`Versions`](routing::Versions) by time |
+//! | key space | an assignment with its policy, and the operators that are routed by it: [`KeySpace`] |
 //! | profile | what one shard saw in one epoch, and rolling over a window of epochs: [`profile::Profile`] |
 //! | boundary | the instant before an epoch: after all data before it, before any data at or after it |
-//! | command | split, merge, move or checkpoint, effective *at* a boundary: [`Command`] |
+//! | command | split, merge, move, fold (a hot key) or checkpoint, effective *at* a boundary: [`Command`] |
 //! | policy | a pure function from profiles to commands: [`policy::Policy`] |
 //! | lead | how many epochs lie between the epoch a command was decided from and its boundary |
 //! | snapshot | the state of shards as of a time `t`: all data before `t`, none at or after it |
@@ -57,10 +58,11 @@
 //! # Parts
 //!
 //! [`Rebalance`] composes the parts; each is also an operator of its own, to be composed differently:
-//! [`routing::gate`] and the pact [`routing::Routed`], [`keyed::keyed`], [`orchestrate::orchestrate`],
+//! [`routing::gate`] and the pact [`routing::Routed`], [`keyed::keyed`] and [`keyed::keyed_pair`], [`aggregate::folding_gate`], [`orchestrate::orchestrate`],
 //! [`checkpoint::save`] and [`checkpoint::commit`], [`profile::ProfileStream`]. What decides is pure and knows nothing of
-//! timely: [`keyspace`], [`profile`] (but for its operator), [`forecast`], [`policy`], and the triggers of [`checkpoint`].
-//! Modules depend one way: error, epoch, pending ← keyspace ← profile, forecast ← policy ← routing ← keyed ← checkpoint ← orchestrate ← rebalance.
+//! timely: [`keyspace`], [`profile`] (but for its operator), [`forecast`], [`policy`], [`windows`], and the triggers of
+//! [`checkpoint`]. Modules depend one way: error, epoch, pending ← keyspace ← profile, forecast ← policy ← routing ← keyed ←
+//! windows, aggregate, checkpoint ← orchestrate ← rebalance.
 
 #![forbid(missing_docs)]
 #![cfg_attr(not(feature = "abomonation"), forbid(unsafe_code))]
@@ -96,4 +98,6 @@ pub use keyspace::{
     Applied, Assignment, Command, Handover, KeyRange, OrderedKey, RoutingError, StableHash, ordered_key, stable_hash,
 };
 pub use pending::Pending;
-pub use rebalance::{IntoKeySpace, KeySpace, Loop, Rebalance, Rebalanced, RebalancedPair, RebalancedWindows};
+pub use rebalance::{
+    DivideLate, IntoKeySpace, KeySpace, Loop, Rebalance, Rebalanced, RebalancedPair, RebalancedWindows,
+};

@@ -294,7 +294,9 @@ impl Director {
         shards: Vec<ShardEpoch>,
         folded: &[(usize, u64, u64)],
     ) -> Accepted {
-        let profiles = self.rolling.advance(epoch, shards);
+        let shard_records: u64 = shards.iter().map(|shard| shard.statistics.records()).sum();
+        let records = shard_records + folded.iter().map(|(_, _, records)| records).sum::<u64>();
+        let profiles = self.rolling.advance_part(epoch, shards, records);
         let mut sums: BTreeMap<u64, u64> = BTreeMap::new();
         folded.iter().for_each(|(_, key, records)| *sums.entry(*key).or_default() += records);
         let folded: Vec<FoldedKey> = sums.into_iter().map(|(key, records)| FoldedKey { key, records }).collect();
@@ -316,7 +318,18 @@ impl Director {
         if commands.is_empty() {
             return Accepted::default();
         }
-        let Applied { assignment, accepted, refused } = self.assignment.apply_valid(commands);
+        let no_merge = |command: &Command| match command {
+            Command::Fold { key } if !self.can_fold => Some(RoutingError::NoMerge { key: *key }),
+            _ => None,
+        };
+        let refuse = |command: Command| match no_merge(&command) {
+            Some(error) => Err((command, error)),
+            None => Ok(command),
+        };
+        let (commands, unable): (Vec<_>, Vec<_>) = commands.into_iter().map(refuse).partition(Result::is_ok);
+        let Applied { assignment, accepted, mut refused } =
+            self.assignment.apply_valid(commands.into_iter().flatten().collect());
+        refused.extend(unable.into_iter().filter_map(Result::err));
         self.assignment = assignment;
         Accepted { accepted, refused }
     }
@@ -354,7 +367,7 @@ pub fn orchestrate<'scope, T: Ticks>(
         let mut known =
             if worker == 0 { known_messages(&orchestrator, epochs, &initial[COMMANDS]) } else { Vec::new() };
         drop(initial);
-        let mut open: Pending<T, Vec<(usize, Report)>, (Capability<T>, Capability<T>)> = Pending::new();
+        let mut open: Pending<T, Vec<(usize, Report)>, Answers<T>> = Pending::new();
         let mut last_complete = Instant::now();
         move |frontiers: &[MutableAntichain<T>]| {
             let (mut commands, mut events) = (commands.activate(), events.activate());
@@ -377,6 +390,9 @@ pub fn orchestrate<'scope, T: Ticks>(
     });
     OrchestratorStreams { commands: commands_stream, events: events_stream }
 }
+
+/// What entitles to send commands, and an event.
+type Answers<T> = (Capability<T>, Capability<T>);
 
 /// The known commands, each with what entitles to send them so early that the lead brings them to their boundary.
 fn known_messages<T: Ticks>(

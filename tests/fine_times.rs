@@ -32,7 +32,7 @@ struct Fine {
 
 impl Fine {
     fn expected<T: Ticks>(&self) -> Timed<Row> {
-        ledger::expected_until(T::MAX_TICKS, self.reach, &self.left.records, &self.right.records)
+        ledger::expected_until(T::latest().ticks(), self.reach, &self.left.records, &self.right.records)
     }
 
     fn outputs<T: Ticks + Refines<()>>(&self) -> (Timed<Row>, Vec<Event>) {

@@ -351,7 +351,6 @@ fn an_assignment_for_other_workers_is_an_error() {
             let data = gate(scope.input_from(&mut input).container::<Vec<u64>>(), control.clone(), initial, epochs);
             let settings = KeyedSettings {
                 name: "k".into(),
-                space: "keys".into(),
                 epochs,
                 chunk_bytes: 1000,
                 sample: 0.1,

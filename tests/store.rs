@@ -39,7 +39,8 @@ fn checkpoint(store: &dyn Store, epoch: u64, previous: Option<u64>, keep: usize)
         format: MANIFEST_FORMAT,
         epoch,
         previous,
-        records: 10 * epoch,
+        epoch_ticks: 1,
+        records: Some(10 * epoch),
         reason: "every: 10 epochs since the last checkpoint".into(),
         fingerprint: fingerprint(),
         spaces: [("keys", 2, "count"), ("users", 4, "join (left)")].map(space).into(),
@@ -64,7 +65,7 @@ fn resumed(store: &dyn Store, resume: &Resume) -> Option<u64> {
     let found: Vec<(&str, Chunk)> =
         chunks.map(|(object, chunk)| (&*object.operator, read_chunk(store, object, chunk).unwrap())).collect();
     assert_eq!(found, state(manifest.epoch));
-    assert_eq!(manifest.records, 10 * manifest.epoch);
+    assert_eq!(manifest.records, Some(10 * manifest.epoch));
     Some(manifest.epoch)
 }
 

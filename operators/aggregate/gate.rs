@@ -92,55 +92,77 @@ where
     let mut control = builder.new_input(control, Pipeline);
     let mut routing = Settling::new(initial, epochs);
     let versions = Rc::clone(&routing.versions);
-    let aggregate = Rc::clone(aggregate);
+    let mut folder = Folder { epochs, aggregate: Rc::clone(aggregate), routing_key, open: Pending::new() };
     builder.build(move |initial| {
         drop(initial);
-        let mut held: Pending<T, Vec<Vec<D>>, (Capability<T>, (Capability<T>, Capability<T>))> = Pending::new();
-        let mut open: Pending<T, Open<A::Key, A::Partial>, (Capability<T>, Capability<T>)> = Pending::new();
+        let mut held: Pending<T, Vec<Vec<D>>, Gating<T>> = Pending::new();
         move |frontiers: &[MutableAntichain<T>]| {
             let [data_frontier, control_frontier] = frontiers else { unreachable!("there are two inputs") };
             let (mut records, mut partials, mut folded) = (records.activate(), partials.activate(), folded.activate());
-            control.for_each_stamp(|capability, batches| {
-                routing.receive(&capability, batches.flat_map(|batch| batch.drain(..)));
-            });
+            control.for_each(|capability, commands| routing.receive(&capability, commands.drain(..)));
             data.for_each_stamp(|capability, batches| {
                 let Some(at) = capability.least() else { return };
                 let port = |port| capability.delayed(at, port);
-                let capabilities = || (port(RECORDS), (port(PARTIALS), port(FOLDED)));
-                held.entry(at, capabilities).extend(batches.map(std::mem::take));
+                held.entry(at, || (port(RECORDS), (port(PARTIALS), port(FOLDED)))).extend(batches.map(std::mem::take));
             });
             routing.settle(control_frontier);
-            while let Some((at, (capability, capabilities), mut batches)) =
+            while let Some((at, (capability, results), mut batches)) =
                 held.release_if(|at, _| routing.is_settled(at, control_frontier))
             {
                 let assignment = Rc::clone(routing.versions.borrow().at(&at));
                 if !assignment.folded().is_empty() {
-                    let (_, last) = epochs.around(&at);
-                    let is_folded = |record: &mut D| assignment.is_folded(routing_key(record));
-                    for record in batches.iter_mut().flat_map(|batch| batch.extract_if(.., is_folded)) {
-                        let open = open.entry(&last, || capabilities.delayed(&last));
-                        open.fold(&*aggregate, &at, routing_key(&record), record);
-                    }
-                    batches.retain(|batch| !batch.is_empty());
+                    folder.take_folded(&at, &assignment, &mut batches, &results);
                 }
                 records.session(&capability).give_containers(batches.iter_mut());
             }
-            let held = held.first();
-            while let Some((_, (to_partials, to_folded), open)) =
-                open.release_if(|last, _| !data_frontier.less_equal(last) && held.is_none_or(|held| held > last))
-            {
+            while let Some(((to_partials, to_folded), open)) = folder.release(data_frontier) {
                 let (sums, counts) = open.finish();
                 partials.session(&to_partials).give_iterator(sums);
                 folded.session(&to_folded).give_iterator(counts);
             }
-            routing.drop_before(held.into_iter().chain(open.first()).chain(data_frontier.frontier().iter()).min());
+            routing.drop_before(held.first().into_iter().chain(data_frontier.frontier().iter()).min());
         }
     });
-    let gated = |data| Gated { data, versions: Rc::clone(&versions) };
-    FoldingGate {
-        records: gated(records_stream),
-        partials: Gated { data: partials_stream, versions: Rc::clone(&versions) },
-        folded: folded_stream,
+    let partials = Gated { data: partials_stream, versions: Rc::clone(&versions) };
+    FoldingGate { records: Gated { data: records_stream, versions }, partials, folded: folded_stream }
+}
+
+/// What entitles to send records, and their partials.
+type Gating<T> = (Capability<T>, Results<T>);
+
+/// What entitles to send partials, and to say how many records are in them.
+type Results<T> = (Capability<T>, Capability<T>);
+
+/// Folds hot keys, epoch by epoch.
+struct Folder<T: Ticks, K, P, A, H> {
+    epochs: Epochs,
+    aggregate: Rc<A>,
+    routing_key: H,
+    /// By the last time of an epoch.
+    open: Pending<T, Open<K, P>, Results<T>>,
+}
+
+impl<T: Ticks, K: Hash + Eq, P: Default, A, H> Folder<T, K, P, A, H> {
+    /// Takes the records of folded keys out of what has come at a time.
+    fn take_folded<D>(&mut self, at: &T, assignment: &Assignment, batches: &mut Vec<Vec<D>>, results: &Results<T>)
+    where
+        A: Aggregate<T, D, Key = K, Partial = P>,
+        H: Fn(&D) -> u64,
+    {
+        let (_, last) = self.epochs.around(at);
+        let is_folded = |record: &mut D| assignment.is_folded((self.routing_key)(record));
+        for record in batches.iter_mut().flat_map(|batch| batch.extract_if(.., is_folded)) {
+            let open = self.open.entry(&last, || results.delayed(&last));
+            open.fold(&*self.aggregate, at, (self.routing_key)(&record), record);
+        }
+        batches.retain(|batch| !batch.is_empty());
+    }
+
+    /// What has been folded in the first open epoch, once none of its data can come any more. None of it is held: an epoch
+    /// is settled as a whole.
+    fn release(&mut self, data: &MutableAntichain<T>) -> Option<(Results<T>, Open<K, P>)> {
+        let (_, results, open) = self.open.release(data)?;
+        Some((results, open))
     }
 }
 

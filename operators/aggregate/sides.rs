@@ -135,22 +135,20 @@ fn open<'a, T: Ticks, S, P, K, R>(
     partial
 }
 
-/// What an aggregate does at a timer.
+/// What an aggregate does at a timer: at a boundary, it takes in the epoch before.
 pub fn at_boundary<T, D, A>(
-    aggregate: &Rc<A>,
-) -> impl FnMut(&mut StateOf<A, T, D>, &mut Context<'_, T, A::Key, A::Output>) + 'static
-where
+    aggregate: &A,
+    (state, partial, open): &mut StateOf<A, T, D>,
+    context: &mut Context<'_, T, A::Key, A::Output>,
+) where
     T: Ticks,
     A: Aggregate<T, D>,
 {
-    let aggregate = Rc::clone(aggregate);
-    move |(state, partial, open), context| {
-        if context.is_boundary() {
-            *open = false;
-            aggregate.on_epoch(std::mem::take(partial), state, context);
-        } else {
-            // Records of this epoch may still be elsewhere.
-            context.schedule_next_epoch();
-        }
+    if context.is_boundary() {
+        *open = false;
+        aggregate.on_epoch(std::mem::take(partial), state, context);
+    } else {
+        // Records of this epoch may still be elsewhere.
+        context.schedule_next_epoch();
     }
 }

@@ -20,7 +20,7 @@ use crate::keyspace::{Assignment, KeyRange};
 /// let store = Arc::new(Memory::default());
 /// let fingerprint = Fingerprint::default().with("key", "station").with("epoch", "1 h");
 /// let checkpoints = Checkpoints::resume(store, fingerprint, CheckpointConfig::default()).unwrap();
-/// assert_eq!((checkpoints.epoch(), checkpoints.records()), (0, 0));
+/// assert_eq!((checkpoints.epoch(), checkpoints.records()), (0, Some(0)));
 /// ```
 #[derive(Clone)]
 pub struct Checkpoints {
@@ -101,15 +101,15 @@ impl Checkpoints {
         Ok(Checkpoints { claim, ..self.clone() })
     }
 
-    /// The epoch from which the run goes on: the source must send nothing before it.
+    /// The number of the epoch from which the run goes on: the source must send nothing before its start.
     pub fn epoch(&self) -> u64 {
         self.resumed().map_or(0, |manifest| manifest.epoch)
     }
 
-    /// Records that all operators of earlier runs together took in before that epoch. In a dataflow of one operator,
-    /// that is the source's position.
-    pub fn records(&self) -> u64 {
-        self.resumed().map_or(0, |manifest| manifest.records)
+    /// The source's position: the records that earlier runs took in before that epoch. It is known only where one operator
+    /// with one input takes part, right behind the source; otherwise the source finds its position by the epoch.
+    pub fn records(&self) -> Option<u64> {
+        self.resumed().map_or(Some(0), |manifest| manifest.records)
     }
 
     /// Why newer checkpoints than the one resumed from can't be used: to be told to somebody.
@@ -217,7 +217,7 @@ mod tests {
 
     fn operators(names: &[&str]) -> Operators {
         let mut operators = Operators::default();
-        names.iter().for_each(|name| operators.add(name, "keys").unwrap());
+        names.iter().for_each(|name| operators.add(name, "keys", 1).unwrap());
         operators
     }
 

@@ -48,7 +48,7 @@ pub fn commit<'scope, T: Ticks>(
     let mut saved = builder.new_input_connection(saved, pact, [(0, Antichain::from_elem(T::Summary::default()))]);
     let mut events = builder.new_input_connection(events, Pipeline, []);
     let writer = (scope.index() == 0).then(|| checkpoints.writer(move || _ = activator.activate()));
-    let mut committer = Committer::new(checkpoints, operators, scope.peers(), writer);
+    let mut committer = Committer::new(checkpoints, operators, scope.peers(), epochs, writer);
     builder.build(move |initial| {
         drop(initial);
         let mut gathering: Pending<T, Vec<Saved>> = Pending::new();
@@ -89,6 +89,7 @@ struct Committer<H> {
     epochs: BTreeMap<u64, u64>,
     /// Records before them.
     records: u64,
+    epoch_ticks: u64,
     /// Why checkpoints were commanded, by boundary.
     reasons: BTreeMap<u64, String>,
     previous: Option<u64>,
@@ -99,6 +100,7 @@ impl<H> Committer<H> {
         checkpoints: &Checkpoints,
         operators: &Operators,
         workers: usize,
+        epochs: Epochs,
         writer: Option<Result<Writer, Error>>,
     ) -> Self {
         let resumed = checkpoints.resumed();
@@ -109,7 +111,8 @@ impl<H> Committer<H> {
             writer,
             writing: None,
             epochs: BTreeMap::new(),
-            records: resumed.map_or(0, |manifest| manifest.records),
+            records: resumed.and_then(|manifest| manifest.records).unwrap_or(0),
+            epoch_ticks: epochs.ticks(),
             reasons: BTreeMap::new(),
             previous: resumed.map(|manifest| manifest.epoch),
         }
@@ -185,7 +188,8 @@ impl<H> Committer<H> {
             format: MANIFEST_FORMAT,
             epoch: event.epoch,
             previous: self.previous,
-            records: self.records,
+            epoch_ticks: self.epoch_ticks,
+            records: self.operators.have_one_input().then_some(self.records),
             reason: event.reason.clone(),
             fingerprint: self.checkpoints.fingerprint().clone(),
             spaces: gathered.spaces(&self.operators, self.workers).map_err(|error| error.with_causes())?,

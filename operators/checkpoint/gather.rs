@@ -22,7 +22,6 @@ pub(super) struct Gathered {
 /// What one worker's part of an operator says of the operator's key space.
 #[derive(Debug)]
 struct Part {
-    space: String,
     ranges: Vec<KeyRange>,
     folded: Vec<u64>,
 }
@@ -32,8 +31,8 @@ impl FromIterator<Saved> for Gathered {
         let mut gathered = Gathered::default();
         for saved in all {
             match saved {
-                Saved::Shards { operator, worker, space, ranges, folded } => {
-                    gathered.add(operator, worker, Part { space, ranges, folded });
+                Saved::Shards { operator, worker, ranges, folded } => {
+                    gathered.add(operator, worker, Part { ranges, folded });
                 }
                 Saved::Object(object) => gathered.objects.push(object),
                 Saved::Failed(error) => gathered.fail(|| error),
@@ -100,20 +99,12 @@ impl Gathered {
 
     fn part(&self, operator: &str, space: &str, worker: usize) -> Result<&Part, Error> {
         let part = self.parts.get(operator).and_then(|parts| parts.get(&worker));
-        let part = part.ok_or_else(|| {
+        part.ok_or_else(|| {
             Error::usage(format!(
                 "the operator {operator:?} of the key space {space:?} has not taken part on worker {worker}: \
                  give it the loop's control stream, and its snapshots to `save`"
             ))
-        })?;
-        if part.space == space {
-            return Ok(part);
-        }
-        Err(Error::usage(format!(
-            "the operator {operator:?} is of the key space {:?} on worker {worker}, and {space:?} was expected: \
-             name the same to the operator and to `commit`",
-            part.space
-        )))
+        })
     }
 }
 
@@ -146,28 +137,27 @@ mod tests {
         KeyRange::new(start, end).unwrap()
     }
 
-    fn part(operator: &str, worker: usize, space: &str, ranges: &[(u64, u128)], folded: &[u64]) -> Saved {
+    fn part(operator: &str, worker: usize, ranges: &[(u64, u128)], folded: &[u64]) -> Saved {
         let ranges = ranges.iter().copied().map(range).collect();
-        Saved::Shards { operator: operator.into(), worker, space: space.into(), ranges, folded: folded.into() }
+        Saved::Shards { operator: operator.into(), worker, ranges, folded: folded.into() }
     }
 
     /// Each of two workers has half of the key space.
-    fn whole(operator: &str, space: &str, folded: &[u64]) -> [Saved; 2] {
-        [0, 1].map(|worker| part(operator, worker, space, &HALVES[worker..=worker], folded))
+    fn whole(operator: &str, folded: &[u64]) -> [Saved; 2] {
+        [0, 1].map(|worker| part(operator, worker, &HALVES[worker..=worker], folded))
     }
 
     fn operators() -> Operators {
         let mut operators = Operators::default();
         for (operator, space) in [("a", "x"), ("b", "x"), ("c", "y")] {
-            operators.add(operator, space).unwrap();
+            operators.add(operator, space, 1).unwrap();
         }
         operators
     }
 
     /// The key spaces of `a` and `b` as they should be and `c` as given.
     fn spaces(c: impl IntoIterator<Item = Saved>) -> Result<BTreeMap<String, Space>, String> {
-        let gathered: Gathered =
-            [whole("a", "x", &[7]), whole("b", "x", &[7])].into_iter().flatten().chain(c).collect();
+        let gathered: Gathered = [whole("a", &[7]), whole("b", &[7])].into_iter().flatten().chain(c).collect();
         match &gathered.failure {
             Some(failure) => Err(failure.clone()),
             None => gathered.spaces(&operators(), 2).map_err(|error| error.to_string()),
@@ -176,7 +166,7 @@ mod tests {
 
     #[test]
     fn the_key_spaces_are_independent() {
-        let spaces = spaces([part("c", 1, "y", &HALVES, &[]), part("c", 0, "y", &[], &[])]).unwrap();
+        let spaces = spaces([part("c", 1, &HALVES, &[]), part("c", 0, &[], &[])]).unwrap();
         let owners = |space: &Space| space.assignment.iter().map(|(_, owner)| owner).collect::<Vec<_>>();
         let told = |name: &str| (owners(&spaces[name]), spaces[name].operators.clone());
         assert_eq!(spaces.len(), 2);
@@ -186,17 +176,16 @@ mod tests {
 
     #[test]
     fn what_is_not_as_expected_is_told() {
-        let one = |worker: usize| part("c", worker, "y", &HALVES[worker..=worker], &[]);
+        let one = |worker: usize| part("c", worker, &HALVES[worker..=worker], &[]);
         for (c, expected) in [
             (vec![], r#""c" of the key space "y" has not taken part on worker 0"#),
             (vec![one(0)], r#""c" of the key space "y" has not taken part on worker 1"#),
             (vec![one(0), one(1), one(1)], r#"worker 1 has saved two operators named "c""#),
-            (vec![one(0), part("c", 1, "x", &HALVES[1..], &[])], r#"is of the key space "x" on worker 1, and "y""#),
-            (vec![one(0), one(1), part("d", 0, "y", &[], &[])], r#""d" has taken part without being expected"#),
-            (vec![one(0), part("c", 1, "y", &HALVES, &[])], r#""c" of the key space "y": the shards"#),
-            (vec![part("c", 0, "y", &[HALVES[0]; 2], &[]), one(1)], "overlap"),
-            (vec![one(0), part("c", 1, "y", &[], &[])], "no shard holds"),
-            (vec![one(0), part("c", 1, "y", &HALVES[1..], &[3])], "workers 0 and 1 have folded different keys"),
+            (vec![one(0), one(1), part("d", 0, &[], &[])], r#""d" has taken part without being expected"#),
+            (vec![one(0), part("c", 1, &HALVES, &[])], r#""c" of the key space "y": the shards"#),
+            (vec![part("c", 0, &[HALVES[0]; 2], &[]), one(1)], "overlap"),
+            (vec![one(0), part("c", 1, &[], &[])], "no shard holds"),
+            (vec![one(0), part("c", 1, &HALVES[1..], &[3])], "workers 0 and 1 have folded different keys"),
         ] {
             let error = spaces(c).unwrap_err();
             assert!(error.contains(expected), "{error} does not say {expected}");
@@ -206,13 +195,13 @@ mod tests {
     #[test]
     fn operators_of_one_key_space_must_agree() {
         let mut operators = operators();
-        operators.add("d", "y").unwrap();
-        let moved = [part("d", 0, "y", &HALVES, &[3]), part("d", 1, "y", &[], &[3])];
+        operators.add("d", "y", 1).unwrap();
+        let moved = [part("d", 0, &HALVES, &[3]), part("d", 1, &[], &[3])];
         for (d, expected) in [
             (moved.to_vec(), r#""c" and "d" of one key space have different assignments"#),
-            (whole("d", "y", &[]).to_vec(), r#""c" and "d" of one key space have different assignments"#),
+            (whole("d", &[]).to_vec(), r#""c" and "d" of one key space have different assignments"#),
         ] {
-            let parts = [whole("a", "x", &[]), whole("b", "x", &[]), whole("c", "y", &[3])];
+            let parts = [whole("a", &[]), whole("b", &[]), whole("c", &[3])];
             let gathered: Gathered = parts.into_iter().flatten().chain(d).collect();
             let error = gathered.spaces(&operators, 2).unwrap_err().to_string();
             assert!(error.contains(expected), "{error} does not say {expected}");

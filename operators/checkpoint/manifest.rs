@@ -29,9 +29,11 @@ pub struct Manifest {
     /// The epoch of the checkpoint before this one: the one taken last in this run, or the one it resumed from.
     /// [`retain`](super::retain) follows it, and so passes over checkpoints that were given up as damaged.
     pub previous: Option<u64>,
-    /// Records that all operators of the dataflow together took in before the boundary. In a dataflow of one operator,
-    /// that is the source's position.
-    pub records: u64,
+    /// Ticks of the timestamp that make an epoch.
+    pub epoch_ticks: u64,
+    /// The source's position, if it is known: in a dataflow of one operator with one input, the records that it took in
+    /// before the boundary.
+    pub records: Option<u64>,
     /// Why it was taken.
     pub reason: String,
     /// What a run that resumes from it must agree with.
@@ -152,7 +154,8 @@ pub(super) fn example(epoch: u64, previous: Option<u64>, objects: Vec<ObjectRef>
         format: MANIFEST_FORMAT,
         epoch,
         previous,
-        records: epoch * 100,
+        epoch_ticks: 1,
+        records: Some(epoch * 100),
         reason: "a test".into(),
         fingerprint: Fingerprint::default().with("key", "station"),
         spaces: [("keys", 3, vec!["count"]), ("users", 5, vec!["join", "sum"])].map(space).into(),

@@ -10,26 +10,26 @@ use crate::error::Error;
 /// use thalweg::checkpoint::Operators;
 ///
 /// let mut operators = Operators::default();
-/// operators.add("trips", "stations").unwrap();
-/// operators.add("delays", "stations").unwrap();
-/// assert!(operators.add("trips", "users").unwrap_err().to_string().contains("a name of its own"));
+/// operators.add("trips", "stations", 1).unwrap();
+/// operators.add("delays", "stations", 2).unwrap();
+/// assert!(operators.add("trips", "users", 1).unwrap_err().to_string().contains("a name of its own"));
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Operators {
-    /// The key space of each.
-    spaces: BTreeMap<String, String>,
+    /// The key space of each, and how many inputs it has.
+    spaces: BTreeMap<String, (String, usize)>,
 }
 
 impl Operators {
-    /// Adds an operator. Refuses a name that another one has, in whatever key space: states are found by it.
-    pub fn add(&mut self, operator: &str, space: &str) -> Result<(), Error> {
-        if let Some(other) = self.spaces.get(operator) {
+    /// Adds an operator of a key space, with so many inputs. Refuses a name that another one has, in whatever key space: states are found by it.
+    pub fn add(&mut self, operator: &str, space: &str, inputs: usize) -> Result<(), Error> {
+        if let Some((other, _)) = self.spaces.get(operator) {
             return Err(Error::usage(format!(
                 "two operators are named {operator:?}, in the key spaces {other:?} and {space:?}: \
                  give each a name of its own, by which its states are found"
             )));
         }
-        self.spaces.insert(operator.to_owned(), space.to_owned());
+        self.spaces.insert(operator.to_owned(), (space.to_owned(), inputs));
         Ok(())
     }
 
@@ -40,7 +40,12 @@ impl Operators {
 
     /// The operators with their key spaces, in order of their names.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.spaces.iter().map(|(operator, space)| (operator.as_str(), space.as_str()))
+        self.spaces.iter().map(|(operator, (space, _))| (operator.as_str(), space.as_str()))
+    }
+
+    /// Whether the records that have come in are those that the source has given: there is just one input.
+    pub(super) fn have_one_input(&self) -> bool {
+        self.spaces.values().map(|(_, inputs)| inputs).sum::<usize>() == 1
     }
 
     /// Whether an operator of this name takes part.
@@ -75,7 +80,7 @@ mod tests {
 
     fn check(operators: &[&str]) -> Result<(), Error> {
         let mut all = Operators::default();
-        operators.iter().for_each(|operator| all.add(operator, "any").unwrap());
+        operators.iter().for_each(|operator| all.add(operator, "any", 1).unwrap());
         all.check(&example(7, None, Vec::new()))
     }
 

@@ -34,8 +34,6 @@ pub enum Saved {
         operator: String,
         /// The worker.
         worker: usize,
-        /// The key space that the operator belongs to.
-        space: String,
         /// The ranges of the worker's shards.
         ranges: Vec<KeyRange>,
         /// The routing keys of the key space that are folded, whoever owns them: the same on all workers.
@@ -104,8 +102,8 @@ impl Saving {
         self.started.get_or_insert_with(Instant::now);
         let SnapshotPart { operator, worker, codec, content } = part;
         match content {
-            SnapshotContent::Shards { space, ranges, folded } => {
-                self.saved.push(Saved::Shards { operator, worker, space, ranges, folded });
+            SnapshotContent::Shards { ranges, folded } => {
+                self.saved.push(Saved::Shards { operator, worker, ranges, folded });
             }
             SnapshotContent::Chunk(chunk) => {
                 let writer = self.writers.entry(codec).or_insert_with(|| ObjectWriter::new(at, worker, codec));

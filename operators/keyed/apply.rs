@@ -18,6 +18,9 @@ use crate::profile::Sampler;
 /// Records given to the output in one container.
 const OUTPUT_BATCH: usize = 1024;
 
+/// Timers fired in one activation.
+const TIMERS_PER_TURN: usize = 4096;
+
 /// What a time's records and timers leave behind.
 pub(super) struct Traces<R> {
     /// What the logic has given.
@@ -117,11 +120,12 @@ impl<T: Ticks, L: Logic<T>, C: Codec<L::Key, L::State>> Applying<'_, T, L, C> {
         statistics.observe(routing, side.value(record), side.size(record), &mut self.traces.sampler)
     }
 
-    /// Fires the timers that are due.
-    pub(super) fn fire(&mut self, logic: &mut L) {
-        for timer in self.shards.take_due(self.at.ticks()) {
+    /// Fires some of the timers that are due; `true` if there are more.
+    pub(super) fn fire(&mut self, logic: &mut L) -> bool {
+        for timer in self.shards.take_due(self.at.ticks(), TIMERS_PER_TURN) {
             self.fire_one(logic, timer);
         }
+        self.shards.is_due(self.at.ticks())
     }
 
     /// Fires a timer, if the shard of its key is here.

@@ -154,9 +154,14 @@ impl<T: Ticks, K, R> Context<'_, T, K, R> {
         self.time
     }
 
+    /// The first time of the present epoch.
+    pub fn epoch_start(&self) -> T {
+        self.epochs.around(self.time).0
+    }
+
     /// Whether this is the first time of an epoch.
     pub fn is_boundary(&self) -> bool {
-        self.epochs.around(self.time).0 == *self.time
+        self.epoch_start() == *self.time
     }
 
     /// The key.
@@ -174,7 +179,7 @@ impl<T: Ticks, K, R> Context<'_, T, K, R> {
     /// owns the key then. Setting one twice for the same time has no effect. A time that is not later than the present
     /// one is taken for the next tick; at the last time there is, nothing can be scheduled.
     pub fn schedule(&mut self, time: &T) {
-        if let Some(next) = self.time.ticks().checked_add(1).filter(|next| *next <= T::MAX_TICKS) {
+        if let Some(next) = self.time.ticks().checked_add(1).filter(|next| *next <= T::latest().ticks()) {
             self.timers.push(time.ticks().max(next));
         }
     }
@@ -187,8 +192,8 @@ impl<T: Ticks, K, R> Context<'_, T, K, R> {
     }
 
     /// Drops the key's state when the logic returns: if the key comes again it begins with the default. Timers of
-    /// the key stay set and find the default; after the last of them the key is dropped for good, unless a record has
-    /// come meanwhile.
+    /// the key stay set and find the default, or what earlier ones of them have made of it; after the last of them the key
+    /// is dropped for good, unless a record has come meanwhile.
     pub fn forget(&mut self) {
         self.forget = true;
     }

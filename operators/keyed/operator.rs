@@ -45,8 +45,6 @@ use crate::routing::{Gated, Routed};
 pub struct KeyedSettings {
     /// The operator's name in logs, events and checkpoints: one for each keyed operator of a dataflow.
     pub name: String,
-    /// The key space that the operator belongs to: all operators of it are routed by one assignment.
-    pub space: String,
     /// What makes an epoch.
     pub epochs: Epochs,
     /// Length at which a chunk of state is sent, in bytes.
@@ -198,17 +196,16 @@ where
             arrivals.for_each_stamp(|capability, batches| {
                 worker.receive_chunks(&capability, batches.flat_map(|batch| batch.drain(..)));
             });
-            control.for_each_stamp(|capability, batches| {
-                worker.receive_commands(&capability, batches.flat_map(|batch| batch.drain(..)));
-            });
+            control.for_each(|capability, commands| worker.receive_commands(&capability, commands.drain(..)));
             receivers.iter_mut().for_each(|receive| receive(&mut worker));
-            while let Some(step) = worker.next_step(frontiers) {
+            let mut more = false;
+            while !more && let Some(step) = worker.next_step(frontiers) {
                 match step {
                     Step::Boundary => worker.cross(&mut ports),
-                    Step::Data => worker.apply(&mut ports),
+                    Step::Data => more = worker.apply(&mut ports),
                 }
             }
-            if worker.work(&mut ports) {
+            if worker.work(&mut ports) || more {
                 activator.activate();
             }
             worker.close(frontiers, &mut ports);

@@ -8,7 +8,7 @@
 //! A snapshot goes over the maps a few keys at a time too. Every key remembers the number of the last snapshot that has
 //! it; a key the snapshot in progress has not is saved before it is changed, and before it goes elsewhere.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use indexmap::IndexMap;
 use indexmap::map::Entry as MapEntry;
@@ -43,7 +43,7 @@ struct Shard<K, S> {
     states: States<K, S>,
     /// Parts of the range whose states are still to come.
     missing: usize,
-    /// Timers that have come with states, to be set when all parts are there.
+    /// Timers whose time had come before all parts were there.
     timers: Vec<Timer<K>>,
     /// Keys below this index have not been looked at by the snapshot in progress.
     unscanned: usize,
@@ -62,11 +62,13 @@ impl<K, S> Shard<K, S> {
     }
 }
 
-/// A shard all parts of which have come.
-pub(super) struct Ready {
-    pub range: KeyRange,
-    /// Times at which timers have become due with it.
-    pub times: Vec<u64>,
+/// What has come with a chunk.
+#[derive(Default)]
+pub(super) struct Arrived {
+    /// Times at which timers have become due.
+    pub times: BTreeSet<u64>,
+    /// The shards all parts of which have come now.
+    pub complete: Vec<KeyRange>,
 }
 
 /// Why a key is updated.
@@ -198,9 +200,14 @@ where
         }
     }
 
-    /// Takes what is due at a time.
-    pub fn take_due(&mut self, time: u64) -> impl Iterator<Item = Timer<K>> + use<K, S, C, H> {
-        self.timers.take_due(time)
+    /// Takes some of what is due at a time, `limit` at the most.
+    pub fn take_due(&mut self, time: u64, limit: usize) -> Vec<Timer<K>> {
+        self.timers.take_due(time, limit)
+    }
+
+    /// Whether anything is due at a time.
+    pub fn is_due(&self, time: u64) -> bool {
+        self.timers.is_due(time)
     }
 
     /// Takes a due timer off its key, and gives the index of the key's shard if it is to fire here and now. A timer of a
@@ -277,36 +284,37 @@ where
         self.snapshot.is_some()
     }
 
-    /// Takes in a chunk: keys that belong elsewhere are passed over. Gives the shards that have become complete.
-    pub fn arrive(&mut self, chunk: Chunk) -> Result<Vec<Ready>, Cause> {
+    /// Takes in a chunk: keys that belong elsewhere are passed over.
+    pub fn arrive(&mut self, chunk: Chunk) -> Result<Arrived, Cause> {
+        let mut arrived = Arrived::default();
         if chunk.keys > 0 {
             let Self { assignment, shards, timers, snapshots, keys, .. } = self;
             C::decode(chunk.bytes, |(routing, key, state, times, forgotten)| {
                 let Some(shard) = &mut shards[assignment.find(routing)] else { return };
                 if !times.is_empty() {
-                    let due = times.iter().map(|time| Timer { time: *time, routing, key: key.clone() });
-                    shard.timers.extend(due);
-                    timers.adopt(key.clone(), times);
+                    arrived.times.extend(&times);
+                    timers.adopt(key.clone(), routing, times);
                 }
                 let replaced = shard.states.insert(key, Entry { routing, saved: *snapshots, forgotten, state });
                 *keys += u64::from(replaced.is_none());
             })?;
         }
-        Ok(if chunk.last { self.part_is_there(chunk.range) } else { Vec::new() })
+        if chunk.last {
+            self.part_is_there(chunk.range, &mut arrived);
+        }
+        Ok(arrived)
     }
 
-    fn part_is_there(&mut self, part: KeyRange) -> Vec<Ready> {
-        let mut ready = Vec::new();
+    fn part_is_there(&mut self, part: KeyRange, arrived: &mut Arrived) {
         for index in self.assignment.find(part.start())..=self.assignment.find(part.last()) {
             let Some(shard) = &mut self.shards[index] else { continue };
             if shard.missing == 1 {
-                let times = shard.timers.iter().map(|timer| timer.time).collect();
+                arrived.times.extend(shard.timers.iter().map(|timer| timer.time));
                 shard.timers.drain(..).for_each(|timer| self.timers.make_due(timer));
-                ready.push(Ready { range: self.assignment.range(index), times });
+                arrived.complete.push(self.assignment.range(index));
             }
             shard.missing = shard.missing.saturating_sub(1);
         }
-        ready
     }
 
     /// Does a bounded piece of the work that boundaries have left: at most about one chunk. `true` if more is left.

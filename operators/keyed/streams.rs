@@ -68,8 +68,6 @@ pub struct SnapshotPart {
 pub enum SnapshotContent {
     /// What the worker owns from the boundary on: one part of each worker and operator.
     Shards {
-        /// The key space that the operator belongs to.
-        space: String,
         /// The ranges of the worker's shards.
         ranges: Vec<KeyRange>,
         /// The routing keys of the key space that are folded, whoever owns them: the same on all workers.

@@ -21,7 +21,7 @@ type Times = SmallVec<[u64; 2]>;
 /// The timers of one worker's keys.
 pub(super) struct Timers<K> {
     times: HashMap<K, Times, RandomState>,
-    /// By time: keys with their routing keys, unless their shard is still coming.
+    /// By time: keys with their routing keys, but for those whose shard was still coming when the time had come.
     due: BTreeMap<u64, IndexMap<K, u64, RandomState>>,
 }
 
@@ -44,20 +44,33 @@ impl<K: Hash + Eq + Clone> Timers<K> {
         true
     }
 
-    /// Sets the timers of a key that has arrived, but for being due.
-    pub fn adopt(&mut self, key: K, times: Vec<u64>) {
+    /// Sets the timers of a key that has arrived.
+    pub fn adopt(&mut self, key: K, routing: u64, times: Vec<u64>) {
+        for time in &times {
+            self.due.entry(*time).or_default().insert(key.clone(), routing);
+        }
         self.times.insert(key, times.into());
     }
 
-    /// Makes a timer that is set due at its time.
+    /// Makes a timer that is set due at its time again.
     pub fn make_due(&mut self, timer: Timer<K>) {
         self.due.entry(timer.time).or_default().insert(timer.key, timer.routing);
     }
 
-    /// Takes what is due at a time: still set, but due no longer.
-    pub fn take_due(&mut self, time: u64) -> impl Iterator<Item = Timer<K>> + use<K> {
-        let due = self.due.remove(&time).unwrap_or_default();
-        due.into_iter().map(move |(key, routing)| Timer { time, routing, key })
+    /// Takes some of what is due at a time, `limit` at the most: still set, but due no longer.
+    pub fn take_due(&mut self, time: u64, limit: usize) -> Vec<Timer<K>> {
+        let Some(due) = self.due.get_mut(&time) else { return Vec::new() };
+        let first = due.len().saturating_sub(limit);
+        let taken = due.drain(first..).map(|(key, routing)| Timer { time, routing, key }).collect();
+        if due.is_empty() {
+            self.due.remove(&time);
+        }
+        taken
+    }
+
+    /// Whether anything is due at a time.
+    pub fn is_due(&self, time: u64) -> bool {
+        self.due.contains_key(&time)
     }
 
     /// Takes a timer off its key.

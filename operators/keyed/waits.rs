@@ -4,9 +4,9 @@
 //! Progress tracking is the whole protocol. In the table, "may come" is what an input's frontier says. State that is
 //! leaving any worker may arrive at any other, so waiting for arrivals is waiting for departures too.
 //!
-//! | to act on                             | wait until none of these may come, or is there                          |
+//! | to act on                             | wait until none of these may come, or is there to be acted on           |
 //! |---------------------------------------|-------------------------------------------------------------------------|
-//! | a boundary at `e`                     | data before `e`; commands at or before `e`; arrivals before `e`, taken in or not |
+//! | a boundary at `e`                     | data and timers before `e`; commands at or before `e`; arrivals before `e`, taken in or not |
 //! | … with a checkpoint                   | besides: a snapshot in progress                                         |
 //! | data and timers at `t` of the epoch `e` | data before `t`; commands at or before `e`; a boundary at or before `e` |
 //! | … of one shard                        | besides: parts of that shard still to come                              |
@@ -34,12 +34,12 @@ impl<T: Timestamp> Copy for Frontiers<'_, T> {}
 
 impl<T: Timestamp> Frontiers<'_, T> {
     /// Whether all data before `time` has come.
-    fn has_data_before(&self, time: &T) -> bool {
+    fn is_complete_before(&self, time: &T) -> bool {
         self.data.iter().all(|frontier| !frontier.less_than(time))
     }
 
     /// Whether all data at and before `time` has come.
-    fn has_data_at(&self, time: &T) -> bool {
+    fn is_complete_through(&self, time: &T) -> bool {
         self.data.iter().all(|frontier| !frontier.less_equal(time))
     }
 }
@@ -69,15 +69,15 @@ impl<T: Ticks> Waits<'_, T> {
         let Frontiers { control, arrivals, .. } = self.frontiers;
         match (boundary, data) {
             (Some((at, checkpoint)), data) if data.is_none_or(|data| at <= data) => {
-                let has_data = self.frontiers.has_data_before(at);
-                let complete = has_data && !control.less_equal(at) && !arrivals.less_than(at);
+                let all_data = self.frontiers.is_complete_before(at);
+                let complete = all_data && !control.less_equal(at) && !arrivals.less_than(at);
                 let taken_in = self.arriving.as_ref().is_none_or(|arriving| arriving >= at);
                 let ready = complete && taken_in && !(checkpoint && self.saving);
                 ready.then_some(Step::Boundary)
             }
             (_, Some(at)) => {
                 let (start, _) = self.epochs.around(at);
-                let ready = self.frontiers.has_data_before(at) && !control.less_equal(&start);
+                let ready = self.frontiers.is_complete_before(at) && !control.less_equal(&start);
                 ready.then_some(Step::Data)
             }
             (None | Some(_), None) => None,
@@ -88,7 +88,8 @@ impl<T: Ticks> Waits<'_, T> {
     pub fn is_over(&self, last: &T) -> bool {
         let Frontiers { control, arrivals, .. } = self.frontiers;
         let (start, _) = self.epochs.around(last);
-        let complete = self.frontiers.has_data_at(last) && !control.less_equal(&start) && !arrivals.less_equal(&start);
+        let complete =
+            self.frontiers.is_complete_through(last) && !control.less_equal(&start) && !arrivals.less_equal(&start);
         complete && self.arriving.as_ref().is_none_or(|arriving| *arriving > start)
     }
 }

@@ -12,7 +12,7 @@ use super::codec::Codec;
 use super::leaving::Parcel;
 use super::logic::Logic;
 use super::ports::{BoundaryCapabilities, DataCapabilities, Hold, OUTPUT, Ports, REPORTS};
-use super::shards::{Ready, Shards};
+use super::shards::{Arrived, Shards};
 use super::waits::{Frontiers, Step, Waits};
 use super::{Fault, KeyedSettings, Report, Restore, SnapshotContent, SnapshotPart};
 use crate::epoch::{Epochs, Ticks};
@@ -40,7 +40,6 @@ type Seen = BTreeMap<KeyRange, ShardEpoch>;
 /// The operator's state on one worker.
 pub(super) struct Worker<T: Ticks, L: Logic<T>, C: Codec<L::Key, L::State>> {
     name: String,
-    space: String,
     worker: usize,
     chunk_bytes: usize,
     epochs: Epochs,
@@ -78,7 +77,7 @@ where
         settings: KeyedSettings,
         initial: &[Capability<T>],
     ) -> Self {
-        let KeyedSettings { name, space, epochs, chunk_bytes, sample, restore, fault } = settings;
+        let KeyedSettings { name, epochs, chunk_bytes, sample, restore, fault } = settings;
         let parts = restore.as_ref().map_or(Vec::new(), |restore| restore.parts.clone());
         let from = restore.as_ref().map_or(0, |restore| restore.epoch);
         let restore = restore.and_then(|restore| {
@@ -94,7 +93,6 @@ where
         let sampler = Sampler::new(sample, worker as u64);
         Worker {
             name,
-            space,
             worker,
             chunk_bytes,
             epochs,
@@ -176,7 +174,7 @@ where
     /// What a snapshot says of the shards that are here.
     fn owned(&self) -> SnapshotContent {
         let folded = self.shards.assignment().folded().to_vec();
-        SnapshotContent::Shards { space: self.space.clone(), ranges: self.shards.ranges(), folded }
+        SnapshotContent::Shards { ranges: self.shards.ranges(), folded }
     }
 
     fn snapshot_part(&self, content: SnapshotContent) -> SnapshotPart {
@@ -204,15 +202,17 @@ where
 
     fn take_in(&mut self, chunk: Chunk, capabilities: &DataCapabilities<T>) {
         match self.shards.arrive(chunk) {
-            Ok(ready) => ready.into_iter().for_each(|ready| self.resume(ready, capabilities)),
+            Ok(Arrived { times, complete }) => {
+                self.note_timers(times.into_iter(), capabilities);
+                complete.into_iter().for_each(|shard| self.resume(shard));
+            }
             Err(cause) => self.fault.set(undecodable(&self.name, self.restore.is_some(), cause)),
         }
     }
 
-    /// Sets the timers of a shard that has become complete, and puts back the records that waited for it.
-    fn resume(&mut self, ready: Ready, capabilities: &DataCapabilities<T>) {
-        self.note_timers(&ready.times, capabilities);
-        if let Some(stash) = self.stashes.remove(&ready.range.start()) {
+    /// Puts back the records that waited for a shard.
+    fn resume(&mut self, shard: KeyRange) {
+        if let Some(stash) = self.stashes.remove(&shard.start()) {
             for (at, batch) in stash.batches {
                 self.work.entry(&at, || stash.capability.delayed(&at)).batches.push(batch);
             }
@@ -220,17 +220,18 @@ where
     }
 
     /// Takes note of times at which timers have been set.
-    fn note_timers(&mut self, times: &[u64], capabilities: &DataCapabilities<T>) {
-        for at in times.iter().filter_map(|time| T::from_ticks(*time)) {
+    fn note_timers(&mut self, times: impl Iterator<Item = u64>, capabilities: &DataCapabilities<T>) {
+        for at in times.filter_map(T::from_ticks) {
             let (_, last) = self.epochs.around(&at);
             self.seen.entry(&last, || capabilities.reports.delayed(&last));
             self.work.entry(&at, || capabilities.output.delayed(&at)).timers = true;
         }
     }
 
-    /// Fires the timers of a time and applies what has come of its data.
-    pub fn apply(&mut self, ports: &mut Ports<'_, T, L::Output>) {
-        let Some((at, capability, work)) = self.work.release_if(|_, _| true) else { return };
+    /// Fires timers of a time, or, once all have been fired, applies what has come of its data; `true` if the time has more
+    /// timers than one activation should fire.
+    pub fn apply(&mut self, ports: &mut Ports<'_, T, L::Output>) -> bool {
+        let Some((at, capability, mut work)) = self.work.release_if(|_, _| true) else { return false };
         let (_, last) = self.epochs.around(&at);
         if self.current.as_ref() != Some(&last) {
             self.gather();
@@ -250,19 +251,21 @@ where
             capability: &capability,
             fault: &self.fault,
         };
-        if work.timers {
-            applying.fire(&mut self.logic);
-        }
-        for batch in work.batches {
-            self.logic.apply(batch, &mut applying);
+        work.timers = work.timers && applying.fire(&mut self.logic);
+        if !work.timers {
+            work.batches.drain(..).for_each(|batch| self.logic.apply(batch, &mut applying));
         }
         applying.flush();
         if let Some((reports, _)) = self.seen.get_mut(&last).filter(|_| !self.traces.scheduled.is_empty()) {
             let mut scheduled = std::mem::take(&mut self.traces.scheduled);
-            self.note_timers(&scheduled, &DataCapabilities { output: capability, reports });
-            scheduled.clear();
+            self.note_timers(scheduled.drain(..), &DataCapabilities { output: capability.clone(), reports });
             self.traces.scheduled = scheduled;
         }
+        let more = work.timers;
+        if more {
+            *self.work.entry(&at, || capability) = work;
+        }
+        more
     }
 
     /// Gathers what the shards have seen in the current epoch.

@@ -68,6 +68,12 @@ pub enum RoutingError {
         /// The routing key.
         key: u64,
     },
+    /// A fold in a key space that has an operator which can't fold.
+    #[error("the key {key:#x} can't be folded: not all operators of the key space have a merge")]
+    NoMerge {
+        /// The routing key.
+        key: u64,
+    },
     /// A number of shards or workers that no dataflow can have.
     #[error("{shards} shards on {workers} workers: both must be at least 1 and at most {}", u32::MAX)]
     OutOfBounds {

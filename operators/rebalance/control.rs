@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::rc::Rc;
 
+use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::feedback::Handle;
+use timely::dataflow::operators::generic::Operator as _;
 use timely::dataflow::operators::generic::operator::empty;
-use timely::dataflow::operators::vec::{Broadcast, Map};
+use timely::dataflow::operators::vec::Map;
 use timely::dataflow::operators::{Concat, Concatenate, ConnectLoop, Feedback, Inspect};
 use timely::dataflow::{Scope, StreamVec};
 
@@ -99,9 +101,9 @@ impl<'scope, T: Ticks> Loop<'scope, T> {
 
     /// Takes checkpoints of all operators of the loop, and resumes from the one that `checkpoints` has found, if any.
     ///
-    /// The source must then send nothing before [`Checkpoints::epoch`], and begin behind [`Checkpoints::records`]
-    /// records. Errors that come up during the run are put where `fault` finds them. Refuses a checkpoint that does
-    /// not fit the timestamp or a policy, checkpoints that another loop of this worker takes already, and a loop that has
+    /// The source must then send nothing before the start of the epoch [`Checkpoints::epoch`], and begin just there.
+    /// Errors that come up during the run are put where `fault` finds them. Refuses a checkpoint that does not fit the
+    /// timestamp, the epochs or a policy, checkpoints that another loop of this worker takes already, and a loop that has
     /// operators already.
     pub fn checkpoint_to(self, checkpoints: &Checkpoints, fault: &Fault) -> Result<Self, Error> {
         self.0.borrow_mut().checkpoint_to(checkpoints, fault)?;
@@ -142,9 +144,11 @@ impl<'scope, T: Ticks> KeySpace<'scope, T> {
         self.shared.0.borrow_mut().reserve(name)
     }
 
-    /// The name of an operator that was given none.
-    pub(super) fn reserve_any(&self) -> String {
-        self.shared.0.borrow_mut().reserve_any()
+    /// A new operator of this name, or, if it was given none, of another that is free.
+    pub(super) fn member(&self, name: Option<String>) -> Member {
+        let is_named = name.is_some();
+        let name = name.unwrap_or_else(|| self.shared.0.borrow_mut().reserve_any());
+        Member { name, is_named, inputs: 1, keeps_state: true, can_fold: false }
     }
 
     /// The assignment with which the run begins.
@@ -156,7 +160,14 @@ impl<'scope, T: Ticks> KeySpace<'scope, T> {
     pub(super) fn control(&self) -> StreamVec<'scope, T, Command> {
         let index = self.index;
         let control = self.shared.0.borrow().control.clone();
-        control.flat_map(move |Addressed { space, command }| (space == index).then_some(command))
+        control.unary(Pipeline, "Select", |_, _| {
+            move |input, output| {
+                input.for_each(|capability, commands| {
+                    let here = commands.drain(..).filter(|command| command.space == index);
+                    output.session(&capability).give_iterator(here.map(|command| command.command));
+                });
+            }
+        })
     }
 
     pub(super) fn settings(&self, name: &str, codec: u16) -> KeyedSettings {
@@ -164,15 +175,11 @@ impl<'scope, T: Ticks> KeySpace<'scope, T> {
     }
 
     /// Takes an operator's streams into the loop, and gives its output.
-    pub(super) fn add<R>(&self, name: String, streams: KeyedStreams<'scope, T, R>) -> StreamVec<'scope, T, R> {
-        self.shared.0.borrow_mut().spaces[self.index].can_fold = false;
-        self.add_folding(name, streams)
-    }
-
-    /// As [`add`](KeySpace::add), for an operator that can fold hot keys.
-    pub(super) fn add_folding<R>(&self, name: String, streams: KeyedStreams<'scope, T, R>) -> StreamVec<'scope, T, R> {
+    pub(super) fn add<R>(&self, member: Member, streams: KeyedStreams<'scope, T, R>) -> StreamVec<'scope, T, R> {
         let KeyedStreams { output, reports, snapshots } = streams;
-        self.shared.0.borrow_mut().operators.push(Operator { name, space: self.index, reports, snapshots });
+        let mut shared = self.shared.0.borrow_mut();
+        shared.spaces[self.index].can_fold &= member.can_fold;
+        shared.operators.push(Operator { member, space: self.index, reports, snapshots });
         output
     }
 }
@@ -197,9 +204,20 @@ impl<'scope, T: Ticks> IntoKeySpace<'scope, T> for &Config {
 
 type Observer = Box<dyn FnMut(&Event)>;
 
+/// What a loop must know of an operator.
+pub(super) struct Member {
+    pub name: String,
+    /// The user has given the name.
+    pub is_named: bool,
+    pub inputs: usize,
+    pub keeps_state: bool,
+    /// It can fold hot keys.
+    pub can_fold: bool,
+}
+
 /// An operator of the loop, and what it tells.
 struct Operator<'scope, T: Ticks> {
-    name: String,
+    member: Member,
     space: usize,
     reports: StreamVec<'scope, T, Report>,
     snapshots: StreamVec<'scope, T, SnapshotPart>,
@@ -231,6 +249,11 @@ impl<T: Ticks> Shared<'_, T> {
             return Err(Error::usage(
                 "the loop has operators already, which would begin without the checkpoint: say where to checkpoint to before",
             ));
+        }
+        if let Some(manifest) = checkpoints.resumed().filter(|m| m.epoch_ticks != self.config.epochs.ticks()) {
+            let (was, is) = (manifest.epoch_ticks, self.config.epochs);
+            let what = format!("its epochs have {was} ticks, those of this run {is}: give them the same length");
+            return Err(Error::incompatible(manifest.name(), what));
         }
         let trigger = Trigger::new(checkpoints.config(), epoch)?;
         self.checkpoints = Some((checkpoints.claim()?, trigger));
@@ -296,11 +319,10 @@ impl<T: Ticks> Shared<'_, T> {
     }
 
     fn settings(&self, space: usize, name: &str, codec: u16) -> KeyedSettings {
-        let Space { name: space, initial, .. } = &self.spaces[space];
+        let initial = &self.spaces[space].initial;
         let worker = self.scope.index();
         KeyedSettings {
             name: name.to_owned(),
-            space: space.clone(),
             epochs: self.config.epochs,
             chunk_bytes: self.config.chunk_bytes,
             sample: self.config.profile.sample,
@@ -309,39 +331,68 @@ impl<T: Ticks> Shared<'_, T> {
         }
     }
 
+    /// The operators that take part in checkpoints.
+    fn taking_part(&self) -> Result<Operators, Error> {
+        let mut taking_part = Operators::default();
+        let mut unnamed = None;
+        for Operator { member, space, .. } in self.operators.iter().filter(|operator| operator.member.keeps_state) {
+            taking_part.add(&member.name, &self.spaces[*space].name, member.inputs)?;
+            unnamed = unnamed.or((!member.is_named).then_some(&member.name));
+        }
+        match unnamed.filter(|_| taking_part.names().count() > 1) {
+            Some(name) => Err(Error::usage(format!(
+                "the operator {name:?} was given no name, and there are several: name each, since a checkpoint gives back \
+                 states by the names of operators"
+            ))),
+            None => Ok(taking_part),
+        }
+    }
+
+    /// Refuses commands that were known before the operators were.
+    fn check_known(&self) -> Result<(), Error> {
+        let folds = |commands: &Vec<Command>| commands.iter().any(|command| matches!(command, Command::Fold { .. }));
+        match self.spaces.iter().find(|space| !space.can_fold && space.known.values().any(folds)) {
+            Some(Space { name, .. }) => Err(Error::usage(format!(
+                "the policy of the key space {name:?} is going to fold keys, which not all its operators can: \
+                 end them in `fold_epochs`, or fold nothing"
+            ))),
+            None => Ok(()),
+        }
+    }
+
     /// Closes the loop: from what the operators tell, the commands that they are given `lead` epochs later.
     fn close(&mut self) {
         let Some(commands) = self.commands.take() else { return };
-        let scope = self.scope;
-        let epochs = self.config.epochs;
+        self.check_known().unwrap_or_else(|error| self.fault.set(error));
+        let (scope, epochs) = (self.scope, self.config.epochs);
+        let taking_part = self.checkpoints.is_some().then(|| self.taking_part());
         let operators = std::mem::take(&mut self.operators);
-        let spaces: Vec<String> = self.spaces.iter().map(|space| space.name.clone()).collect();
         let mut orchestrator = Orchestrator::new(
             std::mem::take(&mut self.spaces),
             operators.iter().map(|operator| operator.space).collect(),
             self.config.lead,
             self.config.profile.window,
         );
+        let (mut reports, mut snapshots) = (Vec::new(), Vec::new());
+        for (index, operator) in operators.into_iter().enumerate() {
+            reports.push(operator.reports.map(move |report| (index, report)));
+            snapshots.extend(operator.member.keeps_state.then_some(operator.snapshots));
+        }
         let store = self.checkpoints.take().map(|(checkpoints, trigger)| {
             orchestrator.decide_checkpoints(trigger, self.config.policy.prediction_horizon);
             checkpoints
         });
-        let mut taking_part = Operators::default();
-        for Operator { name, space, .. } in &operators {
-            taking_part.add(name, &spaces[*space]).unwrap_or_else(|error| self.fault.set(error));
-        }
-        let (mut reports, mut snapshots) = (Vec::new(), Vec::new());
-        for (index, operator) in operators.into_iter().enumerate() {
-            reports.push(operator.reports.map(move |report| (index, report)));
-            snapshots.push(operator.snapshots);
-        }
         let (feedback, outcomes) = scope.feedback(T::Summary::default());
         let decided = orchestrate(scope.concatenate(reports), outcomes, epochs, orchestrator);
-        let outcomes = match &store {
-            Some(store) => {
-                store.check_operators(&taking_part).unwrap_or_else(|error| self.fault.set(error));
-                let saved = save(scope.concatenate(snapshots), store, epochs);
-                commit(saved, decided.events.clone(), store, &taking_part, epochs)
+        let outcomes = match store.zip(taking_part) {
+            Some((store, taking_part)) => {
+                let checked = taking_part.and_then(|operators| store.check_operators(&operators).map(|()| operators));
+                let operators = checked.unwrap_or_else(|error| {
+                    self.fault.set(error);
+                    Operators::default()
+                });
+                let saved = save(scope.concatenate(snapshots), &store, epochs);
+                commit(saved, decided.events.clone(), &store, &operators, epochs)
             }
             None => empty(scope),
         };
@@ -349,8 +400,29 @@ impl<T: Ticks> Shared<'_, T> {
         let events = decided.events.map(Event::Epoch).concat(outcomes.map(Event::Checkpoint));
         let mut observers = std::mem::take(&mut self.observers);
         events.inspect(move |event| observers.iter_mut().for_each(|observe| observe(event)));
-        decided.commands.broadcast().connect_loop(commands);
+        to_all_workers(decided.commands).connect_loop(commands);
     }
+}
+
+/// Sends each command to every worker. They come in the order in which they were given, which is the order in which those
+/// of one boundary are to be carried out.
+fn to_all_workers<T: Ticks>(commands: StreamVec<'_, T, Addressed>) -> StreamVec<'_, T, Addressed> {
+    let peers = commands.scope().peers();
+    let copies = commands.unary(Pipeline, "Copy", |_, _| {
+        move |input, output| {
+            input.for_each(|capability, commands| {
+                let copies = commands.drain(..).flat_map(|command| (0..peers).map(move |to| (to, command.clone())));
+                output.session(&capability).give_iterator(copies);
+            });
+        }
+    });
+    copies.unary(Exchange::new(|(to, _): &(usize, Addressed)| *to as u64), "Control", |_, _| {
+        move |input, output| {
+            input.for_each(|capability, commands| {
+                output.session(&capability).give_iterator(commands.drain(..).map(|(_, command)| command));
+            });
+        }
+    })
 }
 
 impl<T: Ticks> Drop for Shared<'_, T> {

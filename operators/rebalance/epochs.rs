@@ -10,6 +10,7 @@ use timely::dataflow::operators::Concat;
 use timely::dataflow::operators::vec::Map;
 
 use super::Rebalanced;
+use super::control::Member;
 use crate::aggregate::{Aggregate, AggregateState, FoldingGate, Partials, Records, at_boundary, folding_gate};
 use crate::epoch::Ticks;
 use crate::keyed::codec::Codec;
@@ -27,10 +28,11 @@ where
     ///
     /// `fold` takes a record into what the epoch has gathered of its key, which begins with the default; `merge` adds to
     /// it what was gathered elsewhere. So a key that is too hot for one worker can be worked on by all, whenever the policy
-    /// says so: `merge` must be associative and commutative, and the default its identity. `on_epoch` is called at the
+    /// says so: `merge` must be associative and commutative, as the addition of floats is not, and the default its identity.
+    /// `on_epoch` is called at the
     /// boundary after each epoch in which the key had records, with what it has gathered and the key's state; and, with the
     /// default if there were none, at the first boundary at or after each time for which the context has scheduled the
-    /// key. What it gives is at the boundary.
+    /// key. What it gives is at the boundary; after the last epoch of the timestamp there is none.
     ///
     /// ```
     /// use thalweg::{Config, Rebalance, stable_hash};
@@ -74,6 +76,23 @@ where
 
     /// The `count` greatest of each group in each epoch, greatest first: top-k per window, where the records are the results
     /// of windows, which are all given at one boundary. They are given at the boundary after the epoch.
+    ///
+    /// ```
+    /// use thalweg::windows::{Late, Windows};
+    /// use thalweg::{Config, Rebalance, stable_hash};
+    /// use timely::dataflow::operators::{Inspect, ToStream};
+    ///
+    /// timely::example(|scope| {
+    ///     let config = Config::default();
+    ///     let bids = [(1, 3), (2, 4), (1, 8), (2, 12)].to_stream(scope).container::<Vec<(u64, u64)>>();
+    ///     let counts = bids.rebalance(&config, |bid| stable_hash(&bid.0)).unwrap()
+    ///         .windowed(Windows::tumbling(10).unwrap(), |bid| bid.1, Late::Drop)
+    ///         .count(|bid| bid.0);
+    ///     counts.rebalance(&config, |(window, _, _)| stable_hash(&window.start)).unwrap()
+    ///         .top_k(1, |(window, _, _)| *window, |(_, auction, bids)| (bids, !auction))
+    ///         .inspect(|(window, top)| println!("{window}: auction {} with {} bids", !top[0].1, top[0].0));
+    /// });
+    /// ```
     pub fn top_k<K, V, FK, F>(self, count: usize, group: FK, value: F) -> StreamVec<'scope, T, (K, Vec<V>)>
     where
         K: ExchangeData + Hash + Eq + Clone,
@@ -100,7 +119,7 @@ where
         C: Codec<A::Key, AggregateState<A::State, A::Partial>>,
     {
         let Rebalanced { data, keys, name, routing_key, measure, .. } = self;
-        let name = name.unwrap_or_else(|| keys.reserve_any());
+        let member = keys.member(name);
         let aggregate = Rc::new(aggregate);
         let (control, epochs) = (keys.control(), keys.epochs());
         let FoldingGate { records, partials, folded } =
@@ -108,17 +127,26 @@ where
         let logic = TwoInputs {
             left: Records::new(&aggregate, routing_key.clone(), measure),
             right: Partials::new(&aggregate),
-            on_timer: at_boundary(&aggregate),
+            on_timer: {
+                let aggregate = Rc::clone(&aggregate);
+                move |state: &mut _, context: &mut Context<'_, T, _, _>| at_boundary(&*aggregate, state, context)
+            },
         };
-        let settings = keys.settings(&name, C::ID);
+        let settings = keys.settings(&member.name, C::ID);
         let partials = (partials, |partial: &crate::aggregate::Partial<_, _>| partial.routing);
         let streams = keyed_pair::<_, _, _, _, C>((records, routing_key), partials, control, logic, settings)
             .expect("the assignment has been made for these workers");
         let worker = streams.output.scope().index();
         let folded = folded.map(move |folded| Report::Folded { worker, key: folded.key, records: folded.records });
-        keys.add_folding(name, KeyedStreams { reports: streams.reports.concat(folded), ..streams })
+        keys.add(
+            Member { can_fold: true, ..member },
+            KeyedStreams { reports: streams.reports.concat(folded), ..streams },
+        )
     }
 }
+
+/// The types that only the closures name.
+type Types<D, K, P, S, R> = fn(D, K, P) -> (S, R);
 
 /// An aggregate, from the closures that the user gave.
 struct Closures<D, K, P, S, R, FK, F, G, E> {
@@ -126,7 +154,7 @@ struct Closures<D, K, P, S, R, FK, F, G, E> {
     fold: F,
     merge: G,
     on_epoch: E,
-    types: PhantomData<fn(D, K, P, S, R)>,
+    types: PhantomData<Types<D, K, P, S, R>>,
 }
 
 impl<T, D, K, P, S, R, FK, F, G, E> Aggregate<T, D> for Closures<D, K, P, S, R, FK, F, G, E>

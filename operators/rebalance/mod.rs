@@ -3,6 +3,7 @@
 mod closures;
 mod control;
 mod epochs;
+mod late;
 mod pair;
 mod windowed;
 
@@ -22,7 +23,9 @@ use crate::observe::Event;
 use crate::policy::Policy;
 use crate::routing::gate;
 use closures::{Closures, Distribute};
+use control::Member;
 pub use control::{IntoKeySpace, KeySpace, Loop};
+pub use late::DivideLate;
 pub use pair::RebalancedPair;
 pub use windowed::RebalancedWindows;
 
@@ -78,6 +81,7 @@ impl<'scope, T: Ticks, D: ExchangeData> Rebalance<'scope, T, D> for StreamVec<'s
 /// | [`top_k`](Rebalanced::top_k) | the greatest of each group |
 /// | [`with`](Rebalanced::with) | joins with a second stream |
 /// | [`distribute`](Rebalanced::distribute) | the records themselves, on the workers that own them |
+#[must_use = "nothing is done before it is ended"]
 pub struct Rebalanced<'scope, T: Ticks, D: 'static, H, M = Unmeasured, C = Columns> {
     data: StreamVec<'scope, T, D>,
     keys: KeySpace<'scope, T>,
@@ -119,8 +123,8 @@ where
 
     /// Names the operator in logs and checkpoints. Refuses a name that another operator of the loop has.
     ///
-    /// Without a name it is called "keyed", or "keyed-2" and so on in the order in which operators are built. Operators
-    /// that are checkpointed should have names: a checkpoint gives back states by them.
+    /// Without a name it is called "keyed", or "keyed-2" and so on in the order in which operators are built. Where several
+    /// operators are checkpointed, each must be given a name: a checkpoint gives back states by them.
     pub fn named(self, name: &str) -> Result<Self, Error> {
         self.keys.reserve(name)?;
         Ok(Rebalanced { name: Some(name.to_owned()), ..self })
@@ -171,33 +175,33 @@ where
         G: FnMut(&mut S, &mut Context<'_, T, K, R>) + 'static,
     {
         let Rebalanced { data, keys, name, routing_key, measure, .. } = self;
-        let name = name.unwrap_or_else(|| keys.reserve_any());
+        let member = keys.member(name);
         let control = keys.control();
         let gated = gate(data, control.clone(), keys.initial(), keys.epochs());
         let input = Closures { routing_key: routing_key.clone(), measure, key, on_record, types: PhantomData };
         let logic = OneInput { input, on_timer };
-        let settings = keys.settings(&name, C::ID);
+        let settings = keys.settings(&member.name, C::ID);
         let streams = keyed::<_, _, _, C>(gated, control, logic, routing_key, settings)
             .expect("the assignment has been made for these workers");
-        keys.add(name, streams)
+        keys.add(member, streams)
     }
 
-    /// The records, on the workers that own their routing keys; no state is kept.
+    /// The records, on the workers that own their routing keys; no state is kept, and so none is checkpointed.
     pub fn distribute(self) -> StreamVec<'scope, T, D>
     where
         D: Clone,
     {
         let Rebalanced { data, keys, name, routing_key, measure, .. } = self;
-        let name = name.unwrap_or_else(|| keys.reserve_any());
+        let member = keys.member(name);
         let control = keys.control();
         let gated = gate(data, control.clone(), keys.initial(), keys.epochs());
         let logic = OneInput {
             input: Distribute { routing_key: routing_key.clone(), measure, record: PhantomData },
             on_timer: |(): &mut (), _: &mut Context<'_, T, (), D>| (),
         };
-        let settings = keys.settings(&name, <Serde as Codec<(), ()>>::ID);
+        let settings = keys.settings(&member.name, <Serde as Codec<(), ()>>::ID);
         let streams = keyed::<_, _, _, Serde>(gated, control, logic, routing_key, settings)
             .expect("the assignment has been made for these workers");
-        keys.add(name, streams)
+        keys.add(Member { keeps_state: false, ..member }, streams)
     }
 }

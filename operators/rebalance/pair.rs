@@ -3,11 +3,13 @@
 use std::fmt;
 use std::hash::Hash;
 use std::marker::PhantomData;
+use std::rc::Rc;
 
 use timely::ExchangeData;
 use timely::dataflow::StreamVec;
 
 use super::closures::Closures;
+use super::control::Member;
 use super::{KeySpace, Rebalanced};
 use crate::epoch::Ticks;
 use crate::keyed::codec::{Codec, Columns};
@@ -22,7 +24,9 @@ where
     H: Fn(&D) -> u64 + Clone + 'static,
     M: Measure<D>,
 {
-    /// Adds a second stream to the stage, routed by the same assignment and with the same states.
+    /// Adds a second stream to the stage, routed by the same assignment and with the same states. What is to be said of the
+    /// stage, such as its name, is said before. Records of the second stream are profiled with the value 1 and the size of
+    /// their type.
     pub fn with<B, HB>(
         self,
         right: StreamVec<'scope, T, B>,
@@ -39,6 +43,7 @@ where
 
 /// A rebalanced stage of two inputs that is being put together. It is ended by [`keyed`](RebalancedPair::keyed),
 /// [`join`](RebalancedPair::join) or [`join_windowed`](RebalancedPair::join_windowed).
+#[must_use = "nothing is done before it is ended"]
 pub struct RebalancedPair<'scope, T: Ticks, A: 'static, B: 'static, HA, HB, M = Unmeasured, C = Columns> {
     keys: KeySpace<'scope, T>,
     name: Option<String>,
@@ -84,7 +89,7 @@ where
     {
         let RebalancedPair { keys, name, left: (left, left_routing), right: (right, right_routing), measure, .. } =
             self;
-        let name = name.unwrap_or_else(|| keys.reserve_any());
+        let member = keys.member(name);
         let (control, epochs) = (keys.control(), keys.epochs());
         let left = gate(left, control.clone(), keys.initial(), epochs);
         let right = gate(right, control.clone(), keys.initial(), epochs);
@@ -105,11 +110,11 @@ where
             },
             on_timer,
         };
-        let settings = keys.settings(&name, C::ID);
+        let settings = keys.settings(&member.name, C::ID);
         let streams =
             keyed_pair::<_, _, _, _, C>((left, left_routing), (right, right_routing), control, logic, settings)
                 .expect("the assignment has been made for these workers");
-        keys.add(name, streams)
+        keys.add(Member { inputs: 2, ..member }, streams)
     }
 
     /// Joins the inputs: each pair of a left and a right record of one key, as soon as both have come. All records are
@@ -133,14 +138,15 @@ where
         self,
         left_key: impl Fn(&A) -> K + 'static,
         right_key: impl Fn(&B) -> K + 'static,
-        result: impl Fn(&K, &A, &B) -> R + Clone + 'static,
+        result: impl Fn(&K, &A, &B) -> R + 'static,
     ) -> StreamVec<'scope, T, R>
     where
         K: Hash + Eq + Clone + 'static,
         R: Clone + 'static,
         C: Codec<K, (Vec<A>, Vec<B>)>,
     {
-        let mirrored = result.clone();
+        let result = Rc::new(result);
+        let mirrored = Rc::clone(&result);
         self.keyed(
             left_key,
             right_key,
@@ -157,16 +163,17 @@ where
     }
 
     /// Joins the inputs within [`Windows`]: each pair of a left and a right record of one key for each window that holds
-    /// the event times of both, when the window closes.
+    /// the event times of both. They are given as [`windowed`](Rebalanced::windowed) gives windows: at the first boundary
+    /// at or after the window's end, and the grace allowed.
     ///
-    /// Event times are in ticks of the timestamp. Where that of a record is not its timestamp, it may come after its
-    /// windows have closed: `late` says what becomes of it.
+    /// Each side is told by its key and its event time, in ticks of the timestamp. Where the event time of a record is not
+    /// its timestamp, it may come after its windows were given: `late` says what becomes of it.
     pub fn join_windowed<K, R>(
         self,
         windows: Windows,
-        late: Late,
         (left_key, left_time): (impl Fn(&A) -> K + 'static, impl Fn(&A) -> u64 + 'static),
         (right_key, right_time): (impl Fn(&B) -> K + 'static, impl Fn(&B) -> u64 + 'static),
+        late: Late,
         result: impl Fn(Window, &K, &A, &B) -> R + 'static,
     ) -> StreamVec<'scope, T, R>
     where
@@ -192,17 +199,16 @@ where
                 }
             },
             move |panes, context| {
-                let append = |(left, right): &mut (Vec<A>, Vec<B>), (more_left, more_right): (Vec<A>, Vec<B>)| {
-                    left.extend(more_left);
-                    right.extend(more_right);
-                };
+                if !context.is_boundary() {
+                    return context.schedule_next_epoch();
+                }
                 for (window, (left, right)) in panes.close(context.time().ticks(), &windows, append) {
                     for (a, b) in left.iter().flat_map(|a| right.iter().map(move |b| (a, b))) {
                         context.give(result(window, context.key(), a, b));
                     }
                 }
-                match panes.next_close(&windows).and_then(T::from_ticks) {
-                    Some(close) => context.schedule(&close),
+                match panes.next_close(&windows) {
+                    Some(close) => T::from_ticks(close).iter().for_each(|close| context.schedule(close)),
                     None => context.forget(),
                 }
             },
@@ -210,7 +216,12 @@ where
     }
 }
 
-/// The pane that a record counts in, if in any; a timer is set for when it closes.
+fn append<A, B>((left, right): &mut (Vec<A>, Vec<B>), (more_left, more_right): (Vec<A>, Vec<B>)) {
+    left.extend(more_left);
+    right.extend(more_right);
+}
+
+/// The pane that a record counts in, if in any. A timer is set for when the first window closes, unless it is set.
 fn admit<'a, T: Ticks, K, V: Default, R>(
     windows: Windows,
     late: Late,
@@ -218,13 +229,11 @@ fn admit<'a, T: Ticks, K, V: Default, R>(
     event_time: u64,
     context: &mut Context<'_, T, K, R>,
 ) -> Option<&'a mut V> {
-    let now = context.time().ticks();
+    let now = context.epoch_start().ticks();
     let event_time = windows.admit(now, event_time, late)?;
     let before = panes.next_close(&windows);
     panes.at(now, event_time, &windows);
-    let after = panes.next_close(&windows);
-    if let Some(close) = after.filter(|_| before != after).and_then(T::from_ticks) {
-        context.schedule(&close);
-    }
+    let after = panes.next_close(&windows).filter(|after| before != Some(*after));
+    after.and_then(T::from_ticks).iter().for_each(|close| context.schedule(close));
     Some(panes.at(now, event_time, &windows))
 }

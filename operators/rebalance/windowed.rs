@@ -56,6 +56,7 @@ where
 
 /// A rebalanced stage the records of which are divided into windows.
 #[derive(Debug)]
+#[must_use = "nothing is done before it is ended"]
 pub struct RebalancedWindows<'scope, T: Ticks, D: 'static, H, W, E, M = Unmeasured, C = Columns> {
     stage: Rebalanced<'scope, T, D, H, M, C>,
     windowing: W,
@@ -157,7 +158,7 @@ where
         });
         match next {
             Next::Forget => context.forget(),
-            Next::Wake(ticks) => context.schedule(&T::from_ticks(ticks.min(T::MAX_TICKS)).unwrap_or_else(T::minimum)),
+            Next::Wake(ticks) => T::from_ticks(ticks).iter().for_each(|time| context.schedule(time)),
             Next::Wait => {}
         }
     }

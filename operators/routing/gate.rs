@@ -57,9 +57,7 @@ pub fn gate<'scope, T: Ticks, D: 'static>(
         drop(initial);
         let mut held: Pending<T, Vec<Vec<D>>> = Pending::new();
         move |(data, data_frontier), (control, control_frontier), output| {
-            control.for_each_stamp(|capability, batches| {
-                routing.receive(&capability, batches.flat_map(|batch| batch.drain(..)));
-            });
+            control.for_each(|capability, commands| routing.receive(&capability, commands.drain(..)));
             data.for_each_stamp(|capability, batches| {
                 let Some(capability) = capability.retain_least(output.output_index()) else { return };
                 held.entry(&capability.time().clone(), || capability).extend(batches.map(std::mem::take));

@@ -5,19 +5,19 @@ use serde::{Deserialize, Serialize};
 /// [`merge`](TopK::merge).
 ///
 /// Which they are depends on nothing but the values, neither on their order nor on how they were divided among workers.
-/// So let `V` order what is to win and, for ties, by whom: `(bids, Reverse(auction))` lets the earlier auction win. Of
-/// equal values each counts.
+/// So let `V` order what is to win and, for ties, by whom: `(bids, !auction)` lets the earlier auction win. Of equal
+/// values each counts.
 ///
 /// ```
-/// use std::cmp::Reverse;
 /// use thalweg::windows::TopK;
 ///
 /// let (mut top, mut other) = (TopK::default(), TopK::default());
-/// top.insert(2, (7, Reverse("boat")));
-/// top.insert(2, (3, Reverse("anvil")));
-/// other.insert(2, (7, Reverse("axe")));
+/// let (anvil, axe, boat) = (1u64, 2, 3);
+/// top.insert(2, (7, !boat));
+/// top.insert(2, (3, !anvil));
+/// other.insert(2, (7, !axe));
 /// top.merge(2, other);
-/// assert_eq!(top.values(), [(7, Reverse("axe")), (7, Reverse("boat"))]);
+/// assert_eq!(top.values(), [(7, !axe), (7, !boat)]);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Columnar)]
 pub struct TopK<V> {

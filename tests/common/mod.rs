@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test uses a part")]
 
 pub mod flow;
+pub mod job;
 pub mod ledger;
 pub mod processes;
 

@@ -1,0 +1,101 @@
+//! What the benches share: CPU time, arms interleaved in one process, and ratios with their intervals.
+#![allow(dead_code, reason = "each bench uses a part")]
+
+use std::fmt;
+
+use clap::Parser;
+use serde_json::{Map, Value, json};
+
+/// What each bench can be told.
+#[derive(Parser)]
+pub struct Arguments {
+    /// Measure less, in under two minutes.
+    #[arg(long)]
+    quick: bool,
+    /// Given by `cargo bench`; means nothing.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+impl Arguments {
+    /// A size for a quick run, and one for a full run.
+    pub fn sized(&self, quick: u64, full: u64) -> u64 {
+        if self.quick { quick } else { full }
+    }
+
+    /// How often each arm is run.
+    pub fn pairs(&self) -> usize {
+        if self.quick { 5 } else { 15 }
+    }
+}
+
+/// CPU time of this thread so far, in seconds: a busy machine does not disturb it as it does the clock.
+pub fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux tells the CPU time of a thread");
+    let nanos = stat.split(' ').next().and_then(|nanos| nanos.parse::<u64>().ok());
+    nanos.expect("the first number is nanoseconds") as f64 * 1e-9
+}
+
+/// What one arm gave, run by run.
+pub struct Sample(Vec<f64>);
+
+impl Sample {
+    pub fn median(&self) -> f64 {
+        median(self.0.clone())
+    }
+
+    /// This over another, pair by pair: the median, and its 95 % interval by the bootstrap.
+    pub fn ratio(&self, other: &Sample) -> Ratio {
+        let ratios: Vec<f64> = self.0.iter().zip(&other.0).map(|(a, b)| a / b).collect();
+        let mut state = 1u64;
+        let mut draw = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            ratios[(state >> 33) as usize % ratios.len()]
+        };
+        let mut medians: Vec<f64> = (0..2000).map(|_| median(ratios.iter().map(|_| draw()).collect())).collect();
+        medians.sort_by(f64::total_cmp);
+        Ratio { median: median(ratios), low: medians[50], high: medians[1949] }
+    }
+}
+
+/// A ratio with its interval.
+pub struct Ratio {
+    pub median: f64,
+    low: f64,
+    high: f64,
+}
+
+impl Ratio {
+    pub fn json(&self) -> Value {
+        json!({ "ratio": self.median, "low": self.low, "high": self.high })
+    }
+}
+
+impl fmt::Display for Ratio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.2} ({:.2} to {:.2})", self.median, self.low, self.high)
+    }
+}
+
+/// Runs the arms in turn, forth and back, so often each. A first run of each is left out: it is a cold start.
+pub fn interleave<const N: usize>(pairs: usize, arms: [&dyn Fn() -> f64; N]) -> [Sample; N] {
+    let mut samples = [const { Vec::new() }; N];
+    arms.iter().for_each(|arm| _ = arm());
+    for pair in 0..pairs {
+        for i in 0..N {
+            let arm = if pair % 2 == 0 { i } else { N - 1 - i };
+            samples[arm].push(arms[arm]());
+        }
+    }
+    samples.map(Sample)
+}
+
+/// Prints what a bench has found as its last line.
+pub fn finish(found: impl IntoIterator<Item = (String, Value)>) {
+    println!("{}", Value::Object(found.into_iter().collect::<Map<_, _>>()));
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
