@@ -106,7 +106,7 @@ proptest! {
     fn a_resumed_run_gives_the_rest(fine in cases(), crash in 2..20u64, part in 0..7u64, then in 1..5usize) {
         let ticks = fine.flow.epochs.ticks();
         let crash = crash * ticks + part * ticks / 7;
-        let run = Run { checkpoint_every: 2, crash_at: Some(crash), ..fine.flow.run.clone() };
+        let run = Run { checkpoint_every: 2, crash_at: Some(crash), ..fine.flow.run };
         let fine = Fine { flow: Flow { run: run.clone(), ..fine.flow.clone() }, ..fine };
         let store = Memory::default();
         let begin = Checkpoints::begin(Arc::new(store.clone()), fingerprint(), when_commanded()).unwrap();
@@ -118,7 +118,7 @@ proptest! {
         prop_assert_eq!(resume.epoch(), Manifest::list(&store).unwrap().last().copied().unwrap_or(0));
         let again = Run { workers: then, seed: !run.seed, crash_at: None, ..run };
         let flow = Flow { run: again, ..fine.flow.clone() }.checkpointed(&resume);
-        let (second, events) = Fine { flow: flow.clone(), ..fine.clone() }.outputs::<u64>();
+        let (second, events) = Fine { flow: flow.clone(), ..fine }.outputs::<u64>();
         prop_assert!(decided(&events).iter().all(|epoch| *epoch >= resume.epoch()), "{:?}", decided(&events));
         assert_same(&second, &from(&expected, flow.start()));
     }
@@ -174,7 +174,8 @@ fn a_gate_waits_once_an_epoch() {
             (0..9).for_each(|_| _ = worker.step());
             assert_eq!(passed.lock().unwrap().len(), expected, "with commands from {frontier} on");
         }
-        (data.close(), control.close());
+        data.close();
+        control.close();
         while worker.step() {}
     });
 }
@@ -226,8 +227,7 @@ fn data_flows_while_its_epoch_is_open() {
             }
             input.close();
             while stop.step(worker) {}
-            let given = given.lock().unwrap().len() as u64;
-            given
+            given.lock().unwrap().len() as u64
         });
         assert_eq!(given.iter().sum::<u64>(), 4 * (ticks / 2) * (workers as u64 + 1));
     }

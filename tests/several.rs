@@ -221,7 +221,7 @@ proptest! {
         several in cases(), crash in 2..20u64, then in 1..5usize, lose in 0..3usize,
     ) {
         let crash_at = Some(crash * several.flow.epochs.ticks());
-        let run = Run { checkpoint_every: 2, crash_at, ..several.flow.run.clone() };
+        let run = Run { checkpoint_every: 2, crash_at, ..several.flow.run };
         let several = Several { flow: Flow { run, ..several.flow.clone() }, ..several };
         let store = Memory::default();
         let begin = Checkpoints::begin(Arc::new(store.clone()), fingerprint(), when_commanded()).unwrap();
@@ -240,7 +240,7 @@ proptest! {
     /// Invariant 7: where anything of a checkpoint can't be written, for whichever operator, there is no manifest.
     #[test]
     fn a_checkpoint_covers_all_operators_or_none(several in cases(), salt: u64, one_in in 2..12u64, then in 1..4usize) {
-        let run = Run { checkpoint_every: 1, ..several.flow.run.clone() };
+        let run = Run { checkpoint_every: 1, ..several.flow.run };
         let several = Several { flow: Flow { run, ..several.flow.clone() }, ..several };
         let (store, failed) = (Memory::default(), Arc::new(Mutex::new(BTreeSet::new())));
         let into = Arc::clone(&failed);
@@ -305,7 +305,7 @@ fn a_program_with_other_operators_than_the_checkpoint_is_refused() {
 fn refused(
     build: impl for<'scope> Fn(timely::dataflow::Scope<'scope, u64>) -> Error + Send + Sync + 'static,
 ) -> String {
-    let error = timely::execute_directly(move |worker| worker.dataflow::<u64, _, _>(|scope| build(scope)));
+    let error = timely::execute_directly(move |worker| worker.dataflow::<u64, _, _>(build));
     assert!(matches!(error, Error::Usage { .. }), "{error:?}");
     error.to_string()
 }
