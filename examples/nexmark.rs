@@ -5,8 +5,8 @@
 //! cargo run --release --example nexmark -- --help
 //! ```
 //!
-//! Each query is a file, `nexmark/q1.rs` to `nexmark/q8.rs`: how the two programs in it differ is what a user changes. The
-//! rest makes events, feeds, measures and reports.
+//! Each query is a file, `nexmark/q1.rs` to `nexmark/q8.rs`: how the two programs in it differ is what a user changes.
+//! The rest makes events, feeds, measures and reports.
 
 #[path = "nexmark/arguments.rs"]
 mod arguments;

@@ -121,7 +121,8 @@ impl Epochs {
         self.start(self.number(time).checked_add(1)?)
     }
 
-    /// What advances the last time of an epoch to the first one so many epochs later, at least 1, if the type can hold it.
+    /// What advances the last time of an epoch to the first one so many epochs later, at least 1, if the type can hold
+    /// it.
     pub(crate) fn lead<T: Ticks>(&self, epochs: u64) -> Option<T::Summary> {
         T::advance_by(epochs.checked_sub(1)?.checked_mul(self.ticks())?.checked_add(1)?)
     }

@@ -58,11 +58,15 @@
 //! # Parts
 //!
 //! [`Rebalance`] composes the parts; each is also an operator of its own, to be composed differently:
-//! [`routing::gate`] and the pact [`routing::Routed`], [`keyed::keyed`] and [`keyed::keyed_pair`], [`aggregate::folding_gate`], [`orchestrate::orchestrate`],
-//! [`checkpoint::save`] and [`checkpoint::commit`], [`profile::ProfileStream`]. What decides is pure and knows nothing of
-//! timely: [`keyspace`], [`profile`] (but for its operator), [`forecast`], [`policy`], [`windows`], and the triggers of
-//! [`checkpoint`]. Modules depend one way: error, epoch, pending ← keyspace ← profile, forecast ← policy ← routing ← keyed ←
-//! windows, aggregate, checkpoint ← orchestrate ← rebalance.
+//! [`routing::gate`] and the pact [`routing::Routed`], [`keyed::keyed`] and [`keyed::keyed_pair`],
+//! [`aggregate::folding_gate`], [`orchestrate::orchestrate`], [`checkpoint::save`] and [`checkpoint::commit`],
+//! [`profile::ProfileStream`]. What decides is pure and knows nothing of timely: [`keyspace`], [`profile`] (but for its
+//! operator), [`forecast`], [`policy`], [`windows`], and the triggers of [`checkpoint`]. Modules depend one way:
+//!
+//! ```text
+//!   error, epoch, pending ◀─ keyspace, windows ◀─ profile, forecast ◀─ policy ◀─ routing ◀─ keyed
+//!                          keyed ◀─ aggregate, observe ◀─ checkpoint ◀─ orchestrate, config ◀─ rebalance
+//! ```
 
 #![forbid(missing_docs)]
 #![cfg_attr(not(feature = "abomonation"), forbid(unsafe_code))]

@@ -1,8 +1,8 @@
 //! The orchestrator: the reports of complete epochs in, commands out. It acts on worker 0.
 //!
-//! *Emits* at the last time of each complete epoch the commands decided from it, and an event that says what was seen and
-//! decided. An edge that advances by the lead carries the commands to their boundary. Commands known before the run go out at the start.
-//! *Waits* for an epoch to be complete. *Holds* the reports of epochs that are not.
+//! *Emits* at the last time of each complete epoch the commands decided from it, and an event that says what was seen
+//! and decided. An edge that advances by the lead carries the commands to their boundary. Commands known before the run
+//! go out at the start. *Waits* for an epoch to be complete. *Holds* the reports of epochs that are not.
 //!
 //! | port     |     | connected to     | carries                                            |
 //! |----------|-----|------------------|----------------------------------------------------|
@@ -63,7 +63,8 @@ pub struct Addressed {
     pub command: Command,
 }
 
-/// Decides, epoch by epoch, for one or more key spaces. Pure: it knows nothing of timely, and of time only what it is told.
+/// Decides, epoch by epoch, for one or more key spaces. Pure: it knows nothing of timely, and of time only what it is
+/// told.
 #[allow(missing_debug_implementations, reason = "policies are not Debug")]
 pub struct Orchestrator {
     lead: u64,
@@ -92,8 +93,8 @@ struct CheckpointClock {
 }
 
 impl Orchestrator {
-    /// Decides for these key spaces, `lead` epochs ahead. Profiles roll over `window` epochs. The reports of an operator
-    /// are about the key space in which `operators` places it.
+    /// Decides for these key spaces, `lead` epochs ahead. Profiles roll over `window` epochs. The reports of an
+    /// operator are about the key space in which `operators` places it.
     ///
     /// A checkpoint that is commanded in one key space is taken in all.
     pub fn new(mut spaces: Vec<Space>, operators: Vec<usize>, lead: u64, window: usize) -> Self {
@@ -127,8 +128,8 @@ impl Orchestrator {
         }
     }
 
-    /// What is to be commanded `lead` epochs after `epoch`, given what all workers have seen in it, with the indices of the
-    /// operators that report, and how long, in seconds, it was after the one before it that it became complete.
+    /// What is to be commanded `lead` epochs after `epoch`, given what all workers have seen in it, with the indices of
+    /// the operators that report, and how long, in seconds, it was after the one before it that it became complete.
     pub fn decide(&mut self, epoch: u64, reports: Vec<(usize, Report)>, seconds: f64) -> Decision {
         let boundary = epoch.saturating_add(self.lead);
         let seen = self.sort(reports);
@@ -344,7 +345,8 @@ pub struct OrchestratorStreams<'scope, T: Ticks> {
     pub events: StreamVec<'scope, T, EpochEvent>,
 }
 
-/// Gathers the reports of all workers, with the indices of the operators that report, on worker 0, and asks the orchestrator once per complete epoch.
+/// Gathers the reports of all workers, with the indices of the operators that report, on worker 0, and asks the
+/// orchestrator once per complete epoch.
 ///
 /// `outcomes` brings what became of checkpoints; only its content counts, not its time.
 pub fn orchestrate<'scope, T: Ticks>(

@@ -180,8 +180,8 @@ fn a_gate_waits_once_an_epoch() {
     });
 }
 
-/// With a lead of one epoch, an epoch's data is held until the one before it has been decided on, and no longer: here its
-/// first half is through, on all workers, while the rest of the epoch may still come.
+/// With a lead of one epoch, an epoch's data is held until the one before it has been decided on, and no longer: here
+/// its first half is through, on all workers, while the rest of the epoch may still come.
 #[test]
 fn data_flows_while_its_epoch_is_open() {
     for (workers, channels, ticks) in

@@ -294,7 +294,8 @@ fn folds_are_in_the_checkpoint() {
     }
 }
 
-/// A key that is folded at the source of all its records, by a worker that is behind, and no epoch without records of it.
+/// A key that is folded at the source of all its records, by a worker that is behind, and no epoch without records of
+/// it.
 #[test]
 fn one_worker_may_be_behind_with_all_records_of_a_folded_key() {
     for ahead in [0, 3] {

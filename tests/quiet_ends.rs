@@ -1,5 +1,5 @@
-//! Invariant 4: when the inputs close, the dataflow drains and terminates, with commands in flight. The driver's deadline
-//! ends a run that does not.
+//! Invariant 4: when the inputs close, the dataflow drains and terminates, with commands in flight. The driver's
+//! deadline ends a run that does not.
 
 mod common;
 

@@ -98,8 +98,8 @@ fn check_snapshots(run: &Run, store: &Memory) {
     }
 }
 
-/// A snapshot at every boundary, each of them longer in the making than an epoch: the next one waits for it, and keys are
-/// saved before they change.
+/// A snapshot at every boundary, each of them longer in the making than an epoch: the next one waits for it, and keys
+/// are saved before they change.
 #[test]
 fn snapshots_may_take_longer_than_epochs() {
     let run =

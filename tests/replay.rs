@@ -106,7 +106,9 @@ fn results_do_not_depend_on_workers_policy_or_lead() {
 fn events_are_there_for_each_epoch_and_checkpoint() {
     let folder = Folder::new();
     let (events, store) = (folder.show("events"), folder.show("store"));
-    succeeds(&format!("{STREAM} --workers 4 --fold-share 100 --events {events} --checkpoint {store} --trigger every:10"));
+    succeeds(&format!(
+        "{STREAM} --workers 4 --fold-share 100 --events {events} --checkpoint {store} --trigger every:10"
+    ));
     let text = folder.read("events");
     let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let of = |kind: &str| lines.iter().filter(|line| line["type"] == kind).collect::<Vec<_>>();

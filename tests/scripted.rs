@@ -1,4 +1,5 @@
-//! Scripted commands: all kinds at one boundary, at the boundary that the script names, and errors that say what is wrong.
+//! Scripted commands: all kinds at one boundary, at the boundary that the script names, and errors that say what is
+//! wrong.
 
 mod common;
 

@@ -1,5 +1,5 @@
-//! Several keyed operators in one loop: in one key space and in two, one behind the other, with one input and with two. Each
-//! gives what a plain program gives, and a checkpoint covers them all or does not exist.
+//! Several keyed operators in one loop: in one key space and in two, one behind the other, with one input and with two.
+//! Each gives what a plain program gives, and a checkpoint covers them all or does not exist.
 
 mod common;
 
@@ -14,9 +14,8 @@ use common::processes::{cluster, rows_of_two};
 use common::{Hooked, Run, drive, runs, timely_config};
 use proptest::prelude::*;
 use thalweg::checkpoint::{Checkpoints, Manifest, Memory, Store};
-use thalweg::keyed::Fault;
+use thalweg::keyed::{Context, Fault};
 use thalweg::observe::Event;
-use thalweg::policy::Script;
 use thalweg::{Config, Epochs, Error, Loop, Rebalance, stable_hash};
 use timely::dataflow::operators::ToStream;
 use timely::dataflow::operators::vec::Map;
@@ -165,7 +164,8 @@ impl Several {
         Several { flow: self.flow.clone().checkpointed(checkpoints), ..self.clone() }
     }
 
-    /// Goes on on other workers from the newest checkpoint in the store, and is compared with the rest of what it must give.
+    /// Goes on on other workers from the newest checkpoint in the store, and is compared with the rest of what it must
+    /// give.
     fn check_resumed(&self, store: impl Store, then: usize) {
         let resume = Checkpoints::resume(Arc::new(store), fingerprint(), when_commanded()).unwrap();
         let Run { seed, .. } = self.flow.run;
@@ -196,7 +196,7 @@ fn check_manifests(store: &Memory) -> Vec<u64> {
     for epoch in &taken {
         let manifest = Manifest::read(store, *epoch).unwrap();
         let operators = |space: &str| manifest.spaces[space].operators.clone();
-        assert_eq!(operators("accounts"), ["count", "ledger", "spread"]);
+        assert_eq!(operators("accounts"), ["count", "ledger"]);
         assert_eq!(operators("values"), ["both", "values"]);
     }
     taken
@@ -287,17 +287,16 @@ fn taken(several: &Several) -> Memory {
 #[test]
 fn a_program_with_other_operators_than_the_checkpoint_is_refused() {
     let [whole, spread, both] = [None, Some("spread"), Some("both")].map(|lacks| Several { lacks, ..few() });
-    for (before, now, told) in [
-        (&whole, &spread, r#"["spread"], which would be lost"#),
-        (&whole, &both, r#"["both"], which would be lost"#),
-        (&spread, &whole, r#""spread""#),
-        (&both, &whole, r#""both""#),
-    ] {
+    for (before, now, told) in [(&whole, &both, r#"["both"], which would be lost"#), (&both, &whole, r#""both""#)] {
         let resume = Checkpoints::resume(Arc::new(taken(before)), fingerprint(), when_commanded()).unwrap();
         assert!(resume.epoch() > 0);
         let refusal = refusal(|| now.checkpointed(&resume).outputs()).replace('\\', "");
         assert!(refusal.contains("Incompatible") && refusal.contains(told), "{refusal}");
         assert!(refusal.contains("as before"), "{refusal}");
+    }
+    for (before, now) in [(&whole, &spread), (&spread, &whole)] {
+        let resume = Checkpoints::resume(Arc::new(taken(before)), fingerprint(), when_commanded()).unwrap();
+        now.checkpointed(&resume).outputs();
     }
 }
 
@@ -308,6 +307,10 @@ fn refused(
     let error = timely::execute_directly(move |worker| worker.dataflow::<u64, _, _>(build));
     assert!(matches!(error, Error::Usage { .. }), "{error:?}");
     error.to_string()
+}
+
+fn pass(record: u64, _: &mut u64, context: &mut Context<'_, u64, u64, u64>) {
+    context.give(record);
 }
 
 fn begin() -> Checkpoints {
@@ -332,27 +335,26 @@ fn names_are_given_once() {
     assert!(refusal.contains(r#"a key space "a" already"#), "{refusal}");
 }
 
+/// Two operators that are given their states by their names, one of which has none that the user knows.
 #[test]
-fn operators_without_a_name_get_one_each() {
-    let store = Memory::default();
-    let begin = Checkpoints::begin(Arc::new(store.clone()), fingerprint(), when_commanded()).unwrap();
-    let flow = Flow::new(Run { workers: 2, ..Run::default() }, 8).checkpointed(&begin);
-    let source = Source::from(ledger::lefts(1, 50, 20, 8));
-    flow.execute(move |building: &mut Building<'_, u64>| {
-        let (input, looped) = (building.input(&source), building.looped());
-        let keys = looped.key_space("keys").unwrap().policy("3 checkpoint".parse::<Script>().unwrap()).unwrap();
-        let stage = || input.clone().rebalance(&keys, ledger::route_left).unwrap();
-        let on = || (ledger::on_left(3), ledger::on_timer(3));
-        let first = stage().keyed(ledger::left_key, on().0, on().1);
-        let named = stage().named("keyed-2").unwrap().keyed(ledger::left_key, on().0, on().1);
-        let pair = stage().with(input.clone(), ledger::route_left);
-        let pair = pair.join(ledger::left_key, ledger::left_key, |key, left, right| (*key, left.1 + right.1, 0));
-        let spread = stage().distribute().map(|left| (left.0, left.1, 0));
-        let outputs = Collected::default();
-        [first, named, pair, spread].into_iter().for_each(|stream| building.collect(stream, &outputs));
+fn operators_of_one_checkpoint_must_have_names() {
+    drive(timely_config(1, common::Channels::Moved), |worker, stop| {
+        for name in ["keyed", "sum"] {
+            let fault = Fault::new();
+            worker.dataflow::<u64, _, _>(|scope| {
+                let looped = Loop::new(scope, &Config::default()).unwrap().checkpoint_to(&begin(), &fault).unwrap();
+                let keys = looped.key_space("keys").unwrap();
+                let records = (0..9u64).to_stream(scope).container::<Vec<_>>();
+                let stage = || records.clone().rebalance(&keys, stable_hash).unwrap();
+                stage().named(name).unwrap().fold_keyed(|key| *key, pass);
+                stage().fold_keyed(|key| *key, pass);
+            });
+            let error = fault.check().unwrap_err().to_string();
+            let given = if name == "keyed" { "keyed-2" } else { "keyed" };
+            assert!(error.contains(&format!("the operator {given:?} was given no name")), "{error}");
+            stop.give_up(worker);
+        }
     });
-    let names = Manifest::read(&store, 3).unwrap().spaces["keys"].operators.clone();
-    assert_eq!(names, ["keyed", "keyed-2", "keyed-3", "keyed-4"]);
 }
 
 #[test]
@@ -361,7 +363,7 @@ fn checkpoints_are_of_one_loop_from_its_beginning() {
         let looped = Loop::new(scope, &Config::default()).unwrap();
         let keys = looped.key_space("keys").unwrap();
         let records = (0..9u64).to_stream(scope).container::<Vec<_>>();
-        records.rebalance(&keys, stable_hash).unwrap().distribute();
+        records.rebalance(&keys, stable_hash).unwrap().fold_keyed(|key| *key, pass);
         looped.checkpoint_to(&begin(), &Fault::new()).unwrap_err()
     });
     assert!(refusal.contains("the loop has operators already"), "{refusal}");
@@ -370,7 +372,7 @@ fn checkpoints_are_of_one_loop_from_its_beginning() {
         let records = (0..9u64).to_stream(scope).container::<Vec<_>>();
         let [first, second] = [(); 2].map(|()| Loop::new(scope, &Config::default()).unwrap());
         let first = first.checkpoint_to(&checkpoints, &Fault::new()).unwrap();
-        records.rebalance(&first.key_space("keys").unwrap(), stable_hash).unwrap().distribute();
+        records.rebalance(&first.key_space("keys").unwrap(), stable_hash).unwrap().fold_keyed(|key| *key, pass);
         second.checkpoint_to(&checkpoints, &Fault::new()).unwrap_err()
     });
     assert!(refusal.contains("another loop of this worker"), "{refusal}");
@@ -410,7 +412,8 @@ fn nothing_goes_on_after_an_error() {
             let looped = Loop::new(scope, &Config::default()).unwrap().checkpoint_to(&resume, &fault).unwrap();
             let keys = looped.key_space("keys").unwrap();
             let records = scope.input_from(&mut input).container::<Vec<u64>>();
-            let records = records.rebalance(&keys, stable_hash).unwrap().named("spread").unwrap().distribute();
+            let records = records.rebalance(&keys, stable_hash).unwrap().named("other").unwrap();
+            let records = records.fold_keyed(|key| *key, pass);
             let give = move |record: &u64| into.lock().unwrap().entry(0).or_default().push(*record);
             records.inspect(give).probe_with(&probe);
         });

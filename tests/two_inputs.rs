@@ -1,5 +1,5 @@
-//! Invariants 1, 3 and 4 for operators with two inputs: whichever input is behind, the output per time, as a multiset, is that of
-//! a plain program, with commands, crashes, and inputs that end early or are empty.
+//! Invariants 1, 3 and 4 for operators with two inputs: whichever input is behind, the output per time, as a multiset,
+//! is that of a plain program, with commands, crashes, and inputs that end early or are empty.
 
 mod common;
 

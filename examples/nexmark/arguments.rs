@@ -60,8 +60,8 @@ pub struct Arguments {
           value_parser = clap::value_parser!(u64).range(1..=1_000_000_000_000))]
     pub hot_dwell: u64,
 
-    /// What moves: a quarter of the shards, from one half of the workers to the other after a third of the run, and back
-    /// after two thirds.
+    /// What moves: a quarter of the shards, from one half of the workers to the other after a third of the run, and
+    /// back after two thirds.
     #[arg(long, value_name = "HOW", default_value = "none", help_heading = "Adaptivity")]
     pub migrate: Migrate,
 

@@ -1,7 +1,7 @@
 //! The auctions that have closed and the bids that won them, of which queries 4 and 6 take averages.
 //!
-//! A bid is good if the auction is open at its time and it does not go under the reserve. The highest good one wins; an auction
-//! without one closes unsold.
+//! A bid is good if the auction is open at its time and it does not go under the reserve. The highest good one wins; an
+//! auction without one closes unsold.
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -1,7 +1,7 @@
 //! How late the output was, whatever kept the input waiting.
 //!
-//! The events of a millisecond are due at its end by the schedule. Its latency runs from then, not from when they were sent, so
-//! that a program that holds up its own input does not look the better for it.
+//! The events of a millisecond are due at its end by the schedule. Its latency runs from then, not from when they were
+//! sent, so that a program that holds up its own input does not look the better for it.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -31,8 +31,8 @@ impl Latencies {
         self.nanos.chunks(WINDOW as usize).map(|nanos| histogram(nanos.iter().copied())).collect()
     }
 
-    /// The windows in which shards were on their way, when they moved before these milliseconds: from the one in which a move
-    /// fell due to the one after all that came before it was out, in which what has piled up is worked off.
+    /// The windows in which shards were on their way, when they moved before these milliseconds: from the one in which
+    /// a move fell due to the one after all that came before it was out, in which what has piled up is worked off.
     pub fn moving(&self, moved: impl IntoIterator<Item = u64>) -> BTreeSet<usize> {
         let window = |tick: u64| (tick / WINDOW) as usize;
         let until = |tick: u64| self.nanos.get(tick as usize).map_or(tick, |nanos| tick + nanos / 1_000_000);

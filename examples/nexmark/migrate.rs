@@ -25,8 +25,8 @@ pub struct Move {
     pub to: usize,
 }
 
-/// A quarter of the shards, from the first half of the workers to the second after a third of the run, and back after two
-/// thirds; an error if they can't.
+/// A quarter of the shards, from the first half of the workers to the second after a third of the run, and back after
+/// two thirds; an error if they can't.
 pub fn moves(arguments: &Arguments) -> Result<Vec<Move>, String> {
     let &Arguments { migrate, epoch, ref config, .. } = arguments;
     if migrate == Migrate::None {

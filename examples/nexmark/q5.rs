@@ -5,8 +5,8 @@
 //! HAVING num >= ALL (SELECT COUNT(*) FROM Bid GROUP BY auction, HOP(dateTime, 200 ms, 1 s))
 //! ```
 //!
-//! Of several with as many bids it is the first auction. Windows are a tenth as long as the benchmark's, so that a short run has
-//! many; the first ones reach back to before the first event.
+//! Of several with as many bids it is the first auction. Windows are a tenth as long as the benchmark's, so that a
+//! short run has many; the first ones reach back to before the first event.
 
 use std::cmp::max_by_key;
 use std::collections::{BTreeMap, HashMap};

@@ -6,8 +6,8 @@
 //!     WHERE B.dateTime BETWEEN A.dateTime AND A.expires GROUP BY A.id, A.seller, A.expires)
 //! ```
 //!
-//! At the end of each period in which an auction of the seller has closed. Of auctions that close in the same millisecond the
-//! one with the greater id is the later one.
+//! At the end of each period in which an auction of the seller has closed. Of auctions that close in the same
+//! millisecond the one with the greater id is the later one.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

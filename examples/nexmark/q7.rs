@@ -5,8 +5,8 @@
 //! HAVING price >= ALL (SELECT price FROM Bid GROUP BY TUMBLE(dateTime, 1 s))
 //! ```
 //!
-//! Of several as high the first, and of those in the same millisecond that for the first auction by the least bidder. Windows are
-//! a tenth as long as the benchmark's, so that a short run has many.
+//! Of several as high the first, and of those in the same millisecond that for the first auction by the least bidder.
+//! Windows are a tenth as long as the benchmark's, so that a short run has many.
 
 use std::cmp::{Reverse, max_by_key};
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! Whether two programs had the same output.
 //!
-//! Rows are compared over the whole run, each as often as it occurs. Every row begins with the event time that it is about, so that
-//! nothing is lost by not comparing when it came out: that is a matter of latency.
+//! Rows are compared over the whole run, each as often as it occurs. Every row begins with the event time that it is
+//! about, so that nothing is lost by not comparing when it came out: that is a matter of latency.
 
 use std::cmp::Ordering;
 use std::fmt::Debug;

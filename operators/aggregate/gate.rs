@@ -1,8 +1,9 @@
 //! The gate in front of an aggregate: a [`gate`](crate::routing::gate) that folds hot keys besides.
 //!
-//! *Emits* the data of each epoch once its routing is settled, but for the records of keys that are folded in it; of those,
-//! at the epoch's last time, one partial per key, and how many records are in it. *Waits* as the gate does, and with the
-//! partials of an epoch until its data is complete. *Holds* data as the gate does, and the partials of open epochs.
+//! *Emits* the data of each epoch once its routing is settled, but for the records of keys that are folded in it; of
+//! those, at the epoch's last time, one partial per key, and how many records are in it. *Waits* as the gate does, and
+//! with the partials of an epoch until its data is complete. *Holds* data as the gate does, and the partials of open
+//! epochs.
 //!
 //! | port     |     | connected to              |
 //! |----------|-----|---------------------------|
@@ -67,8 +68,8 @@ pub struct FoldingGate<'scope, T: Ticks, D: 'static, K: 'static, P: 'static> {
     pub folded: StreamVec<'scope, T, Folded>,
 }
 
-/// Does what a [`gate`](crate::routing::gate) does, and folds the records of those routing keys that the assignment says
-/// are to be folded.
+/// Does what a [`gate`](crate::routing::gate) does, and folds the records of those routing keys that the assignment
+/// says are to be folded.
 pub fn folding_gate<'scope, T, D, A>(
     data: StreamVec<'scope, T, D>,
     control: StreamVec<'scope, T, Command>,
@@ -158,8 +159,8 @@ impl<T: Ticks, K: Hash + Eq, P: Default, A, H> Folder<T, K, P, A, H> {
         batches.retain(|batch| !batch.is_empty());
     }
 
-    /// What has been folded in the first open epoch, once none of its data can come any more. None of it is held: an epoch
-    /// is settled as a whole.
+    /// What has been folded in the first open epoch, once none of its data can come any more. None of it is held: an
+    /// epoch is settled as a whole.
     fn release(&mut self, data: &MutableAntichain<T>) -> Option<(Results<T>, Open<K, P>)> {
         let (_, results, open) = self.open.release(data)?;
         Some((results, open))

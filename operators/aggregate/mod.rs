@@ -1,7 +1,7 @@
 //! Per-epoch aggregates of keys, so made that many workers can work on one key.
 //!
-//! The records of a key in an epoch are folded into a *partial*, and partials can be merged: so they may be folded
-//! in several places. Normally they are folded where the key's state is. While a hot key is *folded*, each worker's gate
+//! The records of a key in an epoch are folded into a *partial*, and partials can be merged: so they may be folded in
+//! several places. Normally they are folded where the key's state is. While a hot key is *folded*, each worker's gate
 //! folds the records that the source gives to that worker, and sends one partial per epoch to the owner.
 
 mod gate;
@@ -35,15 +35,15 @@ pub trait Aggregate<T: Ticks, D>: 'static {
     /// Takes a record, which has come at `time`, into a partial of its key.
     fn fold(&self, time: &T, record: D, partial: &mut Self::Partial);
 
-    /// Takes one partial into another of the same key and epoch. Must be associative and commutative: which records are in
-    /// which partial, and in which order partials are merged, is not determined.
+    /// Takes one partial into another of the same key and epoch. Must be associative and commutative: which records are
+    /// in which partial, and in which order partials are merged, is not determined.
     fn merge(&self, partial: &mut Self::Partial, other: Self::Partial);
 
     /// Takes the partial of all of a key's records in an epoch into its state.
     ///
-    /// It is called at the boundary after each epoch in which the key had records, and, with the default if it had none, at
-    /// the first boundary at or after each time for which the context has scheduled the key. After the last epoch of the
-    /// timestamp there is no boundary, and it is not called.
+    /// It is called at the boundary after each epoch in which the key had records, and, with the default if it had
+    /// none, at the first boundary at or after each time for which the context has scheduled the key. After the last
+    /// epoch of the timestamp there is no boundary, and it is not called.
     fn on_epoch(
         &self,
         partial: Self::Partial,

@@ -10,8 +10,8 @@ use crate::error::Error;
 use crate::keyed::{Chunk, Restore};
 use crate::keyspace::{Assignment, KeyRange};
 
-/// Where a run keeps its checkpoints, and the one it resumes from, if any. To be made once per process, before the workers
-/// start: all of them must resume from the same one.
+/// Where a run keeps its checkpoints, and the one it resumes from, if any. To be made once per process, before the
+/// workers start: all of them must resume from the same one.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -106,8 +106,9 @@ impl Checkpoints {
         self.resumed().map_or(0, |manifest| manifest.epoch)
     }
 
-    /// The source's position: the records that earlier runs took in before that epoch. It is known only where one operator
-    /// with one input takes part, right behind the source; otherwise the source finds its position by the epoch.
+    /// The source's position: the records that earlier runs took in before that epoch. It is known only where one
+    /// operator with one input takes part, right behind the source; otherwise the source finds its position by the
+    /// epoch.
     pub fn records(&self) -> Option<u64> {
         self.resumed().map_or(Some(0), |manifest| manifest.records)
     }
@@ -127,8 +128,8 @@ impl Checkpoints {
         &self.config
     }
 
-    /// The assignment with which a key space is resumed on so many workers. `None` if it begins with one of its own: in a
-    /// run that begins anew, and if the checkpoint has no key space of this name.
+    /// The assignment with which a key space is resumed on so many workers. `None` if it begins with one of its own: in
+    /// a run that begins anew, and if the checkpoint has no key space of this name.
     ///
     /// A key space may get another name, and an operator may be put into another one, since states are found by their
     /// routing keys, whatever the assignment; only what had been done about the load is lost with the name. Whether the
@@ -139,9 +140,9 @@ impl Checkpoints {
     }
 
     /// Refuses operators that take part in the run's checkpoints, but are not those of the one that it resumes from.
-    /// Both ways the answer would be wrong without a word: states of an operator that the run does not have would be lost,
-    /// and an operator that the checkpoint does not know would begin without what was consumed before it. An error as
-    /// well if there are none at all.
+    /// Both ways the answer would be wrong without a word: states of an operator that the run does not have would be
+    /// lost, and an operator that the checkpoint does not know would begin without what was consumed before it. An
+    /// error as well if there are none at all.
     pub fn check_operators(&self, operators: &Operators) -> Result<(), Error> {
         if operators.names().next().is_none() {
             return Err(Error::usage("no operator takes part in the checkpoints: add one, or take no checkpoints"));
@@ -157,8 +158,8 @@ impl Checkpoints {
         Writer::new(Arc::clone(&self.store), wake)
     }
 
-    /// The states of an operator's keys in those shards that `assignment` gives to `worker`; `None` in a run that begins
-    /// anew.
+    /// The states of an operator's keys in those shards that `assignment` gives to `worker`; `None` in a run that
+    /// begins anew.
     pub(crate) fn restore(
         &self,
         operator: &str,

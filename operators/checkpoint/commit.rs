@@ -1,8 +1,8 @@
 //! Committing checkpoints: what all workers have saved becomes a manifest. It acts on worker 0.
 //!
-//! *Emits* at a checkpoint's boundary, once it is durable or abandoned, what became of it. *Waits* for what all workers have
-//! saved at the boundary; for all epochs before it to be complete, so that the source's position is known; for the thread
-//! that writes. *Holds* what has been saved until then.
+//! *Emits* at a checkpoint's boundary, once it is durable or abandoned, what became of it. *Waits* for what all workers
+//! have saved at the boundary; for all epochs before it to be complete, so that the source's position is known; for the
+//! thread that writes. *Holds* what has been saved until then.
 //!
 //! | port     |     | connected to |
 //! |----------|-----|--------------|
@@ -31,7 +31,8 @@ use crate::pending::Pending;
 /// Makes what all workers have saved at a boundary a checkpoint, by a manifest that is written last.
 ///
 /// `saved` is of all `operators`. A checkpoint is abandoned if one of them has not taken part, or one that is not among
-/// them has, or if those of one key space have different assignments. `events` tell the records of each complete epoch, on worker 0.
+/// them has, or if those of one key space have different assignments. `events` tell the records of each complete epoch,
+/// on worker 0.
 pub fn commit<'scope, T: Ticks>(
     saved: StreamVec<'scope, T, Saved>,
     events: StreamVec<'scope, T, EpochEvent>,
@@ -163,8 +164,8 @@ impl<H> Committer<H> {
         Some((hold, event))
     }
 
-    /// The checkpoint at a boundary, from what all workers have saved at it: the job that makes it durable, or why there
-    /// can't be one.
+    /// The checkpoint at a boundary, from what all workers have saved at it: the job that makes it durable, or why
+    /// there can't be one.
     fn checkpoint(&mut self, epoch: u64, parts: Vec<Saved>) -> (CheckpointEvent, Result<Job, String>) {
         let later = self.epochs.split_off(&epoch);
         self.records += std::mem::replace(&mut self.epochs, later).into_values().sum::<u64>();

@@ -21,7 +21,8 @@ pub struct Operators {
 }
 
 impl Operators {
-    /// Adds an operator of a key space, with so many inputs. Refuses a name that another one has, in whatever key space: states are found by it.
+    /// Adds an operator of a key space, with so many inputs. Refuses a name that another one has, in whatever key
+    /// space: states are found by it.
     pub fn add(&mut self, operator: &str, space: &str, inputs: usize) -> Result<(), Error> {
         if let Some((other, _)) = self.spaces.get(operator) {
             return Err(Error::usage(format!(

@@ -1,8 +1,8 @@
 //! Saving snapshots: a worker's parts into the store.
 //!
-//! *Emits* at each snapshot's boundary, once all of this worker's objects of it are durable or have failed, what they are.
-//! *Waits* for all parts of the snapshot, and for the thread that writes. *Holds* chunks until they fill an object, and
-//! objects until the thread takes them.
+//! *Emits* at each snapshot's boundary, once all of this worker's objects of it are durable or have failed, what they
+//! are. *Waits* for all parts of the snapshot, and for the thread that writes. *Holds* chunks until they fill an
+//! object, and objects until the thread takes them.
 //!
 //! | port  |     | connected to |
 //! |-------|-----|--------------|

@@ -15,8 +15,8 @@ use serde::de::DeserializeOwned;
 
 use crate::error::Cause;
 
-/// One key with all that is kept for it: routing key, key, state, the times of its timers, ascending, and whether it has been
-/// forgotten, so that only its timers keep it.
+/// One key with all that is kept for it: routing key, key, state, the times of its timers, ascending, and whether it
+/// has been forgotten, so that only its timers keep it.
 pub type Row<K, S> = (u64, K, S, Vec<u64>, bool);
 
 /// A [`Row`] by reference.
@@ -153,9 +153,9 @@ mod abomonated {
 
     /// Columns as they lie in memory, by the `abomonation` crate.
     ///
-    /// Why it is opt-in: the crate is unmaintained since 2019 and unsound (RUSTSEC-2021-0120, no patched version): decoding
-    /// reinterprets bytes, padding is read, and the layout of Rust types is not fixed between compilers. Bytes from
-    /// another build, another machine or a damaged disk are undefined behaviour, and so is a key or state in which
+    /// Why it is opt-in: the crate is unmaintained since 2019 and unsound (RUSTSEC-2021-0120, no patched version):
+    /// decoding reinterprets bytes, padding is read, and the layout of Rust types is not fixed between compilers. Bytes
+    /// from another build, another machine or a damaged disk are undefined behaviour, and so is a key or state in which
     /// something aligned follows a string. Use it only for state that moves between the workers of one binary and never
     /// for checkpoints that another build might read; [`Columns`](super::Columns) is as fast.
     #[derive(Clone, Copy, Debug, Default)]

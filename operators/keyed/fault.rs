@@ -27,8 +27,8 @@ impl Fault {
         Fault { unwatched: true, ..Self::default() }
     }
 
-    /// The error, if there is one that has not been told yet. To be called by the program between steps of the worker, such as
-    /// `while !probe.done() { worker.step_or_park(None); fault.check()?; }`.
+    /// The error, if there is one that has not been told yet. To be called by the program between steps of the worker,
+    /// such as `while !probe.done() { worker.step_or_park(None); fault.check()?; }`.
     pub fn check(&self) -> Result<(), Error> {
         self.error.borrow_mut().take().map_or(Ok(()), Err)
     }

@@ -40,8 +40,8 @@ impl<K, S, C: Codec<K, S>, H: Clone> Departure<K, S, C, H> {
     }
 }
 
-/// The departures in progress, by the starts of their ranges. All are of one boundary, so that they never overlap: the next
-/// one is crossed only when no state can arrive anywhere any more, and so none is leaving.
+/// The departures in progress, by the starts of their ranges. All are of one boundary, so that they never overlap: the
+/// next one is crossed only when no state can arrive anywhere any more, and so none is leaving.
 pub(super) struct Departures<K, S, C: Codec<K, S>, H>(BTreeMap<u64, Departure<K, S, C, H>>);
 
 impl<K, S, C: Codec<K, S>, H> Departures<K, S, C, H> {

@@ -191,8 +191,8 @@ impl<T: Ticks, K, R> Context<'_, T, K, R> {
         }
     }
 
-    /// Drops the key's state when the logic returns: if the key comes again it begins with the default. Timers of
-    /// the key stay set and find the default, or what earlier ones of them have made of it; after the last of them the key
+    /// Drops the key's state when the logic returns: if the key comes again it begins with the default. Timers of the
+    /// key stay set and find the default, or what earlier ones of them have made of it; after the last of them the key
     /// is dropped for good, unless a record has come meanwhile.
     pub fn forget(&mut self) {
         self.forget = true;

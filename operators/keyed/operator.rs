@@ -1,9 +1,9 @@
 //! The keyed operator.
 //!
-//! *Emits* at each time what the logic gives at it; at the last time of every complete epoch a report of each live shard; at
-//! its boundary, the chunks of a snapshot; at the boundary where it leaves, the chunks of a shard.
-//! *Waits* as [`super::waits`] says. *Holds* data whose turn has not come, data of shards whose state is still
-//! on its way, timers, and the shards.
+//! *Emits* at each time what the logic gives at it; at the last time of every complete epoch a report of each live
+//! shard; at its boundary, the chunks of a snapshot; at the boundary where it leaves, the chunks of a shard. *Waits* as
+//! [`super::waits`] says. *Holds* data whose turn has not come, data of shards whose state is still on its way, timers,
+//! and the shards.
 //!
 //! | port      |     | connected to                | carries                                           |
 //! |-----------|-----|-----------------------------|---------------------------------------------------|
@@ -16,8 +16,8 @@
 //! | snapshots | out |                             | ranges and chunks of the shards, for the store    |
 //! | moved     | out |                             | chunks, each for one worker                       |
 //!
-//! `moved` comes back as `arrivals` by a feedback edge with the zero summary. `arrivals` is not connected to `moved`, so that
-//! edge closes no cycle.
+//! `moved` comes back as `arrivals` by a feedback edge with the zero summary. `arrivals` is not connected to `moved`,
+//! so that edge closes no cycle.
 
 use timely::ExchangeData;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
@@ -70,8 +70,8 @@ pub struct KeyedStreams<'scope, T: Ticks, R> {
 
 /// Applies `logic` to records, key by key, wherever the assignment puts their keys.
 ///
-/// `control` must bring the same commands to every worker, each at the start of its epoch, and must be that of the gate.
-/// Refuses an assignment for another number of workers.
+/// `control` must bring the same commands to every worker, each at the start of its epoch, and must be that of the
+/// gate. Refuses an assignment for another number of workers.
 pub fn keyed<'scope, T, D, G, C>(
     data: Gated<'scope, T, D::Record>,
     control: StreamVec<'scope, T, Command>,

@@ -22,7 +22,8 @@ pub(super) struct Ports<'a, T: Ticks, R: Clone + 'static> {
     pub moved: Port<'a, T, (usize, Chunk)>,
 }
 
-/// What entitles us to do what data and timers of one time may lead to: to give output at it, and to report on its epoch.
+/// What entitles us to do what data and timers of one time may lead to: to give output at it, and to report on its
+/// epoch.
 #[derive(Clone)]
 pub(super) struct DataCapabilities<T: Ticks> {
     pub output: Capability<T>,
@@ -46,7 +47,8 @@ impl<T: Ticks> Delay<T> for DataCapabilities<T> {
     }
 }
 
-/// What entitles us to do what commands of one boundary may lead to: to send state as of it, and to report on its epoch.
+/// What entitles us to do what commands of one boundary may lead to: to send state as of it, and to report on its
+/// epoch.
 #[derive(Clone)]
 pub(super) struct BoundaryCapabilities<T: Ticks> {
     pub reports: Capability<T>,

@@ -1,9 +1,9 @@
 //! The shards of one worker. Pure: it knows nothing of timely.
 //!
-//! Keys with their states lie in a map per shard. When the assignment changes, a shard that stays as it is keeps its map.
-//! All other maps *dissolve*: a few keys at a time, each key goes where the new assignment says, to another shard
-//! here or into a chunk for another worker. A key that is asked for while its old map dissolves is fetched from there, so
-//! splits and merges never make a record wait.
+//! Keys with their states lie in a map per shard. When the assignment changes, a shard that stays as it is keeps its
+//! map. All other maps *dissolve*: a few keys at a time, each key goes where the new assignment says, to another shard
+//! here or into a chunk for another worker. A key that is asked for while its old map dissolves is fetched from there,
+//! so splits and merges never make a record wait.
 //!
 //! A snapshot goes over the maps a few keys at a time too. Every key remembers the number of the last snapshot that has
 //! it; a key the snapshot in progress has not is saved before it is changed, and before it goes elsewhere.
@@ -159,8 +159,8 @@ where
         &mut self.shards[index].as_mut().expect("the shard is here").statistics
     }
 
-    /// Lets `logic` change the state of a key whose shard is here. It pushes the times for which it schedules the key, and says
-    /// whether the key is to be forgotten. Times at which timers have been set are appended to `set`.
+    /// Lets `logic` change the state of a key whose shard is here. It pushes the times for which it schedules the key,
+    /// and says whether the key is to be forgotten. Times at which timers have been set are appended to `set`.
     #[inline]
     pub fn update(
         &mut self,
@@ -210,8 +210,8 @@ where
         self.timers.is_due(time)
     }
 
-    /// Takes a due timer off its key, and gives the index of the key's shard if it is to fire here and now. A timer of a
-    /// shard that is still coming is kept for it.
+    /// Takes a due timer off its key, and gives the index of the key's shard if it is to fire here and now. A timer of
+    /// a shard that is still coming is kept for it.
     pub fn fire(&mut self, timer: &Timer<K>) -> Option<usize> {
         match self.place(timer.routing) {
             Place::Here(index) => {
@@ -238,7 +238,8 @@ where
         }
     }
 
-    /// Crosses a boundary from which `next` holds. The chunks for another worker that follow carry what `hold` gives for it.
+    /// Crosses a boundary from which `next` holds. The chunks for another worker that follow carry what `hold` gives
+    /// for it.
     pub fn change(&mut self, next: Assignment, hold: impl Fn(usize) -> H) {
         let handovers = self.assignment.handovers(&next);
         let mut old = std::mem::take(&mut self.shards);

@@ -1,8 +1,8 @@
 //! What a keyed operator waits for. Pure.
 //!
-//! At a time `t` a worker acts in the order boundary, arrivals, timers and data. Boundaries are at the starts `e` of epochs.
-//! Progress tracking is the whole protocol. In the table, "may come" is what an input's frontier says. State that is
-//! leaving any worker may arrive at any other, so waiting for arrivals is waiting for departures too.
+//! At a time `t` a worker acts in the order boundary, arrivals, timers and data. Boundaries are at the starts `e` of
+//! epochs. Progress tracking is the whole protocol. In the table, "may come" is what an input's frontier says. State
+//! that is leaving any worker may arrive at any other, so waiting for arrivals is waiting for departures too.
 //!
 //! | to act on                             | wait until none of these may come, or is there to be acted on           |
 //! |---------------------------------------|-------------------------------------------------------------------------|
@@ -64,7 +64,8 @@ pub(super) enum Step {
 }
 
 impl<T: Ticks> Waits<'_, T> {
-    /// The next step, given the first boundary (and whether it has a checkpoint) and the first time with data or timers.
+    /// The next step, given the first boundary (and whether it has a checkpoint) and the first time with data or
+    /// timers.
     pub fn next(&self, boundary: Option<(&T, bool)>, data: Option<&T>) -> Option<Step> {
         let Frontiers { control, arrivals, .. } = self.frontiers;
         match (boundary, data) {
@@ -98,8 +99,8 @@ impl<T: Ticks> Waits<'_, T> {
 mod tests {
     use super::*;
 
-    /// What holds in a test, with epochs of ten ticks: the frontiers of two data inputs, control and arrivals, and what is
-    /// going on inside.
+    /// What holds in a test, with epochs of ten ticks: the frontiers of two data inputs, control and arrivals, and what
+    /// is going on inside.
     #[derive(Clone, Copy)]
     struct Case {
         data: [u64; 2],

@@ -228,8 +228,8 @@ where
         }
     }
 
-    /// Fires timers of a time, or, once all have been fired, applies what has come of its data; `true` if the time has more
-    /// timers than one activation should fire.
+    /// Fires timers of a time, or, once all have been fired, applies what has come of its data; `true` if the time has
+    /// more timers than one activation should fire.
     pub fn apply(&mut self, ports: &mut Ports<'_, T, L::Output>) -> bool {
         let Some((at, capability, mut work)) = self.work.release_if(|_, _| true) else { return false };
         let (_, last) = self.epochs.around(&at);

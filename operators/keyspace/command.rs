@@ -29,8 +29,8 @@ pub enum Command {
         /// The index of the worker that owns it from the boundary on.
         to: usize,
     },
-    /// Each worker combines the key's records of an epoch where they are, and sends the key's owner one partial for them.
-    /// Who owns the key does not change, and no state moves.
+    /// Each worker combines the key's records of an epoch where they are, and sends the key's owner one partial for
+    /// them. Who owns the key does not change, and no state moves.
     Fold {
         /// The routing key.
         key: u64,

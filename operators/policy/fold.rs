@@ -8,21 +8,22 @@ use crate::keyspace::Command;
 /// partials to merge. At 2, 64 workers with 260 records each were balanced a tenth worse.
 const PER_PARTIAL: f64 = 1.0;
 
-/// The part of the records from which a key is folded, down to which it stays so: far enough below 1 that a key near that
-/// share does not flap. At 0.5 the stream of 70 keys folded six keys again in 319 epochs, here one.
+/// The part of the records from which a key is folded, down to which it stays so: far enough below 1 that a key near
+/// that share does not flap. At 0.5 the stream of 70 keys folded six keys again in 319 epochs, here one.
 const LIGHT: f64 = 0.25;
 
-/// Epochs in a row for which a folded key must be light to be unfolded. Staying folded costs it no more messages than it has
-/// records, while turning hot unfolded costs epochs that are out of balance: in 325 epochs of a stream whose hot keys are
-/// others in every session there were 141 with 8, 128 with 16 and 122 with 32, when twice the keys were folded.
+/// Epochs in a row for which a folded key must be light to be unfolded. Staying folded costs it no more messages than
+/// it has records, while turning hot unfolded costs epochs that are out of balance: in 325 epochs of a stream whose hot
+/// keys are others in every session there were 141 with 8, 128 with 16 and 122 with 32, when twice the keys were
+/// folded.
 const PATIENCE: u32 = 16;
 
-/// Keys that may be folded for each worker. So no key left over has more than a quarter of the fair share: it would have
-/// taken the place of one with less than a quarter of its records.
+/// Keys that may be folded for each worker. So no key left over has more than a quarter of the fair share: it would
+/// have taken the place of one with less than a quarter of its records.
 const PER_WORKER: usize = 16;
 
-/// Decides which keys are folded, from the newest epoch alone: no state moves, so that little is lost where a key was hot
-/// only once, and the next epoch is in balance where it wasn't.
+/// Decides which keys are folded, from the newest epoch alone: no state moves, so that little is lost where a key was
+/// hot only once, and the next epoch is in balance where it wasn't.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Folds {
     /// For each key that is folded from the last view's boundary on, the epochs in a row for which it has been light.
@@ -112,7 +113,8 @@ impl Heavy {
         keys
     }
 
-    /// Which of the keys that are folded give way to others with so many records each, of which the first is the heaviest.
+    /// Which of the keys that are folded give way to others with so many records each, of which the first is the
+    /// heaviest.
     fn displaced(&self, others: impl Iterator<Item = f64>, mut folded: Vec<u64>) -> Vec<u64> {
         folded.sort_by(|a, b| self.records(*a).total_cmp(&self.records(*b)));
         let pairs = others.zip(folded);

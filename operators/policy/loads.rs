@@ -13,7 +13,8 @@ const MEMORY: usize = 8;
 /// better, with half as many moves again.
 const ALPHA: f64 = 0.3;
 
-/// Weight of the newest epoch in the error of the forecast: the error is a trait of the stream, and slower than its load.
+/// Weight of the newest epoch in the error of the forecast: the error is a trait of the stream, and slower than its
+/// load.
 const ERROR_ALPHA: f64 = 0.3;
 
 /// The error assumed before one was seen: that of a stream whose next epoch has nothing to do with the last ones.
@@ -49,8 +50,8 @@ pub(crate) struct Shard {
 }
 
 impl Loads {
-    /// Takes what the epoch of a view showed, and gives the shards of its assignment, from whose loads these keys, which
-    /// are ascending, are `folded`.
+    /// Takes what the epoch of a view showed, and gives the shards of its assignment, from whose loads these keys,
+    /// which are ascending, are `folded`.
     pub(crate) fn observe(&mut self, view: &View<'_>, folded: &[u64], horizon: usize) -> Vec<Shard> {
         if self.home.as_ref().is_none_or(|h| h.workers() != view.assignment.workers()) {
             self.home = Some(view.assignment.clone());

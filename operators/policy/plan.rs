@@ -4,22 +4,22 @@ use crate::keyspace::KeyRange;
 /// Moves a plan may hold. Plans are made anew each epoch, so this only bounds the time that one takes.
 const MAX_STEPS: usize = 128;
 
-/// The least relief, in squared fair shares, for which a move is made at all. At 0.01 a stable stream of 70 keys was balanced
-/// 1 % worse, at 0.001 no better than here but with more moves.
+/// The least relief, in squared fair shares, for which a move is made at all. At 0.01 a stable stream of 70 keys was
+/// balanced 1 % worse, at 0.001 no better than here but with more moves.
 const MIN_RELIEF: f64 = 0.003;
 
-/// What a shard away from home is held to cost, in squared fair shares, where the forecast is wrong about half of the records
-/// (an error of 1); it goes with the square of the error. On a stream whose hot keys are others in every session, over 25
-/// hashes, it cut the epochs that are worse than without any move from 10 in 40 to 1.5, the moves to a seventh, and the
-/// median imbalance by 2 %. At 0.15 those epochs were 2; at 0.25 too little was moved.
+/// What a shard away from home is held to cost, in squared fair shares, where the forecast is wrong about half of the
+/// records (an error of 1); it goes with the square of the error. On a stream whose hot keys are others in every
+/// session, over 25 hashes, it cut the epochs that are worse than without any move from 10 in 40 to 1.5, the moves to a
+/// seventh, and the median imbalance by 2 %. At 0.15 those epochs were 2; at 0.25 too little was moved.
 const RISK: f64 = 0.2;
 
 /// The part of the risk by which a move must be better than staying, in either direction: what lies between does not
 /// flap. It saves an eighth of that stream's moves.
 const INERTIA: f64 = 0.1;
 
-/// The fair shares over which no worker can carry a shard: alone on one it would still be half over its share. Moving it
-/// would only move the overload, with the state that is changing most.
+/// The fair shares over which no worker can carry a shard: alone on one it would still be half over its share. Moving
+/// it would only move the overload, with the state that is changing most.
 const GIANT: f64 = 1.5;
 
 /// A move that pays.
@@ -31,9 +31,9 @@ pub(crate) struct Step {
 
 /// Decides which shards to move where.
 ///
-/// The next epoch will be like one of those remembered, each with its likelihood. What counts is the sum of the squares of
-/// the workers' loads that is to be expected then, in fair shares: unlike the busiest worker alone it sees what
-/// can be mended beside a key that no worker can carry. Moving a load `x` from a worker with `a` to one with `b` relieves
+/// The next epoch will be like one of those remembered, each with its likelihood. What counts is the sum of the squares
+/// of the workers' loads that is to be expected then, in fair shares: unlike the busiest worker alone it sees what can
+/// be mended beside a key that no worker can carry. Moving a load `x` from a worker with `a` to one with `b` relieves
 /// it by `2x (a - b - x)`, which near balance is about the load that the busier one gets rid of.
 ///
 /// Against the relief stand the bytes of state to move, and the risk of being wrong: a shard away from home has to
@@ -81,8 +81,8 @@ struct Board<'a> {
     expected: Vec<f64>,
     /// For each shard, its expected load.
     loads: Vec<f64>,
-    /// For each shard, its load in each epoch remembered, times the root of the epoch's likelihood: so that a product of two
-    /// such vectors is an expectation.
+    /// For each shard, its load in each epoch remembered, times the root of the epoch's likelihood: so that a product
+    /// of two such vectors is an expectation.
     recent: Vec<Vec<f64>>,
     /// For each shard and worker, the product of their loads.
     products: Vec<f64>,

@@ -16,9 +16,9 @@ use crate::profile::health;
 /// known then.
 ///
 /// A key from which a worker would have `fold_share` of its fair share is folded where the view says that keys can be:
-/// decided from the newest epoch alone, before all else, so that nothing is planned for its load. It is unfolded when it has
-/// long been light. Where keys can't be folded, one that no worker can carry gets a shard of its own, is relieved of
-/// its neighbours, and stays.
+/// decided from the newest epoch alone, before all else, so that nothing is planned for its load. It is unfolded when
+/// it has long been light. Where keys can't be folded, one that no worker can carry gets a shard of its own, is
+/// relieved of its neighbours, and stays.
 #[derive(Clone, Debug)]
 pub struct Reactive {
     config: PolicyConfig,

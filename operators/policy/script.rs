@@ -71,8 +71,8 @@ pub struct ScriptError {
 }
 
 impl Script {
-    /// The commands after the epoch `from` by boundary, with shards named by their ranges, checked by applying them to the
-    /// assignment in force from that epoch on.
+    /// The commands after the epoch `from` by boundary, with shards named by their ranges, checked by applying them to
+    /// the assignment in force from that epoch on.
     pub fn resolve(&self, start: &Assignment, from: u64) -> Result<BTreeMap<u64, Vec<Command>>, ScriptError> {
         let mut lines: Vec<_> = self.lines.iter().filter(|line| line.boundary > from).collect();
         lines.sort_by_key(|line| line.boundary);

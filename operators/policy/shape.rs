@@ -5,8 +5,8 @@ use super::loads::{Loads, Shard};
 use super::measure::Point;
 use crate::keyspace::{Command, KeyRange};
 
-/// A shard that carries less than a worker's fair share divided by this needs no split: moving it whole changes a worker's
-/// load by 6 %. At 8 a stable stream was balanced 1 % worse; 32 was no better.
+/// A shard that carries less than a worker's fair share divided by this needs no split: moving it whole changes a
+/// worker's load by 6 %. At 8 a stable stream was balanced 1 % worse; 32 was no better.
 const GRAINS: f64 = 16.0;
 
 /// A shard is cold while in every epoch remembered it saw less than this part of the grain: far enough below 1 that
@@ -74,9 +74,9 @@ impl Draft {
         }
     }
 
-    /// Merges the coldest neighbours, wherever they are, while there are too many shards; and where `max_shards` doesn't
-    /// leave enough room `to_split` what is hot, such as are cold and cheap to bring together. Of the pairs that
-    /// this takes it merges one in `window`, and each shard once.
+    /// Merges the coldest neighbours, wherever they are, while there are too many shards; and where `max_shards`
+    /// doesn't leave enough room `to_split` what is hot, such as are cold and cheap to bring together. Of the pairs
+    /// that this takes it merges one in `window`, and each shard once.
     pub(crate) fn make_room(&mut self, shards: &[Shard], limits: &Limits, to_split: bool) {
         let hot = shards.iter().filter(|s| to_split && limits.is_hot(s)).count();
         let excess = |shards: usize| shards.saturating_sub(limits.max_shards) as u64;
@@ -141,7 +141,8 @@ fn join(left: KeyRange, right: KeyRange) -> KeyRange {
     KeyRange::new(left.start(), right.end()).expect("a range and the one after it are not empty")
 }
 
-/// Where to split a range so that no part but a single routing key carries more than the grain; what matters most first.
+/// Where to split a range so that no part but a single routing key carries more than the grain; what matters most
+/// first.
 fn cuts(points: &[Point], range: KeyRange, grain: f64) -> Vec<u64> {
     let mut cuts = Vec::new();
     let mut parts = VecDeque::from([(points, range)]);

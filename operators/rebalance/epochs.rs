@@ -10,7 +10,7 @@ use timely::dataflow::operators::Concat;
 use timely::dataflow::operators::vec::Map;
 
 use super::Rebalanced;
-use super::control::Member;
+use super::shared::Member;
 use crate::aggregate::{Aggregate, AggregateState, FoldingGate, Partials, Records, at_boundary, folding_gate};
 use crate::epoch::Ticks;
 use crate::keyed::codec::Codec;
@@ -26,13 +26,13 @@ where
 {
     /// Folds the records of each key epoch by epoch.
     ///
-    /// `fold` takes a record into what the epoch has gathered of its key, which begins with the default; `merge` adds to
-    /// it what was gathered elsewhere. So a key that is too hot for one worker can be worked on by all, whenever the policy
-    /// says so: `merge` must be associative and commutative, as the addition of floats is not, and the default its identity.
-    /// `on_epoch` is called at the
-    /// boundary after each epoch in which the key had records, with what it has gathered and the key's state; and, with the
-    /// default if there were none, at the first boundary at or after each time for which the context has scheduled the
-    /// key. What it gives is at the boundary; after the last epoch of the timestamp there is none.
+    /// `fold` takes a record into what the epoch has gathered of its key, which begins with the default; `merge` adds
+    /// to it what was gathered elsewhere. So a key that is too hot for one worker can be worked on by all, whenever the
+    /// policy says so: `merge` must be associative and commutative, as the addition of floats is not, and the default
+    /// its identity. `on_epoch` is called at the boundary after each epoch in which the key had records, with what it
+    /// has gathered and the key's state; and, with the default if there were none, at the first boundary at or after
+    /// each time for which the context has scheduled the key. What it gives is at the boundary; after the last epoch of
+    /// the timestamp there is none.
     ///
     /// ```
     /// use thalweg::{Config, Rebalance, stable_hash};
@@ -74,8 +74,8 @@ where
         self.aggregate(Closures { key, fold, merge, on_epoch, types: PhantomData })
     }
 
-    /// The `count` greatest of each group in each epoch, greatest first: top-k per window, where the records are the results
-    /// of windows, which are all given at one boundary. They are given at the boundary after the epoch.
+    /// The `count` greatest of each group in each epoch, greatest first: top-k per window, where the records are the
+    /// results of windows, which are all given at one boundary. They are given at the boundary after the epoch.
     ///
     /// ```
     /// use thalweg::windows::{Late, Windows};
@@ -119,7 +119,7 @@ where
         C: Codec<A::Key, AggregateState<A::State, A::Partial>>,
     {
         let Rebalanced { data, keys, name, routing_key, measure, .. } = self;
-        let member = keys.member(name);
+        let member = Member { can_fold: true, ..keys.member(name) };
         let aggregate = Rc::new(aggregate);
         let (control, epochs) = (keys.control(), keys.epochs());
         let FoldingGate { records, partials, folded } =
@@ -132,16 +132,13 @@ where
                 move |state: &mut _, context: &mut Context<'_, T, _, _>| at_boundary(&*aggregate, state, context)
             },
         };
-        let settings = keys.settings(&member.name, C::ID);
+        let settings = keys.settings(&member, C::ID);
         let partials = (partials, |partial: &crate::aggregate::Partial<_, _>| partial.routing);
         let streams = keyed_pair::<_, _, _, _, C>((records, routing_key), partials, control, logic, settings)
             .expect("the assignment has been made for these workers");
         let worker = streams.output.scope().index();
         let folded = folded.map(move |folded| Report::Folded { worker, key: folded.key, records: folded.records });
-        keys.add(
-            Member { can_fold: true, ..member },
-            KeyedStreams { reports: streams.reports.concat(folded), ..streams },
-        )
+        keys.add(member, KeyedStreams { reports: streams.reports.concat(folded), ..streams })
     }
 }
 

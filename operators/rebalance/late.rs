@@ -1,5 +1,5 @@
-//! Telling late records from others: *emits* each record at its time, on one of two ports. *Waits* for nothing and *holds*
-//! nothing.
+//! Telling late records from others: *emits* each record at its time, on one of two ports. *Waits* for nothing and
+//! *holds* nothing.
 
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
@@ -17,8 +17,8 @@ const LATE: usize = 1;
 pub trait DivideLate<'scope, T: Ticks, D: 'static>: Sized {
     /// The records that are in time for a window that is still open, and those that are late for all.
     ///
-    /// With the epochs of the stage that follows, just those are in time of which [`windowed`](super::Rebalanced::windowed)
-    /// drops none.
+    /// With the epochs of the stage that follows, just those are in time of which
+    /// [`windowed`](super::Rebalanced::windowed) drops none.
     ///
     /// ```
     /// use thalweg::windows::Windows;

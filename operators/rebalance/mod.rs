@@ -5,6 +5,7 @@ mod control;
 mod epochs;
 mod late;
 mod pair;
+mod shared;
 mod windowed;
 
 use std::fmt;
@@ -23,10 +24,10 @@ use crate::observe::Event;
 use crate::policy::Policy;
 use crate::routing::gate;
 use closures::{Closures, Distribute};
-use control::Member;
 pub use control::{IntoKeySpace, KeySpace, Loop};
 pub use late::DivideLate;
 pub use pair::RebalancedPair;
+use shared::Member;
 pub use windowed::RebalancedWindows;
 
 /// Routes a stream by an assignment that a feedback loop keeps balanced.
@@ -34,8 +35,8 @@ pub trait Rebalance<'scope, T: Ticks, D: ExchangeData> {
     /// Begins a rebalanced stage: [`Rebalanced`] says what can be chosen, and how it is ended.
     ///
     /// `routing_key` gives the key by which a record is routed: [`stable_hash`](crate::stable_hash) of a field, or an
-    /// [`ordered_key`](crate::ordered_key). `keys` is a [`Config`](crate::Config), for a loop and a key space of its own,
-    /// or a [`KeySpace`] that it shares with others. Refuses a configuration that can't work.
+    /// [`ordered_key`](crate::ordered_key). `keys` is a [`Config`](crate::Config), for a loop and a key space of its
+    /// own, or a [`KeySpace`] that it shares with others. Refuses a configuration that can't work.
     ///
     /// ```
     /// use thalweg::{Config, Rebalance, stable_hash};
@@ -123,8 +124,8 @@ where
 
     /// Names the operator in logs and checkpoints. Refuses a name that another operator of the loop has.
     ///
-    /// Without a name it is called "keyed", or "keyed-2" and so on in the order in which operators are built. Where several
-    /// operators are checkpointed, each must be given a name: a checkpoint gives back states by them.
+    /// Without a name it is called "keyed", or "keyed-2" and so on in the order in which operators are built. Where
+    /// several operators are checkpointed, each must be given a name: a checkpoint gives back states by them.
     pub fn named(self, name: &str) -> Result<Self, Error> {
         self.keys.reserve(name)?;
         Ok(Rebalanced { name: Some(name.to_owned()), ..self })
@@ -180,7 +181,7 @@ where
         let gated = gate(data, control.clone(), keys.initial(), keys.epochs());
         let input = Closures { routing_key: routing_key.clone(), measure, key, on_record, types: PhantomData };
         let logic = OneInput { input, on_timer };
-        let settings = keys.settings(&member.name, C::ID);
+        let settings = keys.settings(&member, C::ID);
         let streams = keyed::<_, _, _, C>(gated, control, logic, routing_key, settings)
             .expect("the assignment has been made for these workers");
         keys.add(member, streams)
@@ -192,16 +193,16 @@ where
         D: Clone,
     {
         let Rebalanced { data, keys, name, routing_key, measure, .. } = self;
-        let member = keys.member(name);
+        let member = Member { keeps_state: false, ..keys.member(name) };
         let control = keys.control();
         let gated = gate(data, control.clone(), keys.initial(), keys.epochs());
         let logic = OneInput {
             input: Distribute { routing_key: routing_key.clone(), measure, record: PhantomData },
             on_timer: |(): &mut (), _: &mut Context<'_, T, (), D>| (),
         };
-        let settings = keys.settings(&member.name, <Serde as Codec<(), ()>>::ID);
+        let settings = keys.settings(&member, <Serde as Codec<(), ()>>::ID);
         let streams = keyed::<_, _, _, Serde>(gated, control, logic, routing_key, settings)
             .expect("the assignment has been made for these workers");
-        keys.add(Member { keeps_state: false, ..member }, streams)
+        keys.add(member, streams)
     }
 }

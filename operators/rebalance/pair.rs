@@ -9,7 +9,7 @@ use timely::ExchangeData;
 use timely::dataflow::StreamVec;
 
 use super::closures::Closures;
-use super::control::Member;
+use super::shared::Member;
 use super::{KeySpace, Rebalanced};
 use crate::epoch::Ticks;
 use crate::keyed::codec::{Codec, Columns};
@@ -24,9 +24,9 @@ where
     H: Fn(&D) -> u64 + Clone + 'static,
     M: Measure<D>,
 {
-    /// Adds a second stream to the stage, routed by the same assignment and with the same states. What is to be said of the
-    /// stage, such as its name, is said before. Records of the second stream are profiled with the value 1 and the size of
-    /// their type.
+    /// Adds a second stream to the stage, routed by the same assignment and with the same states. What is to be said of
+    /// the stage, such as its name, is said before. Records of the second stream are profiled with the value 1 and the
+    /// size of their type.
     pub fn with<B, HB>(
         self,
         right: StreamVec<'scope, T, B>,
@@ -71,8 +71,8 @@ where
     /// Takes the records of both inputs into the states of their keys.
     ///
     /// `left_key` and `right_key` give what states are kept by; records of one key must have one routing key, whichever
-    /// side they come from. `on_left` and `on_right` take a record into its key's state; records of one time come in any
-    /// order. `on_timer` is called once for each timer that [`Context::schedule`] has set, when its time has come.
+    /// side they come from. `on_left` and `on_right` take a record into its key's state; records of one time come in
+    /// any order. `on_timer` is called once for each timer that [`Context::schedule`] has set, when its time has come.
     pub fn keyed<K, S, R>(
         self,
         left_key: impl Fn(&A) -> K + 'static,
@@ -89,7 +89,7 @@ where
     {
         let RebalancedPair { keys, name, left: (left, left_routing), right: (right, right_routing), measure, .. } =
             self;
-        let member = keys.member(name);
+        let member = Member { inputs: 2, ..keys.member(name) };
         let (control, epochs) = (keys.control(), keys.epochs());
         let left = gate(left, control.clone(), keys.initial(), epochs);
         let right = gate(right, control.clone(), keys.initial(), epochs);
@@ -110,11 +110,11 @@ where
             },
             on_timer,
         };
-        let settings = keys.settings(&member.name, C::ID);
+        let settings = keys.settings(&member, C::ID);
         let streams =
             keyed_pair::<_, _, _, _, C>((left, left_routing), (right, right_routing), control, logic, settings)
                 .expect("the assignment has been made for these workers");
-        keys.add(Member { inputs: 2, ..member }, streams)
+        keys.add(member, streams)
     }
 
     /// Joins the inputs: each pair of a left and a right record of one key, as soon as both have come. All records are
@@ -162,12 +162,12 @@ where
         )
     }
 
-    /// Joins the inputs within [`Windows`]: each pair of a left and a right record of one key for each window that holds
-    /// the event times of both. They are given as [`windowed`](Rebalanced::windowed) gives windows: at the first boundary
-    /// at or after the window's end, and the grace allowed.
+    /// Joins the inputs within [`Windows`]: each pair of a left and a right record of one key for each window that
+    /// holds the event times of both. They are given as [`windowed`](Rebalanced::windowed) gives windows: at the first
+    /// boundary at or after the window's end, and the grace allowed.
     ///
-    /// Each side is told by its key and its event time, in ticks of the timestamp. Where the event time of a record is not
-    /// its timestamp, it may come after its windows were given: `late` says what becomes of it.
+    /// Each side is told by its key and its event time, in ticks of the timestamp. Where the event time of a record is
+    /// not its timestamp, it may come after its windows were given: `late` says what becomes of it.
     pub fn join_windowed<K, R>(
         self,
         windows: Windows,

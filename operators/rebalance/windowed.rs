@@ -23,8 +23,8 @@ where
     /// Divides the records of each key by their event time, in ticks of the timestamp: into
     /// [`Windows`](crate::windows::Windows), or into sessions with a [`Gap`](crate::windows::Gap) between them.
     ///
-    /// A window is given at the first boundary at or after its end, and the grace allowed. Where the event time of a record
-    /// is not its timestamp, it may come after that: `late` says what becomes of it.
+    /// A window is given at the first boundary at or after its end, and the grace allowed. Where the event time of a
+    /// record is not its timestamp, it may come after that: `late` says what becomes of it.
     ///
     /// ```
     /// use thalweg::windows::{Late, Windows};

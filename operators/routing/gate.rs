@@ -1,8 +1,8 @@
 //! The gate.
 //!
 //! *Emits* the data of each epoch once its routing is settled, and brings the versions behind the pact up to date.
-//! *Waits*: data for "no command at or before its epoch's start can still come". *Holds* the data of at most `lead` epochs
-//! while the loop keeps up.
+//! *Waits*: data for "no command at or before its epoch's start can still come". *Holds* the data of at most `lead`
+//! epochs while the loop keeps up.
 //!
 //! | port    |     | connected to |
 //! |---------|-----|--------------|

@@ -3,9 +3,9 @@ use crate::error::Error;
 
 /// Windows of one width, which begin at the multiples of a slide. What a tick is, the event times say.
 ///
-/// They are computed over panes of one slide each: a record is folded into one pane, and a window merges the
-/// `width / slide` panes it spans when it closes. The first windows reach back to before 0; they are clipped to
-/// begin there, so that each tick lies in `width / slide` windows. Those that would end after `u64::MAX` are clipped too.
+/// They are computed over panes of one slide each: a record is folded into one pane, and a window merges the `width /
+/// slide` panes it spans when it closes. The first windows reach back to before 0; they are clipped to begin there, so
+/// that each tick lies in `width / slide` windows. Those that would end after `u64::MAX` are clipped too.
 ///
 /// ```
 /// use thalweg::windows::{Window, Windows};
@@ -28,7 +28,8 @@ impl Windows {
         Windows::sliding(width, width)
     }
 
-    /// Windows of `width` ticks, of which one begins every `slide` ticks. The slide must be at least 1 and divide the width.
+    /// Windows of `width` ticks, of which one begins every `slide` ticks. The slide must be at least 1 and divide the
+    /// width.
     pub fn sliding(width: u64, slide: u64) -> Result<Self, Error> {
         if width == 0 {
             return Err(Error::usage("a window of 0 ticks holds nothing: give it a width of at least 1"));
@@ -86,8 +87,8 @@ impl Windows {
         event_time / self.slide
     }
 
-    /// The last window over a pane. Windows are numbered by their last pane, which is the first number that fits: `u128`
-    /// has place for those that reach beyond the end of time.
+    /// The last window over a pane. Windows are numbered by their last pane, which is the first number that fits:
+    /// `u128` has place for those that reach beyond the end of time.
     pub(super) fn last_over(&self, pane: u64) -> u128 {
         u128::from(pane) + u128::from(self.width / self.slide - 1)
     }

@@ -33,11 +33,11 @@
 //!
 //! # Sources
 //!
-//! Panes: J. Li, D. Maier, K. Tufte, V. Papadimos, P. Tucker, "No pane, no gain: efficient evaluation of
-//! sliding-window aggregates over data streams", SIGMOD Record 34(1), 2005; ours are as wide as the slide, which
-//! has to divide the width. Sessions by a gap, and lateness as something to choose: T. Akidau and others, "The
-//! dataflow model", PVLDB 8(12), 2015. That a window is given once, its end and a grace behind, rather than again for each
-//! late record, is as in Kafka Streams.
+//! Panes: J. Li, D. Maier, K. Tufte, V. Papadimos, P. Tucker, "No pane, no gain: efficient evaluation of sliding-window
+//! aggregates over data streams", SIGMOD Record 34(1), 2005; ours are as wide as the slide, which has to divide the
+//! width. Sessions by a gap, and lateness as something to choose: T. Akidau and others, "The dataflow model", PVLDB
+//! 8(12), 2015. That a window is given once, its end and a grace behind, rather than again for each late record, is as
+//! in Kafka Streams.
 
 mod aligned;
 #[cfg(test)]

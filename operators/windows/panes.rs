@@ -94,8 +94,8 @@ impl<A> Panes<A> {
 }
 
 impl<A: Default> Panes<A> {
-    /// What the pane of an event time has gathered, to fold a record into whose epoch starts at `now`. The event time is
-    /// one that [`Windows::admit`] gave: at any other, the record counts nowhere.
+    /// What the pane of an event time has gathered, to fold a record into whose epoch starts at `now`. The event time
+    /// is one that [`Windows::admit`] gave: at any other, the record counts nowhere.
     pub fn at(&mut self, now: u64, event_time: u64, windows: &Windows) -> &mut A {
         self.closed = self.closed.max(now);
         let pane = windows.pane(event_time);

@@ -98,7 +98,8 @@ impl<A> Sessions<A> {
         self.sessions.first().map(|(first, last, _)| gap.closes(&gap.session(*first, *last)))
     }
 
-    /// Closes the sessions whose last record lies the gap and the grace before `now`, or longer, and gives them in order.
+    /// Closes the sessions whose last record lies the gap and the grace before `now`, or longer, and gives them in
+    /// order.
     #[must_use = "the sessions that are not taken are lost"]
     pub fn close(&mut self, now: u64, gap: &Gap) -> impl Iterator<Item = (Window, A)> + use<'_, A> {
         let gap = *gap;
@@ -132,8 +133,8 @@ impl<A: Default> Sessions<A> {
         }
     }
 
-    /// Adds the sessions of another, and joins those that come to lie less than the gap apart. Associative and commutative
-    /// if `merge` is.
+    /// Adds the sessions of another, and joins those that come to lie less than the gap apart. Associative and
+    /// commutative if `merge` is.
     pub fn merge(&mut self, other: Self, gap: &Gap, merge: impl Fn(&mut A, A)) {
         self.sessions.extend(other.sessions);
         self.sessions.sort_by_key(|(first, ..)| *first);

@@ -1,8 +1,8 @@
 use columnar::Columnar;
 use serde::{Deserialize, Serialize};
 
-/// The greatest values of those inserted, greatest first, as many as each insertion says. The default is the identity of
-/// [`merge`](TopK::merge).
+/// The greatest values of those inserted, greatest first, as many as each insertion says. The default is the identity
+/// of [`merge`](TopK::merge).
 ///
 /// Which they are depends on nothing but the values, neither on their order nor on how they were divided among workers.
 /// So let `V` order what is to win and, for ties, by whom: `(bids, !auction)` lets the earlier auction win. Of equal

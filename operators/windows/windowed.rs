@@ -34,8 +34,8 @@ pub struct Timed<S> {
 pub enum Next {
     /// Nothing is open: its state need not be kept.
     Forget,
-    /// Set a timer for the first boundary at or after this time; not inside an epoch, where a window would close without
-    /// the records that the epoch has gathered so far.
+    /// Set a timer for the first boundary at or after this time; not inside an epoch, where a window would close
+    /// without the records that the epoch has gathered so far.
     Wake(u64),
     /// A timer that was asked for before comes early enough.
     Wait,
@@ -70,8 +70,8 @@ where
 
     /// At the boundary `now`, takes in what the epoch before it has gathered, or the default, and gives what closes.
     ///
-    /// A key needs no call at a boundary for which there is neither a partial nor a timer. It has one call at a boundary
-    /// for both: what closes there closes with the records of the epoch before.
+    /// A key needs no call at a boundary for which there is neither a partial nor a timer. It has one call at a
+    /// boundary for both: what closes there closes with the records of the epoch before.
     pub fn on_epoch(
         &self,
         now: u64,

@@ -16,8 +16,8 @@ pub type Left = (u64, u64);
 /// A record of the right input: its key as text, and an amount.
 pub type Right = (String, u32);
 
-/// What the logic gives: the key; an amount, or the state; and whether it comes from the left (0), from the right (1), or from a
-/// timer (2).
+/// What the logic gives: the key; an amount, or the state; and whether it comes from the left (0), from the right (1),
+/// or from a timer (2).
 pub type Row = (u64, u64, u8);
 
 pub fn left_key(record: &Left) -> u64 {
