@@ -16,6 +16,7 @@ use proptest::prelude::*;
 use thalweg::checkpoint::{Checkpoints, Manifest, Memory, Store};
 use thalweg::keyed::{Context, Fault};
 use thalweg::observe::Event;
+use thalweg::policy::Script;
 use thalweg::{Config, Epochs, Error, Loop, Rebalance, stable_hash};
 use timely::dataflow::operators::ToStream;
 use timely::dataflow::operators::vec::Map;
@@ -386,11 +387,11 @@ fn key_spaces_have_assignments_of_their_own() {
     let flow = Flow::new(Run { workers: 2, shards: 2, ..Run::default() }, 8).checkpointed(&begin);
     let source = Source::from(ledger::lefts(1, 50, 20, 8));
     flow.execute(move |building: &mut Building<'_, u64>| {
-        let (input, looped) = (building.input(&source), building.looped());
+        let (input, looped) = (building.input(&source).map(|left| left.0), building.looped());
         for (space, script) in [("a", "3 move 0 1"), ("b", "4 split 0x10\n 5 checkpoint"), ("c", "")] {
             let keys = looped.key_space(space).unwrap().policy(script.parse::<Script>().unwrap()).unwrap();
-            let spread = input.clone().rebalance(&keys, ledger::route_left).unwrap().named(space).unwrap().distribute();
-            building.collect(spread, &Collected::default());
+            let stage = input.clone().rebalance(&keys, stable_hash).unwrap().named(space).unwrap();
+            building.collect(stage.fold_keyed(|key| *key, pass), &Collected::default());
         }
     });
     let spaces = Manifest::read(&store, 5).unwrap().spaces;
@@ -412,7 +413,7 @@ fn nothing_goes_on_after_an_error() {
             let looped = Loop::new(scope, &Config::default()).unwrap().checkpoint_to(&resume, &fault).unwrap();
             let keys = looped.key_space("keys").unwrap();
             let records = scope.input_from(&mut input).container::<Vec<u64>>();
-            let records = records.rebalance(&keys, stable_hash).unwrap().named("other").unwrap();
+            let records = records.rebalance(&keys, stable_hash).unwrap().named("count").unwrap();
             let records = records.fold_keyed(|key| *key, pass);
             let give = move |record: &u64| into.lock().unwrap().entry(0).or_default().push(*record);
             records.inspect(give).probe_with(&probe);
