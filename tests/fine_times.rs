@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -90,6 +90,15 @@ proptest! {
         let decided = decided(&events);
         prop_assert!(decided.is_sorted_by(|a, b| a < b), "one decision an epoch: {:?}", decided);
         let of_outputs: BTreeSet<u64> = outputs.keys().map(|at| fine.flow.epochs.number(at)).collect();
+        let mut arrived: BTreeMap<u64, u64> = BTreeMap::new();
+        let lefts = fine.left.records.iter().map(|(at, records)| (at, records.len()));
+        for (at, records) in lefts.chain(fine.right.records.iter().map(|(at, records)| (at, records.len()))) {
+            *arrived.entry(fine.flow.epochs.number(at)).or_default() += records as u64;
+        }
+        for event in &events {
+            let Event::Epoch(event) = event else { continue };
+            prop_assert_eq!(event.records, arrived.get(&event.epoch).copied().unwrap_or(0));
+        }
         prop_assert!(of_outputs.iter().all(|epoch| decided.contains(epoch)), "{:?} of {:?}", decided, of_outputs);
     }
 
@@ -97,7 +106,7 @@ proptest! {
     fn a_resumed_run_gives_the_rest(fine in cases(), crash in 2..20u64, part in 0..7u64, then in 1..5usize) {
         let ticks = fine.flow.epochs.ticks();
         let crash = crash * ticks + part * ticks / 7;
-        let run = Run { checkpoint_every: 2, crash_at: Some(crash), ..fine.flow.run.clone() };
+        let run = Run { checkpoint_every: 2, crash_at: Some(crash), ..fine.flow.run };
         let fine = Fine { flow: Flow { run: run.clone(), ..fine.flow.clone() }, ..fine };
         let store = Memory::default();
         let begin = Checkpoints::begin(Arc::new(store.clone()), fingerprint(), when_commanded()).unwrap();
@@ -109,7 +118,8 @@ proptest! {
         prop_assert_eq!(resume.epoch(), Manifest::list(&store).unwrap().last().copied().unwrap_or(0));
         let again = Run { workers: then, seed: !run.seed, crash_at: None, ..run };
         let flow = Flow { run: again, ..fine.flow.clone() }.checkpointed(&resume);
-        let second = Fine { flow: flow.clone(), ..fine.clone() }.outputs::<u64>().0;
+        let (second, events) = Fine { flow: flow.clone(), ..fine }.outputs::<u64>();
+        prop_assert!(decided(&events).iter().all(|epoch| *epoch >= resume.epoch()), "{:?}", decided(&events));
         assert_same(&second, &from(&expected, flow.start()));
     }
 }
@@ -164,7 +174,8 @@ fn a_gate_waits_once_an_epoch() {
             (0..9).for_each(|_| _ = worker.step());
             assert_eq!(passed.lock().unwrap().len(), expected, "with commands from {frontier} on");
         }
-        (data.close(), control.close());
+        data.close();
+        control.close();
         while worker.step() {}
     });
 }
@@ -216,8 +227,7 @@ fn data_flows_while_its_epoch_is_open() {
             }
             input.close();
             while stop.step(worker) {}
-            let given = given.lock().unwrap().len() as u64;
-            given
+            given.lock().unwrap().len() as u64
         });
         assert_eq!(given.iter().sum::<u64>(), 4 * (ticks / 2) * (workers as u64 + 1));
     }

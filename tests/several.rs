@@ -16,6 +16,7 @@ use proptest::prelude::*;
 use thalweg::checkpoint::{Checkpoints, Manifest, Memory, Store};
 use thalweg::keyed::{Context, Fault};
 use thalweg::observe::Event;
+use thalweg::policy::Script;
 use thalweg::{Config, Epochs, Error, Loop, Rebalance, stable_hash};
 use timely::dataflow::operators::ToStream;
 use timely::dataflow::operators::vec::Map;
@@ -221,11 +222,14 @@ proptest! {
         several in cases(), crash in 2..20u64, then in 1..5usize, lose in 0..3usize,
     ) {
         let crash_at = Some(crash * several.flow.epochs.ticks());
-        let run = Run { checkpoint_every: 2, crash_at, ..several.flow.run.clone() };
+        let run = Run { checkpoint_every: 2, crash_at, ..several.flow.run };
         let several = Several { flow: Flow { run, ..several.flow.clone() }, ..several };
         let store = Memory::default();
         let begin = Checkpoints::begin(Arc::new(store.clone()), fingerprint(), when_commanded()).unwrap();
-        several.check_until_crash(&several.checkpointed(&begin).outputs().0);
+        let (seen, events) = several.checkpointed(&begin).outputs();
+        several.check_until_crash(&seen);
+        let abandoned = |event: &&Event| matches!(event, Event::Checkpoint(checkpoint) if checkpoint.error.is_some());
+        prop_assert!(!events.iter().any(|event| abandoned(&event)), "{:?}", events.iter().find(abandoned));
         let taken = check_manifests(&store);
         // Resumes from the newest, or from one before it.
         for epoch in taken.iter().rev().take(lose) {
@@ -237,7 +241,7 @@ proptest! {
     /// Invariant 7: where anything of a checkpoint can't be written, for whichever operator, there is no manifest.
     #[test]
     fn a_checkpoint_covers_all_operators_or_none(several in cases(), salt: u64, one_in in 2..12u64, then in 1..4usize) {
-        let run = Run { checkpoint_every: 1, ..several.flow.run.clone() };
+        let run = Run { checkpoint_every: 1, ..several.flow.run };
         let several = Several { flow: Flow { run, ..several.flow.clone() }, ..several };
         let (store, failed) = (Memory::default(), Arc::new(Mutex::new(BTreeSet::new())));
         let into = Arc::clone(&failed);
@@ -301,7 +305,7 @@ fn a_program_with_other_operators_than_the_checkpoint_is_refused() {
 fn refused(
     build: impl for<'scope> Fn(timely::dataflow::Scope<'scope, u64>) -> Error + Send + Sync + 'static,
 ) -> String {
-    let error = timely::execute_directly(move |worker| worker.dataflow::<u64, _, _>(|scope| build(scope)));
+    let error = timely::execute_directly(move |worker| worker.dataflow::<u64, _, _>(build));
     assert!(matches!(error, Error::Usage { .. }), "{error:?}");
     error.to_string()
 }
@@ -375,6 +379,26 @@ fn checkpoints_are_of_one_loop_from_its_beginning() {
     assert!(refusal.contains("another loop of this worker"), "{refusal}");
 }
 
+/// A command is for its key space alone, but for a checkpoint, which is of all.
+#[test]
+fn key_spaces_have_assignments_of_their_own() {
+    let store = Memory::default();
+    let begin = Checkpoints::begin(Arc::new(store.clone()), fingerprint(), when_commanded()).unwrap();
+    let flow = Flow::new(Run { workers: 2, shards: 2, ..Run::default() }, 8).checkpointed(&begin);
+    let source = Source::from(ledger::lefts(1, 50, 20, 8));
+    flow.execute(move |building: &mut Building<'_, u64>| {
+        let (input, looped) = (building.input(&source).map(|left| left.0), building.looped());
+        for (space, script) in [("a", "3 move 0 1"), ("b", "4 split 0x10\n 5 checkpoint"), ("c", "")] {
+            let keys = looped.key_space(space).unwrap().policy(script.parse::<Script>().unwrap()).unwrap();
+            let stage = input.clone().rebalance(&keys, stable_hash).unwrap().named(space).unwrap();
+            building.collect(stage.fold_keyed(|key| *key, pass), &Collected::default());
+        }
+    });
+    let spaces = Manifest::read(&store, 5).unwrap().spaces;
+    let owners = |space: &str| spaces[space].assignment.iter().map(|(_, owner)| owner).collect::<Vec<_>>();
+    assert_eq!([owners("a"), owners("b"), owners("c")], [vec![1, 1], vec![0, 0, 1], vec![0, 1]]);
+}
+
 /// An operator that has met an error acts no more, also when the program has been told of it.
 #[test]
 fn nothing_goes_on_after_an_error() {
@@ -389,16 +413,16 @@ fn nothing_goes_on_after_an_error() {
             let looped = Loop::new(scope, &Config::default()).unwrap().checkpoint_to(&resume, &fault).unwrap();
             let keys = looped.key_space("keys").unwrap();
             let records = scope.input_from(&mut input).container::<Vec<u64>>();
-            let records = records.rebalance(&keys, stable_hash).unwrap().named("other").unwrap();
+            let records = records.rebalance(&keys, stable_hash).unwrap().named("count").unwrap();
             let records = records.fold_keyed(|key| *key, pass);
             let give = move |record: &u64| into.lock().unwrap().entry(0).or_default().push(*record);
             records.inspect(give).probe_with(&probe);
         });
         input.advance_to(start);
-        (0..100).for_each(|record| input.send(record));
-        input.close();
         (0..10).for_each(|_| _ = worker.step());
         assert!(matches!(fault.check(), Err(Error::Incompatible { .. })));
+        (0..100).for_each(|record| input.send(record));
+        input.close();
         (0..100).for_each(|_| _ = worker.step());
         assert!(outputs.lock().unwrap().is_empty() && !probe.done());
         worker.installed_dataflows().into_iter().for_each(|dataflow| worker.drop_dataflow(dataflow));

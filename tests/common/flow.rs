@@ -120,8 +120,7 @@ impl Flow {
             });
             flow.pump(worker, stop, sources, &probe, &fault);
         });
-        let events = std::mem::take(&mut *events.lock().unwrap());
-        events
+        std::mem::take(&mut events.lock().unwrap())
     }
 
     fn pump<T: Ticks>(
