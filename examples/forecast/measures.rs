@@ -76,27 +76,3 @@ pub fn mean(values: impl IntoIterator<Item = f64>) -> f64 {
     }
     sum / count as f64
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn errors_are_the_published_ones() {
-        assert_eq!(smape(&[100.0, f64::NAN, 0.0], &[300.0, 1.0, 0.0]), 50.0);
-        assert_eq!(absolute_error(&[1.0, f64::NAN, 4.0], &[2.0, 9.0, 2.0]), 1.5);
-        assert_eq!(scale(&[1.0, 5.0, 2.0, 8.0], 2), 2.0);
-    }
-
-    #[test]
-    fn naive2_repeats_a_season_at_the_last_level() {
-        let season = [1.0, 2.0, 3.0, 2.0];
-        let values: Vec<f64> = (0..40).map(|t| season[t % 4] * 10.0).collect();
-        let next = naive2(&values, 4, 5);
-        for (found, expected) in next.iter().zip([10.0, 20.0, 30.0, 20.0, 10.0]) {
-            assert!((found - expected).abs() < 1e-9, "{next:?}");
-        }
-        assert_eq!(naive2(&[1.0, 7.0], 4, 2), [7.0, 7.0]);
-        assert_eq!(naive2(&[], 4, 1), [0.0]);
-    }
-}

@@ -180,30 +180,3 @@ impl Points {
         regular
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_numbers_or_dates() {
-        assert_eq!(time("12.5"), Some(12.5));
-        assert_eq!(time("1970-01-01"), Some(0.0));
-        assert_eq!(time("2014-07-01 00:30:00"), Some(1_404_174_600.0));
-        assert_eq!(time("2000-02-29T12:00Z"), Some(951_825_600.0));
-        for wrong in ["", "yesterday", "2014-13-01", "2014-07", "inf", "12:30"] {
-            assert_eq!(time(wrong), None, "{wrong}");
-        }
-    }
-
-    #[test]
-    fn what_is_left_out_is_missing() {
-        let mut points = Points::default();
-        for (line, time) in [0.0, 5.0, 10.0, 25.0, 31.0].into_iter().enumerate() {
-            points.push(time, time, line as u64);
-        }
-        let found = points.regular();
-        assert_eq!(found.len(), 7);
-        assert!(found[3].is_nan() && found[4].is_nan() && found[5] == 25.0);
-    }
-}
