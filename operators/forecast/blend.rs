@@ -46,8 +46,10 @@ pub struct Blend {
 /// How many values are remembered.
 const MEMORY: usize = 8192;
 
-/// Seasons are looked for first after so many values, and then whenever there are a quarter more.
+/// Seasons are looked for first after so many values, and then whenever there are a quarter more; half as many
+/// more once they are not few.
 const FIRST_LOOK: usize = 12;
+const FEW: usize = 2_000;
 
 impl Blend {
     /// A model for forecasts of up to `horizon` epochs ahead, that finds seasons by itself.
@@ -94,7 +96,8 @@ impl Blend {
 
     /// Looks for seasons, and for the right scale; begins anew with what is remembered if they have changed.
     fn look_again(&mut self) {
-        self.look = (self.seen + self.seen / 4).min(self.seen + MEMORY / 2);
+        let part = if self.seen < FEW { 4 } else { 2 };
+        self.look = self.seen + (self.seen / part).min(MEMORY / 2);
         let scale = Scale::of(self.values.as_slice());
         let seasons = self.found(scale);
         if scale != self.scale || seasons != self.seasons {
@@ -157,6 +160,11 @@ impl Forecaster for Blend {
 
     fn forecasts(&self, horizon: usize) -> Vec<Forecast> {
         self.pool.forecasts(horizon).into_iter().map(|forecast| self.unscaled(forecast)).collect()
+    }
+
+    fn expect(&self, means: &mut [f64]) {
+        let blended = self.pool.blended(&self.pool.paths(means.len()), means.len());
+        means.iter_mut().zip(blended).for_each(|(mean, scaled)| *mean = self.scale.give(scaled));
     }
 }
 

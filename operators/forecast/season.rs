@@ -99,14 +99,19 @@ fn contrast(correlation: &[f64], lag: usize) -> f64 {
 
 /// The multiple of the period at which what is left without it is most alike, compared with the multiples next to it.
 fn long(values: &[f64], period: usize) -> Option<usize> {
-    let correlation = autocorrelation(&without_means(values, period), values.len() / LONG_CYCLES);
-    let at = |times: usize| correlation.get(times * period).copied();
-    let rise = |times: usize| {
-        let (before, here, after) = (at(times - 1)?, at(times)?, at(times + 1)?);
-        Some((times, here - before.max(after)))
-    };
-    let (times, rise) = (2..=MOST_SHORT).filter_map(rise).max_by(|a, b| a.1.total_cmp(&b.1))?;
-    (rise >= LONG_RISE).then_some(times * period)
+    let left = without_means(values, period);
+    let most = (MOST_SHORT + 1).min(left.len() / LONG_CYCLES / period);
+    let correlation: Vec<f64> = (0..=most).map(|times| product(&left, times * period)).collect();
+    let rise = |times: usize| correlation[times] - correlation[times - 1].max(correlation[times + 1]);
+    let highest = (2..most).map(rise).fold(LONG_RISE * correlation[0], f64::max);
+    let times = (2..most).find(|times| rise(*times) >= SHORTER * highest && rise(*times) >= LONG_RISE * correlation[0]);
+    times.filter(|_| correlation[0] > 0.0).map(|times| times * period)
+}
+
+/// The mean product of values so far apart.
+fn product(values: &[f64], lag: usize) -> f64 {
+    let later = &values[lag..];
+    values.iter().zip(later).map(|(a, b)| a * b).sum::<f64>() / later.len().max(1) as f64
 }
 
 /// The values less the mean of their phase.
