@@ -57,7 +57,7 @@ pub struct Arguments {
     #[arg(long)]
     pub backtest: bool,
 
-    /// Do so from so many origins, each STEPS before the next.
+    /// Do so from so many origins, each STEPS + 1 before the next, so that they differ in their phase.
     #[arg(long, value_name = "COUNT", default_value = "1", requires = "backtest")]
     pub origins: NonZeroUsize,
 }

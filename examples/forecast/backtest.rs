@@ -93,8 +93,9 @@ impl Backtest {
 
     /// Tries all methods on a series.
     pub fn add(&mut self, values: &[f64]) {
-        let origin = |back: usize| values.len().checked_sub(back * self.horizon).filter(|at| *at >= 2);
-        let origins: Vec<usize> = (1..=self.origins).rev().filter_map(origin).collect();
+        let last = values.len().saturating_sub(self.horizon);
+        let origin = |back: usize| last.checked_sub(back * (self.horizon + 1)).filter(|at| *at >= 2);
+        let origins: Vec<usize> = (0..self.origins).rev().filter_map(origin).collect();
         let Some(first) = origins.first() else {
             self.short += 1;
             return;

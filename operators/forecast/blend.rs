@@ -202,7 +202,7 @@ const SCORES: usize = 100;
 
 /// Epochs, and periods, after which a score has lost most of its weight.
 const SCORE_EPOCHS: usize = 100;
-const SCORE_PERIODS: usize = 6;
+const SCORE_PERIODS: usize = 4;
 
 /// The power of the inverse errors that the weights are.
 const TRUST: i32 = 5;
@@ -308,6 +308,7 @@ fn models(seasons: Option<Seasons>) -> Vec<(&'static str, Box<dyn Model>)> {
         let cycle = long.map_or(1, |long| long / period);
         let periods = if cycle > 1 { [1, cycle, 2 * cycle] } else { [1, 2, 3] };
         models.push(("Holt-Winters", Box::new(HoltWinters::tuned(period, long))));
+        models.push(("robust Holt-Winters", Box::new(HoltWinters::tuned_robust(period, long))));
         models.push(("periodic", Box::new(Periodic::new(period, &periods, 0, PERIODIC_RIDGE))));
         let deviations = period.min(MOST_DEVIATIONS);
         models

@@ -1,4 +1,4 @@
-use super::intervals::Spread;
+use super::intervals::{Size, Spread};
 use super::tuned::Tuned;
 use super::{Forecast, Forecaster};
 
@@ -25,8 +25,15 @@ pub struct HoltWinters {
     phase: (usize, usize),
     persisting: f64,
     errors: Spread,
+    size: Size,
+    robust: bool,
     last: Option<f64>,
 }
+
+/// Beyond so many times the mean absolute error, a robust model takes an error for no larger; and how many errors it
+/// must have seen for that.
+const OUTLIER: f64 = 1.5;
+const SETTLED: u64 = 50;
 
 /// How much of an error each state of [`HoltWinters`] takes, in [0, 1].
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -45,6 +52,23 @@ pub struct Weights {
     pub persistence: f64,
 }
 
+const SLOW: [Weights; 5] = [
+    Weights::of(0.02, 0.0, 0.1, 0.2, 0.9),
+    Weights::of(0.02, 0.0, 0.03, 0.1, 0.9),
+    Weights::of(0.02, 0.0, 0.3, 0.2, 0.9),
+    Weights::of(0.003, 0.0, 0.03, 0.2, 0.7),
+    Weights::of(0.003, 0.0, 0.1, 0.4, 0.7),
+];
+
+const QUICK: [Weights; 3] =
+    [Weights::of(0.1, 0.0, 0.1, 0.2, 0.7), Weights::of(0.1, 0.01, 0.1, 0.1, 0.5), Weights::of(0.3, 0.0, 0.1, 0.1, 0.3)];
+
+impl Weights {
+    const fn of(level: f64, growth: f64, season: f64, long: f64, persistence: f64) -> Self {
+        Weights { level, growth, damping: 0.98, season, long, persistence }
+    }
+}
+
 impl HoltWinters {
     /// A model with a season of so many epochs, and perhaps a longer one.
     pub fn new(period: usize, long: Option<usize>, weights: Weights) -> Self {
@@ -60,31 +84,26 @@ impl HoltWinters {
             phase: (0, 0),
             persisting: 0.0,
             errors: Spread::default(),
+            size: Size::default(),
+            robust: false,
             last: None,
         }
     }
 
+    /// The same model, but large errors change it no more than moderate ones, as in Gelper, Fried and Croux (Robust forecasting
+    /// with exponential and Holt-Winters smoothing, Journal of Forecasting 29, 2010).
+    pub fn robust(self) -> Self {
+        HoltWinters { robust: true, ..self }
+    }
+
     /// Weights to choose from, for series that change slowly, and quickly.
     pub fn tuned(period: usize, long: Option<usize>) -> Tuned<Self> {
-        let of = |(level, growth, season, long, persistence)| Weights {
-            level,
-            growth,
-            damping: 0.98,
-            season,
-            long,
-            persistence,
-        };
-        let choice = [
-            (0.02, 0.0, 0.1, 0.2, 0.9),
-            (0.02, 0.0, 0.03, 0.1, 0.9),
-            (0.02, 0.0, 0.3, 0.2, 0.9),
-            (0.003, 0.0, 0.03, 0.2, 0.7),
-            (0.003, 0.0, 0.1, 0.4, 0.7),
-            (0.1, 0.0, 0.1, 0.2, 0.7),
-            (0.1, 0.01, 0.1, 0.1, 0.5),
-            (0.3, 0.0, 0.1, 0.1, 0.3),
-        ];
-        Tuned::new(choice.map(|weights| HoltWinters::new(period, long, of(weights))))
+        Tuned::new(SLOW.iter().chain(&QUICK).map(|weights| HoltWinters::new(period, long, *weights)))
+    }
+
+    /// Weights to choose from, for series that change slowly but have outliers.
+    pub fn tuned_robust(period: usize, long: Option<usize>) -> Tuned<Self> {
+        Tuned::new(SLOW.iter().map(|weights| HoltWinters::new(period, long, *weights).robust()))
     }
 
     fn begin(&mut self) {
@@ -112,7 +131,9 @@ impl HoltWinters {
         let error = if value.is_finite() { value - smooth - persistence * self.persisting } else { 0.0 };
         if value.is_finite() {
             self.errors.add(error);
+            self.size.add(error);
         }
+        let error = self.bounded(error);
         self.level += trend + level * error;
         self.growth = trend + growth * error;
         self.short[short_at] += season * error;
@@ -123,6 +144,15 @@ impl HoltWinters {
         self.persisting = persistence * self.persisting + (1.0 - taken) * error;
         let wrap = |at: usize, period: usize| if at + 1 >= period { 0 } else { at + 1 };
         self.phase = (wrap(short_at, self.short.len()), wrap(long_at, self.long.len()));
+    }
+
+    fn bounded(&self, error: f64) -> f64 {
+        if self.robust && self.size.errors() > SETTLED {
+            let most = OUTLIER * self.size.mean();
+            error.max(-most).min(most)
+        } else {
+            error
+        }
     }
 
     /// The sum of `damping^j`, and `persistence` to the power of `steps`, both for `j` from 1 to `steps`.

@@ -30,6 +30,34 @@ impl Spread {
     }
 }
 
+/// A mean of absolute errors on which outliers have little influence.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Size {
+    errors: u64,
+    mean: f64,
+}
+
+impl Size {
+    /// The weight of an error, once there are many.
+    const WEIGHT: f64 = 0.005;
+    /// No error counts for more than so many times the mean.
+    const MOST: f64 = 3.0;
+
+    pub(super) fn add(&mut self, error: f64) {
+        self.errors += 1;
+        let bounded = if self.mean > 0.0 { error.abs().min(Self::MOST * self.mean) } else { error.abs() };
+        self.mean += Self::WEIGHT.max(1.0 / self.errors as f64) * (bounded - self.mean);
+    }
+
+    pub(super) fn errors(&self) -> u64 {
+        self.errors
+    }
+
+    pub(super) fn mean(&self) -> f64 {
+        self.mean
+    }
+}
+
 /// The newest errors, from whose order the interval is taken.
 ///
 /// The ends are those of split conformal prediction with weights that fall with age: Barber, Candès, Ramdas and Tibshirani,

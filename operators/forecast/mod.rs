@@ -1,6 +1,24 @@
 //! What comes next: models of a series behind one trait. Pure.
 //!
-//! A model is fed one value per epoch and asked how the series goes on. Each model is a file of its own.
+//! A model is fed one value per epoch and asked how the series goes on. Each model is a file of its own:
+//!
+//! | model | what it expects | an observation |
+//! |---|---|---|
+//! | [`LastValue`] | the last value again | 5 ns |
+//! | [`SeasonalNaive`] | the same phase of the last period again | 7 ns |
+//! | [`Exponential`] | a mean of the past, fading | 5 ns |
+//! | [`DampedHolt`] | the same, with growth that fades | 5 ns |
+//! | [`HoltWinters`] | the same, with one or two seasons | 70 ns, eight of them |
+//! | [`Arima`] | what autoregression and errors of low order give | 400 ns, ten orders |
+//! | [`Periodic`] | the same phase in some past periods, and the last deviations | 30 to 250 ns |
+//! | [`Blend`] | all of these, each as far as it has been right | 2 µs |
+//!
+//! [`Tuned`] chooses parameters and orders by what was predicted. [`Seasons`] are found in the autocorrelation. [`Blend`] is what to
+//! use where a series isn't known beforehand; its [`skill`](Blend::skill) tells whether it is to be believed.
+//!
+//! They are written here, after the sources that each names, as they are to learn from every epoch in about a microsecond. Of the crates there are,
+//! `anofox-forecast` has exponential smoothing that learns so, but its ARIMA is fitted in milliseconds, and
+//! `augurs` has neither ARIMA nor seasonal smoothing.
 
 mod arima;
 mod blend;

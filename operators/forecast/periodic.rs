@@ -1,5 +1,5 @@
 use super::history::{Bounds, History};
-use super::intervals::Spread;
+use super::intervals::{Size, Spread};
 use super::regression::Regression;
 use super::{Forecast, Forecaster};
 
@@ -32,21 +32,17 @@ pub struct Periodic {
     regression: Regression,
     features: Vec<f64>,
     errors: Spread,
-    /// A mean of absolute errors on which outliers have little influence.
-    scale: f64,
+    size: Size,
 }
 
 /// Absolute errors beyond so many times their mean are outliers.
 const OUTLIER: f64 = 1.25;
 
-/// The weight of an error in the mean of absolute errors, once there are so many.
-const SCALE_WEIGHT: f64 = 0.005;
-
 /// The ridge of the constant: growth is not to be believed in lightly.
 const CONSTANT_RIDGE: f64 = 0.1;
 
 /// Longest lags after which an observation has lost most of its weight.
-const MEMORY: usize = 8;
+const MEMORY: usize = 4;
 
 impl Periodic {
     /// A model of a period of so many epochs that looks at the phase one, and these numbers of, periods ago, and at so many
@@ -67,7 +63,7 @@ impl Periodic {
             regression: Regression::new(features, 1.0 - 1.0 / (MEMORY * longest.max(features)) as f64),
             features: vec![0.0; features],
             errors: Spread::default(),
-            scale: 0.0,
+            size: Size::default(),
             lags,
         }
     }
@@ -93,10 +89,8 @@ impl Periodic {
         if self.regression.coefficients().iter().any(|c| *c != 0.0) {
             self.errors.add(error);
         }
-        let weight = SCALE_WEIGHT.max(1.0 / (1 + self.seen) as f64);
-        let bounded = if self.scale > 0.0 { error.abs().min(3.0 * self.scale) } else { error.abs() };
-        self.scale += weight * (bounded - self.scale);
-        let trust = if error == 0.0 { 1.0 } else { (OUTLIER * self.scale / error.abs()).min(1.0) };
+        self.size.add(error);
+        let trust = if error == 0.0 { 1.0 } else { (OUTLIER * self.size.mean() / error.abs()).min(1.0) };
         self.regression.add(&self.features, change, trust);
         self.seen += 1;
         if self.seen.is_multiple_of(self.features.len().max(8)) {
