@@ -8,6 +8,13 @@ pub(super) enum Scale {
     Logarithmic { offset: f64 },
 }
 
+/// That of counts.
+impl Default for Scale {
+    fn default() -> Self {
+        Scale::Logarithmic { offset: 1.0 }
+    }
+}
+
 /// Larger ones are taken for these: their squares can still be added up.
 const LARGEST: f64 = 1e100;
 
@@ -21,12 +28,11 @@ impl Scale {
                 sum += value.min(LARGEST);
             }
         }
-        if lowest > 0.0 && lowest.is_finite() {
-            Scale::Logarithmic { offset: 0.0 }
-        } else if lowest < 0.0 || positive == 0 {
-            Scale::Plain
-        } else {
-            Scale::Logarithmic { offset: (sum / positive as f64).min(1.0) }
+        match lowest {
+            _ if lowest < 0.0 => Scale::Plain,
+            _ if positive == 0 => Scale::default(),
+            _ if lowest > 0.0 => Scale::Logarithmic { offset: 0.0 },
+            _ => Scale::Logarithmic { offset: (sum / positive as f64).min(1.0) },
         }
     }
 
@@ -65,8 +71,8 @@ mod tests {
 
     #[test]
     fn logarithms_are_for_counts() {
-        assert_eq!(Scale::of(&[]), Scale::Plain);
-        assert_eq!(Scale::of(&[0.0, 0.0]), Scale::Plain);
+        assert_eq!(Scale::of(&[]), Scale::default());
+        assert_eq!(Scale::of(&[0.0, 0.0]), Scale::default());
         assert_eq!(Scale::of(&[3.0, f64::NAN, -1.0]), Scale::Plain);
         assert_eq!(Scale::of(&[3.0, f64::NAN, 1.0]), Scale::Logarithmic { offset: 0.0 });
         assert_eq!(Scale::of(&[3.0, 0.0, 1.0]), Scale::Logarithmic { offset: 1.0 });
