@@ -134,8 +134,9 @@ impl Blend {
     fn unscaled(&self, scaled: Forecast) -> Forecast {
         let Forecast { mean, low, high } = scaled;
         let mean = self.scale.give(mean);
-        let low = if low.is_finite() { self.scale.give(low).min(mean) } else { f64::NEG_INFINITY };
-        Forecast { mean, low, high: self.scale.give(high).max(mean) }
+        // What has no end has none on any scale.
+        let [low, high] = [low, high].map(|end| if end.is_finite() { self.scale.give(end) } else { end });
+        Forecast { mean, low: low.min(mean), high: high.max(mean) }
     }
 }
 

@@ -60,7 +60,7 @@ impl Scale {
     pub(super) fn give(self, scaled: f64) -> f64 {
         match self {
             Scale::Plain => scaled,
-            Scale::Logarithmic { offset } => (scaled.exp() - offset).max(0.0),
+            Scale::Logarithmic { offset } => (scaled.exp() - offset).clamp(0.0, f64::MAX),
         }
     }
 }
