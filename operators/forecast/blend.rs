@@ -28,7 +28,8 @@ use super::{
 /// }
 /// assert_eq!(model.seasons().unwrap().period, 24);
 /// assert!((model.forecast(9).mean - 900.0).abs() < 1.0);
-/// assert!(model.skill(9).unwrap() >= 0.0);
+/// // So exact a cycle can't be forecast better than by repeating it.
+/// assert!(model.skill(9).unwrap() <= 0.0);
 /// ```
 #[derive(Clone, Debug)]
 pub struct Blend {
