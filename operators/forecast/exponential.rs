@@ -60,6 +60,10 @@ impl Forecaster for Exponential {
         }
         Forecast::normal(mean, deviation)
     }
+
+    fn expect(&self, means: &mut [f64]) {
+        means.fill(self.level.unwrap_or(0.0));
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,182 @@
+//! The series of a CSV file.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow, bail};
+use csv::ByteRecord;
+use indexmap::IndexMap;
+
+use crate::arguments::Arguments;
+use crate::file;
+
+/// A series: its name, and one value per step, NaN where it is missing.
+pub struct Series {
+    pub name: String,
+    pub values: Vec<f64>,
+}
+
+/// No more steps than this are filled in at once: a longer gap is the beginning of another recording, or an error.
+const LONGEST_GAP: f64 = 100_000.0;
+
+/// Reads all series, in the order in which they begin.
+pub fn read(arguments: &Arguments) -> Result<Vec<Series>> {
+    let name = arguments.input.display().to_string();
+    let (bytes, watch, _) = file::open(&arguments.input)?;
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .terminator(csv::Terminator::Any(b'\n'))
+        .from_reader(bytes);
+    let mut record = ByteRecord::new();
+    if !reader.read_byte_record(&mut record).with_context(|| format!("can't read the header of {name}"))? {
+        bail!("the input {name} has no header: expected a line with the names of the columns");
+    }
+    let columns = Columns::of(&record, arguments).with_context(|| format!("the header of {name}"))?;
+    let mut rows: IndexMap<Vec<u8>, Points> = IndexMap::new();
+    while reader.read_byte_record(&mut record).with_context(|| format!("can't read the input {name}"))? {
+        watch.row_ends(reader.position().byte());
+        let line = record.position().map_or(0, csv::Position::line);
+        let (series, time, value) = columns.row(&record).map_err(|what| anyhow!("{name}, line {line}{what}"))?;
+        let points = match rows.get_mut(series) {
+            Some(points) => points,
+            None => rows.entry(series.to_vec()).or_default(),
+        };
+        if let Some((before, known)) = points.last()
+            && time <= *before
+        {
+            bail!(
+                "{name}, line {line}, column {}: found {time}, which is not after the {before} on line {known} \
+                 of the same series; sort the file by this column, or name the --series-column",
+                arguments.time_column
+            );
+        }
+        points.push(time, value, line);
+    }
+    if rows.is_empty() {
+        bail!("the input {name} has no rows: expected values below the header");
+    }
+    let named = |(series, points): (Vec<u8>, Points)| Series {
+        name: if columns.series.is_some() { text(&series) } else { stem(&arguments.input) },
+        values: points.regular(),
+    };
+    Ok(rows.into_iter().map(named).collect())
+}
+
+struct Columns<'a> {
+    time: usize,
+    value: usize,
+    series: Option<usize>,
+    arguments: &'a Arguments,
+    count: usize,
+}
+
+impl<'a> Columns<'a> {
+    fn of(header: &ByteRecord, arguments: &'a Arguments) -> Result<Self> {
+        let clean = |field: &[u8]| text(field).trim_start_matches('\u{feff}').trim().to_owned();
+        let names: Vec<String> = header.iter().map(clean).collect();
+        let find = |name: &String| match names.iter().filter(|n| *n == name).count() {
+            1 => Ok(names.iter().position(|n| n == name).unwrap_or_default()),
+            0 => Err(anyhow!("there is no column {name:?}; the columns are {}", names.join(", "))),
+            _ => Err(anyhow!("there is more than one column {name:?}")),
+        };
+        Ok(Columns {
+            time: find(&arguments.time_column)?,
+            value: find(&arguments.value_column)?,
+            series: arguments.series_column.as_ref().map(find).transpose()?,
+            arguments,
+            count: names.len(),
+        })
+    }
+
+    fn row<'r>(&self, record: &'r ByteRecord) -> Result<(&'r [u8], f64, f64), String> {
+        if record.len() != self.count {
+            return Err(format!(": found {} fields, expected {} as in the header", record.len(), self.count));
+        }
+        let field = |column: usize| record[column].trim_ascii();
+        let series = self.series.map_or(&b""[..], field);
+        let time = time(&text(field(self.time))).ok_or_else(|| {
+            let (column, found) = (&self.arguments.time_column, text(field(self.time)));
+            format!(", column {column}: found {found:?}, expected a number, or a date like 2014-07-01 00:30:00")
+        })?;
+        let value = value(&text(field(self.value))).ok_or_else(|| {
+            let (column, found) = (&self.arguments.value_column, text(field(self.value)));
+            format!(", column {column}: found {found:?}, expected a number, or nothing where it is missing")
+        })?;
+        Ok((series, time, value))
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn stem(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.split('.').next().unwrap_or_default().to_owned()
+}
+
+fn value(text: &str) -> Option<f64> {
+    match text.to_ascii_lowercase().as_str() {
+        "" | "nan" | "na" | "null" => Some(f64::NAN),
+        _ => text.parse().ok().filter(|value: &f64| value.is_finite()),
+    }
+}
+
+/// A number, or the seconds since 1970 of a date and, perhaps, a time of day.
+fn time(text: &str) -> Option<f64> {
+    if let Ok(number) = text.parse::<f64>() {
+        return number.is_finite().then_some(number);
+    }
+    let (date, clock) = text.split_once([' ', 'T']).unwrap_or((text, "0:0:0"));
+    let mut date = date.splitn(3, '-').map(|part| part.parse::<i64>().ok());
+    let (year, month, day) = (date.next()??, date.next()??, date.next()??);
+    let mut clock = clock.trim_end_matches('Z').splitn(3, ':').map(|part| part.parse::<f64>().ok());
+    let (hour, minute, second) = (clock.next()??, clock.next()??, clock.next().unwrap_or(Some(0.0))?);
+    if !(1..=12).contains(&month) || !(1..=31).contains(&day) || year.abs() > 9_999 {
+        return None;
+    }
+    // Years begin in March, so that the leap day is their last.
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days = 365 * year + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
+    let days = days + (153 * month + 2) / 5 + day - 1 - 719_468;
+    Some(days as f64 * 86_400.0 + hour * 3_600.0 + minute * 60.0 + second)
+}
+
+/// The rows of one series.
+#[derive(Default)]
+struct Points {
+    times: Vec<f64>,
+    values: Vec<f64>,
+    line: u64,
+}
+
+impl Points {
+    fn push(&mut self, time: f64, value: f64, line: u64) {
+        self.times.push(time);
+        self.values.push(value);
+        self.line = line;
+    }
+
+    /// The last time, and its line.
+    fn last(&self) -> Option<(&f64, u64)> {
+        self.times.last().map(|time| (time, self.line))
+    }
+
+    /// One value per step, the step being the median difference of times. Where times are further apart than that, values
+    /// are missing.
+    fn regular(self) -> Vec<f64> {
+        let steps = || self.times.windows(2).map(|pair| pair[1] - pair[0]);
+        let mut sorted: Vec<f64> = steps().collect();
+        sorted.sort_by(f64::total_cmp);
+        let Some(step) = sorted.get(sorted.len() / 2).copied() else { return self.values };
+        let mut regular = Vec::with_capacity(self.values.len());
+        for (value, gap) in self.values.iter().zip(std::iter::once(step).chain(steps())) {
+            let missing = (gap / step).round() - 1.0;
+            if (1.0..=LONGEST_GAP).contains(&missing) {
+                regular.resize(regular.len() + missing as usize, f64::NAN);
+            }
+            regular.push(*value);
+        }
+        regular
+    }
+}
