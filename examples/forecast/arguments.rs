@@ -28,8 +28,8 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     pub input: PathBuf,
 
-    /// Column with the time of a value: a number, or a date like 2014-07-01 00:30:00. Times that a series leaves out are
-    /// missing values.
+    /// Column with the time of a value: a number, or a date like 2014-07-01 00:30:00. Times that a series leaves out
+    /// are missing values.
     #[arg(long, value_name = "COLUMN")]
     pub time_column: String,
 
@@ -49,7 +49,8 @@ pub struct Arguments {
     #[arg(long, value_name = "STEPS|auto", default_value = "auto")]
     pub season: Season,
 
-    /// Write the forecasts to this CSV file: series, step, mean, low, high. Low and high are empty where they aren't known.
+    /// Write the forecasts to this CSV file: series, step, mean, low, high. Low and high are empty where they aren't
+    /// known.
     #[arg(long, value_name = "FILE", required_unless_present = "backtest")]
     pub output: Option<PathBuf>,
 

@@ -1,5 +1,5 @@
-//! How good forecasts are, as the M4 competition measured it: Makridakis, Spiliotis and Assimakopoulos, *The M4 Competition:
-//! 100,000 time series and 61 forecasting methods* (International Journal of Forecasting 36, 2020).
+//! How good forecasts are, as the M4 competition measured it: Makridakis, Spiliotis and Assimakopoulos, *The M4
+//! Competition: 100,000 time series and 61 forecasting methods* (International Journal of Forecasting 36, 2020).
 
 /// The mean of `200 |y - f| / (|y| + |f|)`, in percent, over the values that are there.
 pub fn smape(actual: &[f64], forecast: &[f64]) -> f64 {
@@ -21,8 +21,8 @@ pub fn scale(before: &[f64], period: usize) -> f64 {
     mean(pairs.map(|(y, b)| (y - b).abs()).filter(|error| error.is_finite()))
 }
 
-/// The benchmark of the M4 competition: the last value, without and again with the season, if there is one by a test of the
-/// autocorrelation at 90 %. Missing values are taken for the ones before.
+/// The benchmark of the M4 competition: the last value, without and again with the season, if there is one by a test of
+/// the autocorrelation at 90 %. Missing values are taken for the ones before.
 pub fn naive2(before: &[f64], period: usize, horizon: usize) -> Vec<f64> {
     let mut values: Vec<f64> = Vec::with_capacity(before.len());
     for value in before {

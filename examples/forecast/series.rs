@@ -162,8 +162,8 @@ impl Points {
         self.times.last().map(|time| (time, self.line))
     }
 
-    /// One value per step, the step being the median difference of times. Where times are further apart than that, values
-    /// are missing.
+    /// One value per step, the step being the median difference of times. Where times are further apart than that,
+    /// values are missing.
     fn regular(self) -> Vec<f64> {
         let steps = || self.times.windows(2).map(|pair| pair[1] - pair[0]);
         let mut sorted: Vec<f64> = steps().collect();

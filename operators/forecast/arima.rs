@@ -8,9 +8,9 @@ use super::{Forecast, Forecaster};
 ///
 /// The `d`-th differences are regressed on the last `p` of them and on the last `q` errors, which are those of the
 /// regression itself: recursive extended least squares (Ljung and Söderström, *Theory and Practice of Recursive
-/// Identification*, MIT Press 1983, section 3.7). An observation costs less than a microsecond, where a fit by likelihood costs
-/// milliseconds. The variance is `s² Σ ψ(j)²` over `j < h`, ψ being the response to an impulse (Box and Jenkins,
-/// *Time Series Analysis*, 1970, section 5.1). Without differences there is a constant.
+/// Identification*, MIT Press 1983, section 3.7). An observation costs less than a microsecond, where a fit by
+/// likelihood costs milliseconds. The variance is `s² Σ ψ(j)²` over `j < h`, ψ being the response to an impulse (Box
+/// and Jenkins, *Time Series Analysis*, 1970, section 5.1). Without differences there is a constant.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Arima {
     p: usize,

@@ -10,14 +10,15 @@ use super::{
 
 /// All models together, each trusted as far as it has been right.
 ///
-/// Seasons are looked for in the data now and then, and those models that need one join when one is found. A forecast is the
-/// mean of the models', weighted by the fifth power of the inverse of their mean absolute errors at about that horizon: the
-/// combination of Bates and Granger (The combination of forecasts, Operational Research Quarterly 20, 1969), with the
-/// accumulated errors of Stock and Watson (Combination forecasts of output growth in a seven-country data set, Journal of
-/// Forecasting 23, 2004). Its interval is made of its own past errors. All of it is on logarithms where no value is negative.
+/// Seasons are looked for in the data now and then, and those models that need one join when one is found. A forecast
+/// is the mean of the models', weighted by the fifth power of the inverse of their mean absolute errors at about that
+/// horizon: the combination of Bates and Granger (The combination of forecasts, Operational Research Quarterly 20,
+/// 1969), with the accumulated errors of Stock and Watson (Combination forecasts of output growth in a seven-country
+/// data set, Journal of Forecasting 23, 2004). Its interval is made of its own past errors. All of it is on logarithms
+/// where no value is negative.
 ///
-/// An observation takes a few microseconds, and a few thousand when seasons have changed, as the models then go through all
-/// that is remembered once more.
+/// An observation takes a few microseconds, and a few thousand when seasons have changed, as the models then go through
+/// all that is remembered once more.
 ///
 /// ```
 /// use thalweg::forecast::{Blend, Forecaster};
@@ -83,9 +84,9 @@ impl Blend {
         self.seasons
     }
 
-    /// How much better its forecasts of about this horizon have been than the better of the last value and the seasonal naive ones: the
-    /// part of their mean absolute error that it saved. 0 or less means that it knows nothing they don't; none, that it
-    /// can't tell yet.
+    /// How much better its forecasts of about this horizon have been than the better of the last value and the seasonal
+    /// naive ones: the part of their mean absolute error that it saved. 0 or less means that it knows nothing they
+    /// don't; none, that it can't tell yet.
     pub fn skill(&self, horizon: usize) -> Option<f64> {
         self.pool.skill(horizon)
     }
@@ -197,8 +198,8 @@ impl Clone for Box<dyn Model> {
 const LAST_VALUE: usize = 0;
 const SEASONAL_NAIVE: usize = 1;
 
-/// Forecasts are scored every so many epochs, or so often while a score matters; and then some, until that has nothing in
-/// common with the period.
+/// Forecasts are scored every so many epochs, or so often while a score matters; and then some, until that has nothing
+/// in common with the period.
 const STRIDE: usize = 5;
 const SCORES: usize = 100;
 

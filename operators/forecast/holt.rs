@@ -18,8 +18,8 @@ pub struct DampedHolt {
 }
 
 impl DampedHolt {
-    /// A model with the weight `alpha` of an error in the level, `beta` in the growth, and this damping, each in [0, 1];
-    /// what lies outside is taken for the nearer end, and what is not a number for 0.
+    /// A model with the weight `alpha` of an error in the level, `beta` in the growth, and this damping, each in [0,
+    /// 1]; what lies outside is taken for the nearer end, and what is not a number for 0.
     pub fn new(alpha: f64, beta: f64, damping: f64) -> Self {
         let [alpha, beta, damping] = [alpha, beta, damping].map(|p| if p.is_nan() { 0.0 } else { p.clamp(0.0, 1.0) });
         DampedHolt { alpha, beta, damping, state: None, errors: Spread::default() }

@@ -4,12 +4,12 @@ use super::{Forecast, Forecaster};
 
 /// Holt-Winters with one or two additive seasons, a damped trend, and errors of which a part persists.
 ///
-/// With error `e(t) = y(t) - (l + φ b + s(t) + w(t) + ρ r(t-1))`, each of level, growth and seasons takes its part
-/// of the error, and `r(t)` is what the new states leave of it: Winters (Forecasting sales by exponentially weighted moving
-/// averages, Management Science 6, 1960), with the second season and the autoregressive error of Taylor (Short-term
-/// electricity demand forecasting using double seasonal exponential smoothing, Journal of the Operational Research Society
-/// 54, 2003). On logarithms it is the multiplicative form. The states begin as means over the first long period;
-/// until then the last value is forecast.
+/// With error `e(t) = y(t) - (l + φ b + s(t) + w(t) + ρ r(t-1))`, each of level, growth and seasons takes its part of
+/// the error, and `r(t)` is what the new states leave of it: Winters (Forecasting sales by exponentially weighted
+/// moving averages, Management Science 6, 1960), with the second season and the autoregressive error of Taylor
+/// (Short-term electricity demand forecasting using double seasonal exponential smoothing, Journal of the Operational
+/// Research Society 54, 2003). On logarithms it is the multiplicative form. The states begin as means over the first
+/// long period; until then the last value is forecast.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HoltWinters {
     weights: Weights,
@@ -90,8 +90,8 @@ impl HoltWinters {
         }
     }
 
-    /// The same model, but large errors change it no more than moderate ones, as in Gelper, Fried and Croux (Robust forecasting
-    /// with exponential and Holt-Winters smoothing, Journal of Forecasting 29, 2010).
+    /// The same model, but large errors change it no more than moderate ones, as in Gelper, Fried and Croux (Robust
+    /// forecasting with exponential and Holt-Winters smoothing, Journal of Forecasting 29, 2010).
     pub fn robust(self) -> Self {
         HoltWinters { robust: true, ..self }
     }

@@ -60,9 +60,9 @@ impl Size {
 
 /// The newest errors, from whose order the interval is taken.
 ///
-/// The ends are those of split conformal prediction with weights that fall with age: Barber, Candès, Ramdas and Tibshirani,
-/// Conformal prediction beyond exchangeability (Annals of Statistics 51, 2023). While there are too few errors for
-/// that, it is Student's interval.
+/// The ends are those of split conformal prediction with weights that fall with age: Barber, Candès, Ramdas and
+/// Tibshirani, Conformal prediction beyond exchangeability (Annals of Statistics 51, 2023). While there are too few
+/// errors for that, it is Student's interval.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Residuals {
     /// Oldest first.

@@ -13,12 +13,13 @@
 //! | [`Periodic`] | the same phase in some past periods, and the last deviations | 30 to 250 ns |
 //! | [`Blend`] | all of these, each as far as it has been right | 2 µs |
 //!
-//! [`Tuned`] chooses parameters and orders by what was predicted. [`Seasons`] are found in the autocorrelation. [`Blend`] is what to
-//! use where a series isn't known beforehand; its [`skill`](Blend::skill) tells whether it is to be believed.
+//! [`Tuned`] chooses parameters and orders by what was predicted. [`Seasons`] are found in the autocorrelation.
+//! [`Blend`] is what to use where a series isn't known beforehand; its [`skill`](Blend::skill) tells whether it is to
+//! be believed.
 //!
-//! They are written here, after the sources that each names, as they are to learn from every epoch in about a microsecond. Of the crates there are,
-//! `anofox-forecast` has exponential smoothing that learns so, but its ARIMA is fitted in milliseconds, and
-//! `augurs` has neither ARIMA nor seasonal smoothing.
+//! They are written here, after the sources that each names, as they are to learn from every epoch in about a
+//! microsecond. Of the crates there are, `anofox-forecast` has exponential smoothing that learns so, but its ARIMA is
+//! fitted in milliseconds, and `augurs` has neither ARIMA nor seasonal smoothing.
 
 mod arima;
 mod blend;
@@ -50,7 +51,8 @@ pub use tuned::Tuned;
 
 /// A model of a series of one value per epoch.
 pub trait Forecaster {
-    /// Takes the value of the next epoch. One that is not finite is missing: the epoch passes, and nothing is learnt from it.
+    /// Takes the value of the next epoch. One that is not finite is missing: the epoch passes, and nothing is learnt
+    /// from it.
     fn observe(&mut self, value: f64);
 
     /// The value expected `horizon` epochs after the last one observed; a horizon of 0 is taken for 1.

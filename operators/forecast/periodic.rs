@@ -12,10 +12,10 @@ use super::{Forecast, Forecaster};
 /// ```
 ///
 /// after Chen, He, Li, Liu, Nath, Rigas, Xiao and Zhao, *Energy-aware server provisioning and load dispatching for
-/// connection-intensive internet services* (NSDI 2008), section 4; used for provisioning by Taft et al., *P-Store* (SIGMOD
-/// 2018). Here the coefficients are ridge-fitted around "as one period ago", with an outlier's weight bounded as by
-/// Huber (Robust estimation of a location parameter, Annals of Mathematical Statistics 35, 1964), and one regression
-/// serves all horizons: what is expected of one epoch is taken as its value for the next. The variance is
+/// connection-intensive internet services* (NSDI 2008), section 4; used for provisioning by Taft et al., *P-Store*
+/// (SIGMOD 2018). Here the coefficients are ridge-fitted around "as one period ago", with an outlier's weight bounded
+/// as by Huber (Robust estimation of a location parameter, Annals of Mathematical Statistics 35, 1964), and one
+/// regression serves all horizons: what is expected of one epoch is taken as its value for the next. The variance is
 /// that of the regression's errors carried along in the same way.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Periodic {
@@ -45,8 +45,8 @@ const CONSTANT_RIDGE: f64 = 0.1;
 const MEMORY: usize = 4;
 
 impl Periodic {
-    /// A model of a period of so many epochs that looks at the phase one, and these numbers of, periods ago, and at so many
-    /// deviations.
+    /// A model of a period of so many epochs that looks at the phase one, and these numbers of, periods ago, and at so
+    /// many deviations.
     pub fn new(period: usize, periods: &[usize], deviations: usize, ridge: f64) -> Self {
         let period = period.max(1);
         let lags: Vec<usize> = periods.iter().filter(|k| **k > 1).map(|k| k * period).collect();

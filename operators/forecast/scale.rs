@@ -1,7 +1,7 @@
 /// On which scale a series is modelled: on logarithms where no value is negative, else as it is.
 ///
-/// On logarithms seasons multiply, and an error counts in proportion. What is added before the logarithm makes room for zeros:
-/// nothing where there are none, else 1 or the mean of the other values, if that is less.
+/// On logarithms seasons multiply, and an error counts in proportion. What is added before the logarithm makes room for
+/// zeros: nothing where there are none, else 1 or the mean of the other values, if that is less.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Scale {
     Plain,

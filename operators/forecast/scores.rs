@@ -4,8 +4,8 @@ use super::intervals::Residuals;
 
 /// How well several models, and what was made of them, have forecast; by how far ahead it was.
 ///
-/// Every few epochs the forecasts of all models are written down, and compared with what comes. Errors are kept apart for the horizons
-/// 1, 2 to 3, 4 to 7, and so on, and an error counts for less the older it is.
+/// Every few epochs the forecasts of all models are written down, and compared with what comes. Errors are kept apart
+/// for the horizons 1, 2 to 3, 4 to 7, and so on, and an error counts for less the older it is.
 #[derive(Clone, Debug)]
 pub(super) struct Scores {
     models: usize,

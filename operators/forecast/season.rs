@@ -18,8 +18,8 @@ const SHORTEST: usize = 4;
 const CYCLES: usize = 3;
 const LONG_CYCLES: usize = 2;
 
-/// By how much the autocorrelation must be higher at a period than half a period before; and in proportion to `1/√n`, which
-/// is how far those of `n` random values stray from 0.
+/// By how much the autocorrelation must be higher at a period than half a period before; and in proportion to `1/√n`,
+/// which is how far those of `n` random values stray from 0.
 const CONTRAST: f64 = 0.1;
 const RANDOM_CONTRAST: f64 = 4.5;
 
@@ -35,16 +35,17 @@ const SHARPER: f64 = 0.02;
 /// A long period has so many short ones at most.
 const MOST_SHORT: usize = 14;
 
-/// By how much the autocorrelation of what is left without the period must rise at a long one, over the multiples next to it.
+/// By how much the autocorrelation of what is left without the period must rise at a long one, over the multiples next
+/// to it.
 const LONG_RISE: f64 = 0.05;
 
 impl Seasons {
     /// The periods of these values, if they repeat themselves.
     ///
     /// A period is where the autocorrelation of the values, less their linear trend, has a hill, as in Vlachos, Yu and
-    /// Castelli, *On periodicity detection and structural periodic similarity* (SIAM Data Mining 2005), and is higher at
-    /// its multiples than between them. Of several, the shortest is taken that stands out nearly as much as any. The long period
-    /// is the multiple at which what the shorter one leaves unexplained is most alike.
+    /// Castelli, *On periodicity detection and structural periodic similarity* (SIAM Data Mining 2005), and is higher
+    /// at its multiples than between them. Of several, the shortest is taken that stands out nearly as much as any. The
+    /// long period is the multiple at which what the shorter one leaves unexplained is most alike.
     pub fn find(values: &[f64]) -> Option<Self> {
         Self::find_again(values, None)
     }

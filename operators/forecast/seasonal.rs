@@ -5,8 +5,8 @@ use super::{Forecast, Forecaster};
 /// The value of the same phase in the last period.
 ///
 /// The variance `k` periods ahead is `k` times the mean of the squared differences between periods: Hyndman and
-/// Athanasopoulos, *Forecasting: Principles and Practice* (3rd edition, OTexts 2021), section 5.5. In its first period it
-/// is the last value.
+/// Athanasopoulos, *Forecasting: Principles and Practice* (3rd edition, OTexts 2021), section 5.5. In its first period
+/// it is the last value.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SeasonalNaive {
     period: usize,

@@ -28,8 +28,8 @@ pub(super) fn autocorrelation(values: &[f64], lags: usize) -> Vec<f64> {
     (0..=lags).map(|lag| real[lag] / total * n / (n - lag as f64)).collect()
 }
 
-/// The discrete Fourier transform, in place; the size is a power of two. Cooley and Tukey, *An algorithm for the machine
-/// calculation of complex Fourier series* (Mathematics of Computation 19, 1965).
+/// The discrete Fourier transform, in place; the size is a power of two. Cooley and Tukey, *An algorithm for the
+/// machine calculation of complex Fourier series* (Mathematics of Computation 19, 1965).
 fn transform(real: &mut [f64], imaginary: &mut [f64]) {
     let size = real.len();
     if size < 2 {
