@@ -95,8 +95,8 @@ impl<'scope, T: Ticks> Loop<'scope, T> {
         self
     }
 
-    /// Adds a key space, with the policy [`Reactive`]. The name stands in events and checkpoints; refuses one that
-    /// another key space of the loop has.
+    /// Adds a key space, with the policy [`Reactive`](crate::policy::Reactive). The name stands in events and
+    /// checkpoints; refuses one that another key space of the loop has.
     pub fn key_space(&self, name: &str) -> Result<KeySpace<'scope, T>, Error> {
         let index = self.0.borrow_mut().add_space(name)?;
         Ok(KeySpace { shared: self.clone(), index })
@@ -104,7 +104,8 @@ impl<'scope, T: Ticks> Loop<'scope, T> {
 }
 
 impl<'scope, T: Ticks> KeySpace<'scope, T> {
-    /// Decides by another policy than [`Reactive`]. Refuses one whose known commands can't be carried out.
+    /// Decides by another policy than [`Reactive`](crate::policy::Reactive). Refuses one whose known commands can't be
+    /// carried out.
     pub fn policy(self, policy: impl Policy) -> Result<Self, Error> {
         self.shared.0.borrow_mut().set_policy(self.index, Box::new(policy))?;
         Ok(self)
