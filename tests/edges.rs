@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::{Channels, Run, drive, timely_config};
-use thalweg::checkpoint::{CheckpointConfig, Checkpoints, Fingerprint, Memory};
+use thalweg::checkpoint::{CheckpointConfig, Checkpoints, Fingerprint, Manifest, Memory};
 use thalweg::keyed::{Context, Fault};
 use thalweg::observe::Event;
 use thalweg::policy::{Policy, Script, View};
@@ -220,4 +220,49 @@ fn the_greatest_of_each_window_are_given() {
     });
     let rows: Vec<_> = rows.extract().into_iter().flat_map(|(_, rows)| rows).collect();
     assert_eq!(rows, [(0, vec![(2, !1)]), (10, vec![(2, !3)])]);
+}
+
+/// Takes in three keys with a timer far ahead, from the first epoch that is not in the checkpoint, and is given up when
+/// there is another one.
+fn far_ahead<T: Ticks + Refines<()> + Sync>(store: &Memory, at: u64) -> Result<(), Error> {
+    let (checkpoints, store) = (checkpoints(store), store.clone());
+    timely::execute_directly(move |worker| {
+        let (mut input, fault, probe) = (InputHandle::new(), Fault::new(), ProbeHandle::new());
+        worker.dataflow::<T, _, _>(|scope| {
+            let stage = scope.input_from(&mut input).container::<Vec<u64>>().rebalance(&Config::default(), stable_hash);
+            stage
+                .and_then(|stage| stage.checkpoint_to(&checkpoints, &fault))
+                .unwrap()
+                .keyed(
+                    |key| *key,
+                    move |_, _: &mut u64, context: &mut Context<'_, T, u64, ()>| {
+                        T::from_ticks(at).iter().for_each(|time| context.schedule(time));
+                    },
+                    |_, _| (),
+                )
+                .probe_with(&probe);
+        });
+        for epoch in checkpoints.epoch()..checkpoints.epoch() + 1000 {
+            input.advance_to(T::from_ticks(epoch).unwrap());
+            (0..3).for_each(|key| input.send(key));
+            while probe.less_than(input.time()) {
+                worker.step_or_park(None);
+                let told = fault.check();
+                if told.is_err() || !Manifest::list(&store).unwrap().is_empty() && checkpoints.epoch() == 0 {
+                    worker.installed_dataflows().into_iter().for_each(|dataflow| worker.drop_dataflow(dataflow));
+                    return told;
+                }
+            }
+        }
+        unreachable!("there is neither a checkpoint nor an error")
+    })
+}
+
+#[test]
+fn a_timer_that_the_timestamp_cannot_hold_is_told() {
+    let store = Memory::default();
+    far_ahead::<u64>(&store, 1 << 40).unwrap();
+    let error = far_ahead::<u32>(&store, 1 << 20).unwrap_err();
+    assert!(matches!(error, Error::Incompatible { .. }), "{error:?}");
+    assert!(error.to_string().contains("a timer at 1099511627776"), "{error}");
 }

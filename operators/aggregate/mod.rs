@@ -15,7 +15,7 @@ use crate::epoch::Ticks;
 use crate::keyed::Context;
 
 pub use gate::{Folded, FoldingGate, Partial, folding_gate};
-pub use sides::{AggregateState, Partials, Records, at_boundary};
+pub use sides::{AggregateState, at_boundary, partials, records};
 
 /// How the records of a key are folded, epoch by epoch, and what comes of that.
 pub trait Aggregate<T: Ticks, D>: 'static {

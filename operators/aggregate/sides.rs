@@ -1,126 +1,53 @@
 //! An aggregate as the logic of a keyed operator with two inputs: records, and partials of folded keys.
 
-use std::marker::PhantomData;
 use std::rc::Rc;
 
 use timely::ExchangeData;
 
 use super::{Aggregate, Partial};
 use crate::epoch::Ticks;
-use crate::keyed::{Context, Measure, Side};
+use crate::keyed::{Closures, Context, Measure, Side, Unmeasured};
 
 /// What is kept for a key: its state, the partial of the epoch so far, and whether that has anything in it.
 pub type AggregateState<S, P> = (S, P, bool);
 
 type StateOf<A, T, D> = AggregateState<<A as Aggregate<T, D>>::State, <A as Aggregate<T, D>>::Partial>;
+type ContextOf<'a, A, T, D> = Context<'a, T, <A as Aggregate<T, D>>::Key, <A as Aggregate<T, D>>::Output>;
 
-/// The input of an aggregate that brings records.
-#[derive(Debug)]
-pub struct Records<A, D, H, M> {
+/// The input of an aggregate that brings records, which `routing_key` and `measure` tell about.
+pub fn records<T, D, A>(
     aggregate: Rc<A>,
-    routing_key: H,
-    measure: M,
-    record: PhantomData<fn(D)>,
-}
-
-impl<A, D, H, M> Records<A, D, H, M> {
-    /// Records of `aggregate`, which `routing_key` and `measure` tell about.
-    pub fn new(aggregate: &Rc<A>, routing_key: H, measure: M) -> Self {
-        Records { aggregate: Rc::clone(aggregate), routing_key, measure, record: PhantomData }
-    }
-}
-
-impl<T, D, A, H, M> Side<T> for Records<A, D, H, M>
+    routing_key: impl Fn(&D) -> u64 + 'static,
+    measure: impl Measure<D>,
+) -> impl Side<T, Record = D, Key = A::Key, State = StateOf<A, T, D>, Output = A::Output>
 where
     T: Ticks,
     D: ExchangeData,
     A: Aggregate<T, D>,
-    H: Fn(&D) -> u64 + 'static,
-    M: Measure<D>,
 {
-    type Record = D;
-    type Key = A::Key;
-    type State = StateOf<A, T, D>;
-    type Output = A::Output;
-
-    #[inline]
-    fn routing_key(&self, record: &D) -> u64 {
-        (self.routing_key)(record)
-    }
-
-    #[inline]
-    fn key(&self, record: &D) -> A::Key {
-        self.aggregate.key(record)
-    }
-
-    #[inline]
-    fn value(&self, record: &D) -> f64 {
-        self.measure.value(record)
-    }
-
-    #[inline]
-    fn size(&self, record: &D) -> usize {
-        self.measure.size(record)
-    }
-
-    #[inline]
-    fn on_record(&mut self, record: D, state: &mut Self::State, context: &mut Context<'_, T, A::Key, A::Output>) {
+    let keyed = Rc::clone(&aggregate);
+    let fold = move |record, state: &mut StateOf<A, T, D>, context: &mut ContextOf<'_, A, T, D>| {
         let partial = open(state, context);
-        self.aggregate.fold(context.time(), record, partial);
-    }
+        aggregate.fold(context.time(), record, partial);
+    };
+    Closures::new(routing_key, measure, move |record: &D| keyed.key(record), fold)
 }
 
 /// The input of an aggregate that brings partials of folded keys. The gates have counted their records.
-#[derive(Debug)]
-pub struct Partials<A, D> {
+pub fn partials<T, D, A>(
     aggregate: Rc<A>,
-    record: PhantomData<fn(D)>,
-}
-
-impl<A, D> Partials<A, D> {
-    /// Partials of `aggregate`.
-    pub fn new(aggregate: &Rc<A>) -> Self {
-        Partials { aggregate: Rc::clone(aggregate), record: PhantomData }
-    }
-}
-
-impl<T, D, A> Side<T> for Partials<A, D>
+) -> impl Side<T, Record = Partial<A::Key, A::Partial>, Key = A::Key, State = StateOf<A, T, D>, Output = A::Output>
 where
     T: Ticks,
     D: ExchangeData,
     A: Aggregate<T, D>,
 {
-    type Record = Partial<A::Key, A::Partial>;
-    type Key = A::Key;
-    type State = StateOf<A, T, D>;
-    type Output = A::Output;
-
-    const OBSERVED: bool = false;
-
-    fn routing_key(&self, partial: &Self::Record) -> u64 {
-        partial.routing
-    }
-
-    fn key(&self, partial: &Self::Record) -> A::Key {
-        partial.key.clone()
-    }
-
-    fn value(&self, _: &Self::Record) -> f64 {
-        0.0
-    }
-
-    fn size(&self, _: &Self::Record) -> usize {
-        0
-    }
-
-    fn on_record(
-        &mut self,
-        record: Self::Record,
-        state: &mut Self::State,
-        context: &mut Context<'_, T, A::Key, A::Output>,
-    ) {
-        self.aggregate.merge(open(state, context), record.partial);
-    }
+    let routing_key = |partial: &Partial<A::Key, A::Partial>| partial.routing;
+    let key = |partial: &Partial<A::Key, A::Partial>| partial.key.clone();
+    let merge = move |other: Partial<_, _>, state: &mut StateOf<A, T, D>, context: &mut ContextOf<'_, A, T, D>| {
+        aggregate.merge(open(state, context), other.partial);
+    };
+    Closures::new(routing_key, Unmeasured, key, merge).unobserved()
 }
 
 /// The partial of the present epoch, about which something is to be done at the boundary after it.
@@ -139,7 +66,7 @@ fn open<'a, T: Ticks, S, P, K, R>(
 pub fn at_boundary<T, D, A>(
     aggregate: &A,
     (state, partial, open): &mut StateOf<A, T, D>,
-    context: &mut Context<'_, T, A::Key, A::Output>,
+    context: &mut ContextOf<'_, A, T, D>,
 ) where
     T: Ticks,
     A: Aggregate<T, D>,

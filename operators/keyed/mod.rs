@@ -2,6 +2,7 @@
 
 mod apply;
 mod chunk;
+mod closures;
 pub mod codec;
 mod entry;
 mod fault;
@@ -18,6 +19,7 @@ mod worker;
 
 pub use apply::Applying;
 pub use chunk::Chunk;
+pub use closures::Closures;
 pub use fault::Fault;
 pub use logic::{Context, Either, Logic, OneInput, Side, TwoInputs};
 pub use measure::{Measure, Measured, Unmeasured};

@@ -97,3 +97,37 @@ impl<K: Hash + Eq + Clone> Timers<K> {
         times.into_vec()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_due_is_taken_a_few_at_a_time_and_stays_set() {
+        let mut timers = Timers::new();
+        for key in 0..10u64 {
+            assert!(timers.set(&key, key, 5) && !timers.set(&key, key, 5));
+        }
+        timers.set(&3, 3, 8);
+        let mut taken: Vec<u64> = Vec::new();
+        while timers.is_due(5) {
+            let some = timers.take_due(5, 4);
+            assert!(!some.is_empty() && some.len() <= 4);
+            taken.extend(some.iter().map(|timer| timer.key));
+        }
+        taken.sort_unstable();
+        assert!(taken.into_iter().eq(0..10));
+        assert_eq!((timers.of(&3), timers.of(&4)), (&[5, 8][..], &[5][..]));
+        assert!(timers.is_due(8) && timers.take_due(5, 4).is_empty());
+    }
+
+    #[test]
+    fn a_key_that_leaves_takes_along_what_is_left_of_a_time() {
+        let mut timers = Timers::new();
+        (0..6u64).for_each(|key| _ = timers.set(&key, key, 5));
+        let first: Vec<u64> = timers.take_due(5, 2).iter().map(|timer| timer.key).collect();
+        let leaving = (0..6).find(|key| !first.contains(key)).unwrap();
+        assert_eq!(timers.remove(&leaving), [5]);
+        assert!(timers.take_due(5, 9).iter().all(|timer| timer.key != leaving && !first.contains(&timer.key)));
+    }
+}

@@ -221,7 +221,8 @@ where
 
     /// Takes note of times at which timers have been set.
     fn note_timers(&mut self, times: impl Iterator<Item = u64>, capabilities: &DataCapabilities<T>) {
-        for at in times.filter_map(T::from_ticks) {
+        for time in times {
+            let Some(at) = T::from_ticks(time) else { return self.fault.set(beyond(&self.name, time)) };
             let (_, last) = self.epochs.around(&at);
             self.seen.entry(&last, || capabilities.reports.delayed(&last));
             self.work.entry(&at, || capabilities.output.delayed(&at)).timers = true;
@@ -349,6 +350,12 @@ where
             session.give(Report::Holds { worker: self.worker, keys, bytes });
         }
     }
+}
+
+fn beyond(name: &str, time: u64) -> Error {
+    let what =
+        format!("it has a timer at {time}, which the timestamp can't hold: resume with the type it was written with");
+    Error::incompatible(format!("a chunk of {name}"), what)
 }
 
 fn undecodable(name: &str, restoring: bool, cause: Cause) -> Error {

@@ -155,8 +155,13 @@ impl<'scope, T: Ticks> KeySpace<'scope, T> {
     }
 
     /// Takes an operator's streams into the loop, and gives its output.
-    pub(super) fn add<R>(&self, member: Member, streams: KeyedStreams<'scope, T, R>) -> StreamVec<'scope, T, R> {
-        let KeyedStreams { output, reports, snapshots } = streams;
+    pub(super) fn add<R>(
+        &self,
+        member: Member,
+        streams: Result<KeyedStreams<'scope, T, R>, Error>,
+    ) -> StreamVec<'scope, T, R> {
+        let KeyedStreams { output, reports, snapshots } =
+            streams.expect("the assignment has been made for these workers");
         self.shared.0.borrow_mut().add_operator(Operator { member, space: self.index, reports, snapshots });
         output
     }

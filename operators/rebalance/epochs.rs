@@ -11,7 +11,7 @@ use timely::dataflow::operators::vec::Map;
 
 use super::Rebalanced;
 use super::shared::Member;
-use crate::aggregate::{Aggregate, AggregateState, FoldingGate, Partials, Records, at_boundary, folding_gate};
+use crate::aggregate::{self as sides, Aggregate, AggregateState, Folded, FoldingGate, Partial, folding_gate};
 use crate::epoch::Ticks;
 use crate::keyed::codec::Codec;
 use crate::keyed::{Context, KeyedStreams, Measure, Report, TwoInputs, keyed_pair};
@@ -71,7 +71,7 @@ where
         G: Fn(&mut P, P) + 'static,
         E: Fn(P, &mut S, &mut Context<'_, T, K, R>) + 'static,
     {
-        self.aggregate(Closures { key, fold, merge, on_epoch, types: PhantomData })
+        self.aggregate(FoldEpochs { key, fold, merge, on_epoch, types: PhantomData })
     }
 
     /// The `count` greatest of each group in each epoch, greatest first: top-k per window, where the records are the
@@ -120,25 +120,25 @@ where
     {
         let Rebalanced { data, keys, name, routing_key, measure, .. } = self;
         let member = Member { can_fold: true, ..keys.member(name) };
-        let aggregate = Rc::new(aggregate);
+        let (aggregate, worker) = (Rc::new(aggregate), data.scope().index());
         let (control, epochs) = (keys.control(), keys.epochs());
         let FoldingGate { records, partials, folded } =
             folding_gate(data, control.clone(), keys.initial(), epochs, &aggregate, routing_key.clone());
+        let taking_in = Rc::clone(&aggregate);
         let logic = TwoInputs {
-            left: Records::new(&aggregate, routing_key.clone(), measure),
-            right: Partials::new(&aggregate),
-            on_timer: {
-                let aggregate = Rc::clone(&aggregate);
-                move |state: &mut _, context: &mut Context<'_, T, _, _>| at_boundary(&*aggregate, state, context)
+            left: sides::records(Rc::clone(&aggregate), routing_key.clone(), measure),
+            right: sides::partials(aggregate),
+            on_timer: move |state: &mut _, context: &mut Context<'_, T, _, _>| {
+                sides::at_boundary(&*taking_in, state, context);
             },
         };
         let settings = keys.settings(&member, C::ID);
-        let partials = (partials, |partial: &crate::aggregate::Partial<_, _>| partial.routing);
-        let streams = keyed_pair::<_, _, _, _, C>((records, routing_key), partials, control, logic, settings)
-            .expect("the assignment has been made for these workers");
-        let worker = streams.output.scope().index();
-        let folded = folded.map(move |folded| Report::Folded { worker, key: folded.key, records: folded.records });
-        keys.add(member, KeyedStreams { reports: streams.reports.concat(folded), ..streams })
+        let partials = (partials, |partial: &Partial<_, _>| partial.routing);
+        let streams = keyed_pair::<_, _, _, _, C>((records, routing_key), partials, control, logic, settings);
+        let folded = folded.map(move |Folded { key, records }| Report::Folded { worker, key, records });
+        let with_folded =
+            |streams: KeyedStreams<'scope, T, _>| KeyedStreams { reports: streams.reports.concat(folded), ..streams };
+        keys.add(member, streams.map(with_folded))
     }
 }
 
@@ -146,7 +146,7 @@ where
 type Types<D, K, P, S, R> = fn(D, K, P) -> (S, R);
 
 /// An aggregate, from the closures that the user gave.
-struct Closures<D, K, P, S, R, FK, F, G, E> {
+struct FoldEpochs<D, K, P, S, R, FK, F, G, E> {
     key: FK,
     fold: F,
     merge: G,
@@ -154,7 +154,7 @@ struct Closures<D, K, P, S, R, FK, F, G, E> {
     types: PhantomData<Types<D, K, P, S, R>>,
 }
 
-impl<T, D, K, P, S, R, FK, F, G, E> Aggregate<T, D> for Closures<D, K, P, S, R, FK, F, G, E>
+impl<T, D, K, P, S, R, FK, F, G, E> Aggregate<T, D> for FoldEpochs<D, K, P, S, R, FK, F, G, E>
 where
     T: Ticks,
     D: 'static,

@@ -1,6 +1,5 @@
 //! The loop: what composes the parts.
 
-mod closures;
 mod control;
 mod epochs;
 mod late;
@@ -19,11 +18,10 @@ use crate::checkpoint::Checkpoints;
 use crate::epoch::Ticks;
 use crate::error::Error;
 use crate::keyed::codec::{Codec, Columns, Serde};
-use crate::keyed::{Context, Fault, Measure, Measured, OneInput, Unmeasured, keyed};
+use crate::keyed::{Closures, Context, Fault, Measure, Measured, OneInput, Unmeasured, keyed};
 use crate::observe::Event;
 use crate::policy::Policy;
 use crate::routing::gate;
-use closures::{Closures, Distribute};
 pub use control::{IntoKeySpace, KeySpace, Loop};
 pub use late::DivideLate;
 pub use pair::RebalancedPair;
@@ -179,12 +177,10 @@ where
         let member = keys.member(name);
         let control = keys.control();
         let gated = gate(data, control.clone(), keys.initial(), keys.epochs());
-        let input = Closures { routing_key: routing_key.clone(), measure, key, on_record, types: PhantomData };
+        let input = Closures::new(routing_key.clone(), measure, key, on_record);
         let logic = OneInput { input, on_timer };
         let settings = keys.settings(&member, C::ID);
-        let streams = keyed::<_, _, _, C>(gated, control, logic, routing_key, settings)
-            .expect("the assignment has been made for these workers");
-        keys.add(member, streams)
+        keys.add(member, keyed::<_, _, _, C>(gated, control, logic, routing_key, settings))
     }
 
     /// The records, on the workers that own their routing keys; no state is kept, and so none is checkpointed.
@@ -196,13 +192,10 @@ where
         let member = Member { keeps_state: false, ..keys.member(name) };
         let control = keys.control();
         let gated = gate(data, control.clone(), keys.initial(), keys.epochs());
-        let logic = OneInput {
-            input: Distribute { routing_key: routing_key.clone(), measure, record: PhantomData },
-            on_timer: |(): &mut (), _: &mut Context<'_, T, (), D>| (),
-        };
+        let pass_on = |record, (): &mut (), context: &mut Context<'_, T, (), D>| context.give(record);
+        let input = Closures::new(routing_key.clone(), measure, |_: &D| (), pass_on).stateless();
+        let logic = OneInput { input, on_timer: |(): &mut (), _: &mut Context<'_, T, (), D>| () };
         let settings = keys.settings(&member, <Serde as Codec<(), ()>>::ID);
-        let streams = keyed::<_, _, _, Serde>(gated, control, logic, routing_key, settings)
-            .expect("the assignment has been made for these workers");
-        keys.add(member, streams)
+        keys.add(member, keyed::<_, _, _, Serde>(gated, control, logic, routing_key, settings))
     }
 }

@@ -8,12 +8,11 @@ use std::rc::Rc;
 use timely::ExchangeData;
 use timely::dataflow::StreamVec;
 
-use super::closures::Closures;
 use super::shared::Member;
 use super::{KeySpace, Rebalanced};
 use crate::epoch::Ticks;
 use crate::keyed::codec::{Codec, Columns};
-use crate::keyed::{Context, Measure, TwoInputs, Unmeasured, keyed_pair};
+use crate::keyed::{Closures, Context, Measure, TwoInputs, Unmeasured, keyed_pair};
 use crate::routing::gate;
 use crate::windows::{Late, Panes, Window, Windows};
 
@@ -94,27 +93,15 @@ where
         let left = gate(left, control.clone(), keys.initial(), epochs);
         let right = gate(right, control.clone(), keys.initial(), epochs);
         let logic = TwoInputs {
-            left: Closures {
-                routing_key: left_routing.clone(),
-                measure,
-                key: left_key,
-                on_record: on_left,
-                types: PhantomData,
-            },
-            right: Closures {
-                routing_key: right_routing.clone(),
-                measure: Unmeasured,
-                key: right_key,
-                on_record: on_right,
-                types: PhantomData,
-            },
+            left: Closures::new(left_routing.clone(), measure, left_key, on_left),
+            right: Closures::new(right_routing.clone(), Unmeasured, right_key, on_right),
             on_timer,
         };
         let settings = keys.settings(&member, C::ID);
-        let streams =
-            keyed_pair::<_, _, _, _, C>((left, left_routing), (right, right_routing), control, logic, settings)
-                .expect("the assignment has been made for these workers");
-        keys.add(member, streams)
+        keys.add(
+            member,
+            keyed_pair::<_, _, _, _, C>((left, left_routing), (right, right_routing), control, logic, settings),
+        )
     }
 
     /// Joins the inputs: each pair of a left and a right record of one key, as soon as both have come. All records are

@@ -1,0 +1,135 @@
+//! Deciding for one key space. Pure.
+
+use std::collections::BTreeMap;
+
+use super::orchestrator::{ARRIVALS_ALPHA, Space};
+use crate::forecast::{Exponential, Forecaster};
+use crate::keyspace::{Applied, Assignment, Command, RoutingError};
+use crate::observe::EpochEvent;
+use crate::policy::{FoldedKey, Policy, View};
+use crate::profile::{Rolling, ShardEpoch};
+
+/// What the operators of a key space have told of an epoch.
+#[derive(Default)]
+pub(super) struct Seen {
+    pub shards: Vec<ShardEpoch>,
+    /// Records of folded keys, by worker and routing key.
+    pub folded: Vec<(usize, u64, u64)>,
+    pub moved_bytes: u64,
+    /// Keys and bytes by operator and worker.
+    pub states: Vec<((usize, usize), (u64, u64))>,
+    /// Bytes and nanoseconds of each chunk.
+    pub restored: Vec<(u64, u64)>,
+}
+
+/// Decides for one key space.
+pub(super) struct Director {
+    name: String,
+    /// As it will be after all commands given so far.
+    assignment: Assignment,
+    policy: Box<dyn Policy>,
+    /// Commands known before the run that are not in the assignment yet, by boundary.
+    pub known: BTreeMap<u64, Vec<Command>>,
+    can_fold: bool,
+    rolling: Rolling,
+    arrivals: Exponential,
+    /// The state of each operator on each worker, as last heard of: keys and bytes.
+    states: BTreeMap<(usize, usize), (u64, u64)>,
+}
+
+/// Commands that are in the assignment now, and those that could not be carried out.
+#[derive(Default)]
+pub(super) struct Accepted {
+    pub accepted: Vec<Command>,
+    pub refused: Vec<(Command, RoutingError)>,
+}
+
+impl Director {
+    pub fn new(space: Space, window: usize) -> Self {
+        let Space { name, initial, policy, known, can_fold } = space;
+        let rolling = Rolling::new(window, initial.workers());
+        let arrivals = Exponential::new(ARRIVALS_ALPHA);
+        Director { name, assignment: initial, policy, known, can_fold, rolling, arrivals, states: BTreeMap::new() }
+    }
+
+    pub fn decide(&mut self, epoch: u64, boundary: u64, seen: Seen) -> EpochEvent {
+        let Seen { mut shards, folded, moved_bytes, states, .. } = seen;
+        // Of no worker that the assignment does not know.
+        shards.retain(|shard| shard.worker < self.assignment.workers());
+        self.states.extend(states);
+        let mut loads = vec![0; self.assignment.workers()];
+        for shard in &shards {
+            loads[shard.worker] += shard.statistics.records();
+        }
+        for (worker, _, records) in folded.iter().filter(|folded| folded.0 < self.assignment.workers()) {
+            loads[*worker] += records;
+        }
+        let records = loads.iter().sum();
+        let forecast = self.arrivals.forecast(1);
+        self.arrivals.observe(records as f64);
+        let Accepted { accepted: commands, refused } = self.consult(epoch, boundary, shards, &folded);
+        EpochEvent {
+            space: self.name.clone(),
+            epoch,
+            records,
+            loads,
+            keys: self.states.values().map(|(keys, _)| keys).sum(),
+            state_bytes: self.states.values().map(|(_, bytes)| bytes).sum(),
+            moved_bytes,
+            forecast: forecast.is_sure().then_some(forecast.mean),
+            boundary,
+            commands,
+            refused,
+            checkpoint: None,
+            recovery_seconds: None,
+        }
+    }
+
+    /// Asks the policy, and keeps of its commands those that can be carried out.
+    fn consult(
+        &mut self,
+        epoch: u64,
+        boundary: u64,
+        shards: Vec<ShardEpoch>,
+        folded: &[(usize, u64, u64)],
+    ) -> Accepted {
+        let shard_records: u64 = shards.iter().map(|shard| shard.statistics.records()).sum();
+        let records = shard_records + folded.iter().map(|(_, _, records)| records).sum::<u64>();
+        let profiles = self.rolling.advance_part(epoch, shards, records);
+        let mut sums: BTreeMap<u64, u64> = BTreeMap::new();
+        folded.iter().for_each(|(_, key, records)| *sums.entry(*key).or_default() += records);
+        let folded: Vec<FoldedKey> = sums.into_iter().map(|(key, records)| FoldedKey { key, records }).collect();
+        let (assignment, can_fold) = (&self.assignment, self.can_fold);
+        let view = View { epoch, boundary, assignment, profiles: &profiles, can_fold, folded: &folded };
+        let wanted = self.policy.decide(&view);
+        self.accept(wanted)
+    }
+
+    /// Takes the known commands up to a boundary into the assignment, and gives them.
+    pub fn catch_up(&mut self, boundary: u64) -> Accepted {
+        let later = self.known.split_off(&boundary.saturating_add(1));
+        let known = std::mem::replace(&mut self.known, later).into_values().flatten().collect();
+        self.accept(known)
+    }
+
+    /// Takes into the assignment those of these commands that can be carried out.
+    fn accept(&mut self, commands: Vec<Command>) -> Accepted {
+        if commands.is_empty() {
+            return Accepted::default();
+        }
+        let no_merge = |command: &Command| match command {
+            Command::Fold { key } if !self.can_fold => Some(RoutingError::NoMerge { key: *key }),
+            _ => None,
+        };
+        let refuse = |command: Command| match no_merge(&command) {
+            Some(error) => Err((command, error)),
+            None => Ok(command),
+        };
+        let (commands, unable): (Vec<_>, Vec<_>) = commands.into_iter().map(refuse).partition(Result::is_ok);
+        let Applied { assignment, accepted, mut refused } =
+            self.assignment.apply_valid(commands.into_iter().flatten().collect());
+        refused.extend(unable.into_iter().filter_map(Result::err));
+        self.assignment = assignment;
+        Accepted { accepted, refused }
+    }
+}

@@ -1,0 +1,199 @@
+//! Deciding for all key spaces of a loop. Pure: it knows nothing of timely, and of time only what it is told.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::director::{Director, Seen};
+use crate::checkpoint::{Observation, Trigger};
+use crate::forecast::{Exponential, Forecaster};
+use crate::keyed::Report;
+use crate::keyspace::{Assignment, Command};
+use crate::observe::{CheckpointEvent, EpochEvent};
+use crate::policy::Policy;
+
+/// Half the weight on the newest epoch: arrivals are smoothed only against chance.
+pub(super) const ARRIVALS_ALPHA: f64 = 0.5;
+
+/// A key space as a run begins with it: an assignment, and what changes it.
+#[allow(missing_debug_implementations, reason = "policies are not Debug")]
+pub struct Space {
+    /// Its name in events and checkpoints.
+    pub name: String,
+    /// The assignment.
+    pub initial: Assignment,
+    /// What decides.
+    pub policy: Box<dyn Policy>,
+    /// Commands that are given whatever the policy decides, by boundary.
+    pub known: BTreeMap<u64, Vec<Command>>,
+    /// Whether all its operators can fold hot keys.
+    pub can_fold: bool,
+}
+
+/// A command for one of the key spaces, by its index.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Addressed {
+    /// The index of the key space.
+    pub space: usize,
+    /// The command.
+    pub command: Command,
+}
+
+/// Decides, epoch by epoch, for one or more key spaces.
+#[allow(missing_debug_implementations, reason = "policies are not Debug")]
+pub struct Orchestrator {
+    lead: u64,
+    spaces: Vec<Director>,
+    /// The key space of each operator.
+    operators: Vec<usize>,
+    arrivals: Exponential,
+    checkpoints: Option<CheckpointClock>,
+}
+
+/// What was decided from an epoch.
+#[derive(Clone, Debug)]
+pub struct Decision {
+    /// To be sent now.
+    pub commands: Vec<Addressed>,
+    /// For each key space, what was seen and decided, with those commands for the same boundary that were known before
+    /// the run.
+    pub events: Vec<EpochEvent>,
+}
+
+/// What decides on checkpoints, and how long epochs take.
+struct CheckpointClock {
+    trigger: Trigger,
+    horizon: usize,
+    seconds: Exponential,
+}
+
+impl Orchestrator {
+    /// Decides for these key spaces, `lead` epochs ahead. Profiles roll over `window` epochs. The reports of an
+    /// operator are about the key space in which `operators` places it.
+    ///
+    /// A checkpoint that is commanded in one key space is taken in all.
+    pub fn new(mut spaces: Vec<Space>, operators: Vec<usize>, lead: u64, window: usize) -> Self {
+        let is_checkpoint = |commands: &[Command]| commands.contains(&Command::Checkpoint);
+        let known = spaces.iter().flat_map(|space| &space.known);
+        let checkpoints: BTreeSet<u64> = known.filter(|(_, c)| is_checkpoint(c)).map(|(at, _)| *at).collect();
+        for space in &mut spaces {
+            for boundary in &checkpoints {
+                let commands = space.known.entry(*boundary).or_default();
+                if !is_checkpoint(commands) {
+                    commands.push(Command::Checkpoint);
+                }
+            }
+        }
+        let spaces = spaces.into_iter().map(|space| Director::new(space, window)).collect();
+        Orchestrator { lead, spaces, operators, arrivals: Exponential::new(ARRIVALS_ALPHA), checkpoints: None }
+    }
+
+    /// The commands that were known before the run, with the epochs that have to be complete first.
+    pub(super) fn known(&self) -> impl Iterator<Item = (u64, Vec<Addressed>)> {
+        let of_space = |(space, director): (usize, &Director)| {
+            let addressed = move |command: &Command| Addressed { space, command: command.clone() };
+            let message = |(boundary, commands): (&u64, &Vec<Command>)| {
+                Some((boundary.checked_sub(self.lead)?, commands.iter().map(addressed).collect()))
+            };
+            director.known.iter().filter_map(message).collect::<Vec<_>>()
+        };
+        self.spaces.iter().enumerate().flat_map(of_space)
+    }
+
+    /// Decides on checkpoints too, by `trigger`. It is told the arrivals that are forecast `horizon` epochs ahead.
+    pub fn decide_checkpoints(&mut self, trigger: Trigger, horizon: usize) {
+        let seconds = Exponential::new(ARRIVALS_ALPHA);
+        self.checkpoints = Some(CheckpointClock { trigger, horizon, seconds });
+    }
+
+    /// Learns what became of a checkpoint.
+    pub fn note_checkpoint(&mut self, checkpoint: &CheckpointEvent) {
+        let Some(CheckpointClock { trigger, .. }) = &mut self.checkpoints else { return };
+        match checkpoint.error {
+            None => trigger.completed(checkpoint.epoch, checkpoint.seconds),
+            Some(_) => trigger.abandoned(checkpoint.epoch),
+        }
+    }
+
+    /// What is to be commanded `lead` epochs after `epoch`, given what all workers have seen in it, with the indices of
+    /// the operators that report, and how long, in seconds, it was after the one before it that it became complete.
+    pub fn decide(&mut self, epoch: u64, reports: Vec<(usize, Report)>, seconds: f64) -> Decision {
+        let boundary = epoch.saturating_add(self.lead);
+        let seen = self.sort(reports);
+        self.note_restored(&seen);
+        self.note_busy(&seen);
+        let known: Vec<_> = self.spaces.iter_mut().map(|space| space.catch_up(boundary)).collect();
+        let decided = self.spaces.iter_mut().zip(seen).map(|(space, seen)| space.decide(epoch, boundary, seen));
+        let mut events: Vec<EpochEvent> = decided.collect();
+        self.consider_checkpoint(&mut events, seconds);
+        let of_space = |(space, event): (usize, &EpochEvent)| {
+            event.commands.clone().into_iter().map(move |command| Addressed { space, command })
+        };
+        let commands = events.iter().enumerate().flat_map(of_space).collect();
+        for (event, known) in events.iter_mut().zip(known) {
+            event.commands.splice(0..0, known.accepted);
+            event.refused.extend(known.refused);
+        }
+        Decision { commands, events }
+    }
+
+    /// The reports of an epoch by key space.
+    fn sort(&self, reports: Vec<(usize, Report)>) -> Vec<Seen> {
+        let mut seen: Vec<Seen> = self.spaces.iter().map(|_| Seen::default()).collect();
+        for (operator, report) in reports {
+            let Some(seen) = self.operators.get(operator).and_then(|space| seen.get_mut(*space)) else { continue };
+            match report {
+                Report::Shard(shard) => seen.shards.push(shard),
+                Report::Moved { bytes, .. } => seen.moved_bytes += bytes,
+                Report::Folded { worker, key, records } => seen.folded.push((worker, key, records)),
+                Report::Holds { worker, keys, bytes } => seen.states.push(((operator, worker), (keys, bytes))),
+                Report::Restored { bytes, nanos, .. } => seen.restored.push((bytes, nanos)),
+            }
+        }
+        seen
+    }
+
+    /// Learns how fast states are read back.
+    fn note_restored(&mut self, seen: &[Seen]) {
+        let Some(CheckpointClock { trigger, .. }) = &mut self.checkpoints else { return };
+        for (bytes, nanos) in seen.iter().flat_map(|seen| &seen.restored) {
+            trigger.speeds_mut().restored(*bytes, *nanos as f64 * 1e-9);
+        }
+    }
+
+    /// Learns how fast records are processed, from the busiest worker.
+    fn note_busy(&mut self, seen: &[Seen]) {
+        let Some(CheckpointClock { trigger, .. }) = &mut self.checkpoints else { return };
+        let mut records = 0;
+        let mut busy: BTreeMap<usize, u64> = BTreeMap::new();
+        for shard in seen.iter().flat_map(|seen| &seen.shards) {
+            records += shard.statistics.records();
+            *busy.entry(shard.worker).or_default() += shard.statistics.busy_nanos();
+        }
+        trigger.speeds_mut().replayed(records, busy.into_values().max().unwrap_or(0) as f64 * 1e-9);
+    }
+
+    /// Sees to it that a checkpoint is taken in all key spaces or none, and asks the trigger for one.
+    fn consider_checkpoint(&mut self, events: &mut [EpochEvent], seconds: f64) {
+        let mut wanted = events.iter().any(|event| event.commands.contains(&Command::Checkpoint));
+        let records: u64 = events.iter().map(|event| event.records).sum();
+        self.arrivals.observe(records as f64);
+        if let (Some(clock), Some(EpochEvent { epoch, boundary, .. })) = (&mut self.checkpoints, events.first()) {
+            clock.seconds.observe(seconds);
+            let arrivals = self.arrivals.forecast(clock.horizon);
+            let rate = arrivals.is_sure().then(|| arrivals.mean / clock.seconds.forecast(1).mean);
+            let state_bytes = events.iter().map(|event| event.state_bytes).sum();
+            let observation = Observation { epoch: *epoch, records, seconds, state_bytes };
+            let reason = clock.trigger.decide(&observation, rate, *boundary).map(|reason| reason.to_string());
+            wanted |= reason.is_some();
+            let recovery = clock.trigger.recovery().seconds();
+            for event in &mut *events {
+                event.checkpoint.clone_from(&reason);
+                event.recovery_seconds = Some(recovery);
+            }
+        }
+        for event in events.iter_mut().filter(|event| wanted && !event.commands.contains(&Command::Checkpoint)) {
+            event.commands.push(Command::Checkpoint);
+        }
+    }
+}
