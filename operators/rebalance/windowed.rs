@@ -24,7 +24,8 @@ where
     /// [`Windows`](crate::windows::Windows), or into sessions with a [`Gap`](crate::windows::Gap) between them.
     ///
     /// A window is given at the first boundary at or after its end, and the grace allowed. Where the event time of a
-    /// record is not its timestamp, it may come after that: `late` says what becomes of it.
+    /// record is not its timestamp, it may come after that: `late` says what becomes of it. A window that has no such
+    /// boundary, because the timestamp can't hold it, is not given.
     ///
     /// ```
     /// use thalweg::windows::{Late, Windows};
