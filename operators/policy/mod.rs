@@ -8,16 +8,22 @@
 //!                         space       to come             pay
 //! ```
 
+mod balancer;
+mod cells;
 mod config;
 mod fold;
+mod foresight;
 mod loads;
 mod measure;
 mod plan;
+mod proactive;
 mod reactive;
 mod script;
 mod shape;
+mod trust;
 
 pub use config::PolicyConfig;
+pub use proactive::Proactive;
 pub use reactive::Reactive;
 pub use script::{Script, ScriptError};
 

@@ -192,6 +192,7 @@ fn median(points: &[Point], total: f64) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::super::View;
+    use super::super::measure::Measure;
     use super::*;
 
     fn points(points: &[(u64, f64)]) -> Vec<Point> {
@@ -234,6 +235,7 @@ mod tests {
             crate::profile::Profile { epoch: 0, range, worker: 0, keys: 9, state_bytes: 9, last, rolling, health: 0.5 };
         let (assignment, profiles) = (&assignment, &[profile]);
         let view = View { epoch: 0, boundary: 1, assignment, profiles, can_fold: false, folded: &[] };
+        loads.remember(Measure::of(profiles, &[]));
         loads.observe(&view, &[], 1);
         let mut draft = Draft { owners: assignment.iter().collect(), commands: Vec::new() };
         let limits = Limits { max_shards: 9, grain: 40.0, bytes: 0.0, window: 1 };
