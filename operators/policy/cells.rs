@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::measure::Measure;
-use crate::forecast::{Blend, Exponential, Forecaster};
+use crate::forecast::{Blend, Exponential, Forecast, Forecaster};
 use crate::keyspace::{Assignment, KeyRange};
 
 /// Ranges that are forecast each for itself. More would hold fewer records each, which can be foreseen less well.
@@ -31,6 +31,8 @@ pub(crate) struct Cells {
     ranges: Vec<KeyRange>,
     /// For each range, all of its records.
     totals: Vec<Blend>,
+    /// All records.
+    total: Blend,
     keys: BTreeMap<u64, Notable>,
     /// The last epoch seen.
     last: Option<u64>,
@@ -61,7 +63,7 @@ impl Cells {
         };
         let ranges: Vec<KeyRange> = (0..assignment.len()).step_by(each).filter_map(of).collect();
         let totals = ranges.iter().map(|_| Blend::new(ahead)).collect();
-        Cells { ahead, ranges, totals, keys: BTreeMap::new(), last: None }
+        Cells { ahead, ranges, totals, total: Blend::new(ahead), keys: BTreeMap::new(), last: None }
     }
 
     /// Takes what was seen in an epoch, in which a worker's fair share was so much.
@@ -69,6 +71,7 @@ impl Cells {
         let idle = self.last.map_or(0, |last| epoch.saturating_sub(last).saturating_sub(1));
         if idle > LONGEST_GAP {
             self.totals.fill(Blend::new(self.ahead));
+            self.total = Blend::new(self.ahead);
             self.keys.clear();
         } else {
             (0..idle).for_each(|_| self.take(&Measure::default()));
@@ -100,7 +103,15 @@ impl Cells {
         forecast
     }
 
+    /// All records expected in the next epochs, if more is known of them than that they go on as they did.
+    pub(crate) fn total(&self) -> Option<Vec<Forecast>> {
+        let forecasts = self.total.forecasts(self.ahead);
+        let is_known = self.total.skill(self.ahead).is_some_and(|skill| skill > 0.0);
+        (is_known && forecasts.iter().all(Forecast::is_sure)).then_some(forecasts)
+    }
+
     fn take(&mut self, seen: &Measure) {
+        self.total.observe(seen.total());
         for (total, records) in self.totals.iter_mut().zip(seen.weights(&self.ranges)) {
             total.observe(records);
         }

@@ -5,6 +5,7 @@ use super::cells::{Cells, Place};
 use super::loads::ALPHA;
 use super::measure::{Measure, Point, spread};
 use super::trust::Trust;
+use crate::forecast::Forecast;
 use crate::keyspace::KeyRange;
 
 /// What will be: the records of the epochs from the boundary on, and how far that is to be believed.
@@ -55,6 +56,13 @@ impl Foresight {
     /// How wrong it is, its trust in itself considered, in proportion to how wrong it would be to expect what was.
     pub(crate) fn relative_error(&self) -> f64 {
         self.trust.relative_error()
+    }
+
+    /// All records of the epochs from the boundary on, if they can be foreseen.
+    pub(crate) fn total(&self) -> Option<Vec<Forecast>> {
+        let mut forecasts = self.cells.as_ref()?.total()?;
+        forecasts.drain(..forecasts.len().saturating_sub(self.horizon));
+        Some(forecasts)
     }
 
     /// The keys that have a forecast of their own, with what they can be relied on to have at the boundary.

@@ -18,6 +18,7 @@ mod measure;
 mod plan;
 mod proactive;
 mod reactive;
+mod scale;
 mod script;
 mod shape;
 mod trust;
