@@ -1,9 +1,9 @@
 use std::collections::VecDeque;
 
 use super::View;
-use super::measure::{Measure, Point, merge_equal};
 use crate::forecast::{Exponential, Forecaster};
 use crate::keyspace::{Assignment, KeyRange};
+use crate::planning::{Measure, Point, ShardLoad, merge_equal};
 
 /// Epochs remembered. At [`ALPHA`] what is older would weigh under 6 % together; with 5 and with 12 the balance was
 /// within 2 % of this.
@@ -34,32 +34,17 @@ pub(crate) struct Loads {
     error: Option<Exponential>,
 }
 
-/// A shard of the planned assignment, and what it is expected to carry.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Shard {
-    pub(crate) range: KeyRange,
-    pub(crate) owner: usize,
-    /// Who owned its first routing key at the start.
-    pub(crate) home: usize,
-    /// Records expected per epoch.
-    pub(crate) load: f64,
-    /// Records in each epoch remembered, oldest first.
-    pub(crate) recent: Vec<f64>,
-    /// Bytes of state.
-    pub(crate) bytes: f64,
-}
-
 impl Loads {
     /// Takes what the epoch of a view showed, and gives the shards of its assignment, from whose loads these keys,
     /// which are ascending, are `folded`.
-    pub(crate) fn observe(&mut self, view: &View<'_>, folded: &[u64], horizon: usize) -> Vec<Shard> {
+    pub(crate) fn observe(&mut self, view: &View<'_>, folded: &[u64], horizon: usize) -> Vec<ShardLoad> {
         if self.home.as_ref().is_none_or(|h| h.workers() != view.assignment.workers()) {
             self.home = Some(view.assignment.clone());
         }
         if self.epochs.len() == MEMORY {
             self.epochs.pop_front();
         }
-        self.epochs.push_back(Measure::of(view.profiles, view.folded));
+        self.epochs.push_back(Measure::of(view.profiles, view.folded.iter().map(|f| (f.key, f.records))));
         self.set_folded(folded);
         let owners: Vec<(KeyRange, usize)> = view.assignment.iter().collect();
         self.state = self.divided(&owners.iter().map(|o| o.0).collect::<Vec<_>>());
@@ -90,11 +75,11 @@ impl Loads {
     }
 
     /// The shards with these owners, which are in order and cover the key space.
-    pub(crate) fn shards(&self, owners: &[(KeyRange, usize)], horizon: usize) -> Vec<Shard> {
+    pub(crate) fn shards(&self, owners: &[(KeyRange, usize)], horizon: usize) -> Vec<ShardLoad> {
         let ranges: Vec<KeyRange> = owners.iter().map(|o| o.0).collect();
         let state = self.divided(&ranges);
         (owners.iter().zip(self.recent(&ranges)).zip(state))
-            .map(|((&(range, owner), recent), (_, bytes))| Shard {
+            .map(|((&(range, owner), recent), (_, bytes))| ShardLoad {
                 range,
                 owner,
                 home: self.home(range).map_or(owner, |h| h.1),
@@ -140,14 +125,14 @@ impl Loads {
     }
 
     /// Compares the epoch with what could be expected of it when the commands for it were decided, `lead` epochs ago.
-    fn learn_error(&mut self, shards: &[Shard], lead: usize) {
+    fn learn_error(&mut self, shards: &[ShardLoad], lead: usize) {
         let epochs = self.epochs.len();
         if epochs <= lead && epochs < MEMORY {
             return;
         }
         let known = epochs.saturating_sub(lead).max(1);
         let forecast: Vec<f64> = shards.iter().map(|s| expected(&s.recent[..known], lead)).collect();
-        let actual = |s: &Shard| s.recent[epochs - 1];
+        let actual = |s: &ShardLoad| s.recent[epochs - 1];
         let (expected, came): (f64, f64) = (forecast.iter().sum(), shards.iter().map(actual).sum());
         if expected > 0.0 && came > 0.0 {
             let error = forecast.iter().zip(shards).map(|(f, s)| (f / expected - actual(s) / came).abs()).sum();

@@ -11,11 +11,8 @@
 mod config;
 mod fold;
 mod loads;
-mod measure;
-mod plan;
 mod reactive;
 mod script;
-mod shape;
 
 pub use config::PolicyConfig;
 pub use reactive::Reactive;

@@ -1,10 +1,9 @@
 use super::fold::Folds;
-use super::loads::{Loads, Shard};
-use super::plan::{Planner, Step};
-use super::shape::{Draft, Limits};
+use super::loads::Loads;
 use super::{Policy, PolicyConfig, View};
 use crate::error::Error;
 use crate::keyspace::Command;
+use crate::planning::{Draft, Limits, Planner, ShardLoad, Step};
 use crate::profile::health;
 
 /// Rebalances once a worker is overloaded.
@@ -36,14 +35,14 @@ impl Reactive {
     }
 
     /// Whether a worker is expected to be overloaded, each having records of folded keys that come to it `evenly`.
-    fn is_due(&self, shards: &[Shard], fair: f64, evenly: f64, workers: usize) -> bool {
+    fn is_due(&self, shards: &[ShardLoad], fair: f64, evenly: f64, workers: usize) -> bool {
         let mut carried = vec![evenly; workers];
         shards.iter().for_each(|s| carried[s.owner] += s.load);
         carried.iter().any(|load| health(*load, fair) < self.config.health_threshold)
     }
 
     /// Brings the shards up to date with the draft.
-    fn update(&self, shards: &mut Vec<Shard>, draft: &Draft) {
+    fn update(&self, shards: &mut Vec<ShardLoad>, draft: &Draft) {
         if !draft.owners.iter().copied().eq(shards.iter().map(|s| (s.range, s.owner))) {
             *shards = self.loads.shards(&draft.owners, self.config.prediction_horizon);
         }
@@ -66,17 +65,17 @@ impl Reactive {
 
 impl Policy for Reactive {
     fn decide(&mut self, view: &View<'_>) -> Vec<Command> {
-        let PolicyConfig { prediction_horizon: horizon, move_cost, .. } = self.config;
+        let PolicyConfig { prediction_horizon: horizon, move_cost, max_shards, migration_window, .. } = self.config;
         let workers = view.assignment.workers();
         let commands = self.folds.decide(view, self.config.fold_share);
         let mut shards = self.loads.observe(view, &self.folds.keys(), horizon);
         let evenly = self.loads.folded(horizon) / workers as f64;
         let fair = evenly + shards.iter().map(|s| s.load).sum::<f64>() / workers as f64;
         let mut draft = Draft { owners: view.assignment.iter().collect(), commands };
-        let limits = Limits::new(&self.config, &shards, fair);
+        let limits = Limits::new(max_shards, migration_window, horizon, move_cost, &shards, fair);
         let is_due = self.is_due(&shards, fair, evenly, workers);
 
-        draft.merge_cold(&shards, &self.loads, &limits);
+        draft.merge_cold(&shards, |range| self.loads.home(range), &limits);
         self.update(&mut shards, &draft);
         draft.make_room(&shards, &limits, is_due);
         self.update(&mut shards, &draft);
@@ -84,7 +83,7 @@ impl Policy for Reactive {
             self.window_left = 0;
             return draft.commands;
         }
-        draft.split_hot(&shards, &self.loads, &limits);
+        draft.split_hot(&shards, |range| self.loads.points(range), &limits);
         self.update(&mut shards, &draft);
         let planner = Planner { workers, fair, horizon, move_cost, error: self.loads.error() };
         let plan = planner.plan(&shards, &self.loads.likelihood());
