@@ -1,12 +1,10 @@
 use super::fold::Folds;
 use super::foresight::Foresight;
-use super::loads::{Loads, Shard};
-use super::measure::Measure;
-use super::plan::{Planner, Step};
-use super::shape::{Draft, Limits};
+use super::loads::Loads;
 use super::{PolicyConfig, View};
 use crate::error::Error;
 use crate::keyspace::Command;
+use crate::planning::{Draft, Limits, Measure, Planner, ShardLoad, Step};
 use crate::profile::health;
 
 /// The trust in what is foreseen from which it alone is reason enough to act.
@@ -33,7 +31,7 @@ impl Balancer {
 
     /// The commands for the view's boundary.
     pub(crate) fn decide(&mut self, view: &View<'_>) -> Vec<Command> {
-        let PolicyConfig { prediction_horizon: horizon, move_cost, .. } = self.config;
+        let PolicyConfig { prediction_horizon: horizon, move_cost, max_shards, migration_window, .. } = self.config;
         let workers = view.assignment.workers();
         self.look(view);
         let commands = self.folds.decide(view, self.config.fold_share, expected_keys(self.foresight.as_ref()));
@@ -41,10 +39,10 @@ impl Balancer {
         let evenly = self.loads.folded(horizon) / workers as f64;
         let fair = evenly + shards.iter().map(|s| s.load).sum::<f64>() / workers as f64;
         let mut draft = Draft { owners: view.assignment.iter().collect(), commands };
-        let limits = Limits::new(&self.config, &shards, fair);
+        let limits = Limits::new(max_shards, migration_window, horizon, move_cost, &shards, fair);
         let is_due = self.is_due(&shards, evenly, workers);
 
-        draft.merge_cold(&shards, &self.loads, &limits);
+        draft.merge_cold(&shards, |range| self.loads.home(range), &limits);
         self.update(&mut shards, &draft);
         draft.make_room(&shards, &limits, is_due);
         self.update(&mut shards, &draft);
@@ -52,7 +50,7 @@ impl Balancer {
             self.window_left = 0;
             return draft.commands;
         }
-        draft.split_hot(&shards, &self.loads, &limits);
+        draft.split_hot(&shards, |range| self.loads.points(range), &limits);
         self.update(&mut shards, &draft);
         let planner = Planner { workers, fair, horizon, move_cost, error: self.error() };
         let plan = planner.plan(&shards, &self.loads.likelihood());
@@ -63,7 +61,7 @@ impl Balancer {
 
     /// Takes in where the load of the newest epoch lay, and looks ahead.
     fn look(&mut self, view: &View<'_>) {
-        let seen = Measure::of(view.profiles, view.folded);
+        let seen = Measure::of(view.profiles, view.folded.iter().map(|f| (f.key, f.records)));
         self.loads.remember(seen.clone());
         if let Some(foresight) = &mut self.foresight {
             let usual = self.loads.usual();
@@ -79,8 +77,8 @@ impl Balancer {
 
     /// Whether a worker is expected to be overloaded, each having records of folded keys that come to it `evenly`:
     /// soon, or, where that can be foreseen, in one of the epochs planned for.
-    fn is_due(&self, shards: &[Shard], evenly: f64, workers: usize) -> bool {
-        let is_over = |load: &dyn Fn(&Shard) -> f64| {
+    fn is_due(&self, shards: &[ShardLoad], evenly: f64, workers: usize) -> bool {
+        let is_over = |load: &dyn Fn(&ShardLoad) -> f64| {
             let mut carried = vec![evenly; workers];
             shards.iter().for_each(|s| carried[s.owner] += load(s));
             let fair = carried.iter().sum::<f64>() / workers as f64;
@@ -91,7 +89,7 @@ impl Balancer {
     }
 
     /// Brings the shards up to date with the draft.
-    fn update(&self, shards: &mut Vec<Shard>, draft: &Draft) {
+    fn update(&self, shards: &mut Vec<ShardLoad>, draft: &Draft) {
         if !draft.owners.iter().copied().eq(shards.iter().map(|s| (s.range, s.owner))) {
             *shards = self.loads.shards(&draft.owners, self.config.prediction_horizon);
         }

@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
 
-use super::measure::Measure;
 use crate::forecast::{Blend, Exponential, Forecast, Forecaster};
 use crate::keyspace::{Assignment, KeyRange};
+use crate::planning::Measure;
 
 /// Ranges that are forecast each for itself. More would hold fewer records each, which can be foreseen less well.
 const MAX_RANGES: usize = 64;

@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
 
 use super::View;
-use super::measure::heavy_shares;
 use crate::keyspace::Command;
+use crate::planning::heavy_shares;
 
 /// Records of a key in an epoch for each worker, under which folding it spares little: its owner would have as many
 /// partials to merge. At 2, 64 workers with 260 records each were balanced a tenth worse.

@@ -3,10 +3,10 @@ use std::collections::VecDeque;
 use super::View;
 use super::cells::{Cells, Place};
 use super::loads::ALPHA;
-use super::measure::{Measure, Point, spread};
 use super::trust::Trust;
 use crate::forecast::Forecast;
 use crate::keyspace::KeyRange;
+use crate::planning::{Measure, Point, spread};
 
 /// What will be: the records of the epochs from the boundary on, and how far that is to be believed.
 #[derive(Clone, Debug)]

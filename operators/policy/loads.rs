@@ -1,9 +1,9 @@
 use std::collections::VecDeque;
 
 use super::View;
-use super::measure::{Measure, Point, merge_equal};
 use crate::forecast::{Exponential, Forecaster};
 use crate::keyspace::{Assignment, KeyRange};
+use crate::planning::{Measure, Point, ShardLoad, merge_equal};
 
 /// Epochs remembered. At [`ALPHA`] what is older would weigh under 6 % together; with 5 and with 12 the balance was
 /// within 2 % of this.
@@ -36,21 +36,6 @@ pub(crate) struct Loads {
     error: Option<Exponential>,
 }
 
-/// A shard of the planned assignment, and what it is expected to carry.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Shard {
-    pub(crate) range: KeyRange,
-    pub(crate) owner: usize,
-    /// Who owned its first routing key at the start.
-    pub(crate) home: usize,
-    /// Records expected per epoch.
-    pub(crate) load: f64,
-    /// Records in each epoch remembered, oldest first, and then in each one foreseen.
-    pub(crate) recent: Vec<f64>,
-    /// Bytes of state.
-    pub(crate) bytes: f64,
-}
-
 impl Loads {
     /// Takes where the records of the newest epoch lay.
     pub(crate) fn remember(&mut self, seen: Measure) {
@@ -72,7 +57,7 @@ impl Loads {
 
     /// Takes what else a view shows, and gives the shards of its assignment, from whose loads these keys, which are
     /// ascending, are `folded`.
-    pub(crate) fn observe(&mut self, view: &View<'_>, folded: &[u64], horizon: usize) -> Vec<Shard> {
+    pub(crate) fn observe(&mut self, view: &View<'_>, folded: &[u64], horizon: usize) -> Vec<ShardLoad> {
         if self.home.as_ref().is_none_or(|h| h.workers() != view.assignment.workers()) {
             self.home = Some(view.assignment.clone());
         }
@@ -111,7 +96,7 @@ impl Loads {
     }
 
     /// What is foreseen of a shard.
-    pub(crate) fn foreseen<'a>(&self, shard: &'a Shard) -> &'a [f64] {
+    pub(crate) fn foreseen<'a>(&self, shard: &'a ShardLoad) -> &'a [f64] {
         &shard.recent[self.epochs.len()..]
     }
 
@@ -121,11 +106,11 @@ impl Loads {
     }
 
     /// The shards with these owners, which are in order and cover the key space.
-    pub(crate) fn shards(&self, owners: &[(KeyRange, usize)], horizon: usize) -> Vec<Shard> {
+    pub(crate) fn shards(&self, owners: &[(KeyRange, usize)], horizon: usize) -> Vec<ShardLoad> {
         let ranges: Vec<KeyRange> = owners.iter().map(|o| o.0).collect();
         let state = self.divided(&ranges);
         (owners.iter().zip(self.recent(&ranges)).zip(state))
-            .map(|((&(range, owner), recent), (_, bytes))| Shard {
+            .map(|((&(range, owner), recent), (_, bytes))| ShardLoad {
                 range,
                 owner,
                 home: self.home(range).map_or(owner, |h| h.1),
@@ -179,14 +164,14 @@ impl Loads {
     }
 
     /// Compares the epoch with what could be expected of it when the commands for it were decided, `lead` epochs ago.
-    fn learn_error(&mut self, shards: &[Shard], lead: usize) {
+    fn learn_error(&mut self, shards: &[ShardLoad], lead: usize) {
         let epochs = self.epochs.len();
         if epochs <= lead && epochs < MEMORY {
             return;
         }
         let known = epochs.saturating_sub(lead).max(1);
         let forecast: Vec<f64> = shards.iter().map(|s| expected(&s.recent[..known], lead)).collect();
-        let actual = |s: &Shard| s.recent[epochs - 1];
+        let actual = |s: &ShardLoad| s.recent[epochs - 1];
         let (expected, came): (f64, f64) = (forecast.iter().sum(), shards.iter().map(actual).sum());
         if expected > 0.0 && came > 0.0 {
             let error = forecast.iter().zip(shards).map(|(f, s)| (f / expected - actual(s) / came).abs()).sum();
@@ -270,7 +255,7 @@ mod tests {
 
     fn observe(loads: &mut Loads, assignment: &Assignment, lead: u64, profiles: &[Profile]) {
         let view = View { epoch: 5, boundary: 5 + lead, assignment, profiles, can_fold: false, folded: &[] };
-        loads.remember(Measure::of(profiles, &[]));
+        loads.remember(Measure::of(profiles, []));
         loads.observe(&view, assignment.folded(), 1);
     }
 

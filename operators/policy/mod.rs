@@ -14,13 +14,10 @@ mod config;
 mod fold;
 mod foresight;
 mod loads;
-mod measure;
-mod plan;
 mod proactive;
 mod reactive;
 mod scale;
 mod script;
-mod shape;
 mod trust;
 
 pub use config::PolicyConfig;

@@ -1,4 +1,3 @@
-use super::FoldedKey;
 use crate::keyspace::KeyRange;
 use crate::profile::Profile;
 
@@ -32,14 +31,14 @@ impl Measure {
         Measure { points, folded: Vec::new() }
     }
 
-    /// What an epoch showed.
-    pub(crate) fn of(profiles: &[Profile], folded: &[FoldedKey]) -> Self {
+    /// Of an epoch with these profiles, and these records of folded keys, `(key, records)`.
+    pub(crate) fn of(profiles: &[Profile], folded: impl IntoIterator<Item = (u64, u64)>) -> Self {
         let mut points = Vec::new();
         for profile in profiles.iter().filter(|p| p.last.records > 0) {
             scatter(profile, &mut points);
         }
-        let seen = folded.iter().filter(|f| f.records > 0);
-        points.extend(seen.map(|f| Point { key: f.key, weight: f.records as f64, seen: true }));
+        let seen = folded.into_iter().filter(|(_, records)| *records > 0);
+        points.extend(seen.map(|(key, records)| Point { key, weight: records as f64, seen: true }));
         points.sort_by_key(|p| p.key);
         Self::of_points(points)
     }
@@ -184,7 +183,7 @@ mod tests {
     #[test]
     fn records_divide_by_heavy_keys_and_sample() {
         let all = range(0, 100);
-        let measure = Measure::of(&[profile(all, 1000, &[(40, 0.5)], &[10, 20, 40, 40, 90, 90])], &[]);
+        let measure = Measure::of(&[profile(all, 1000, &[(40, 0.5)], &[10, 20, 40, 40, 90, 90])], []);
         let parts = [range(0, 40), range(40, 41), range(41, 100)];
         assert_eq!(measure.weights(&parts), [250.0, 500.0, 250.0]);
         assert_eq!(measure.within(parts[2]).len(), 1);
@@ -192,18 +191,18 @@ mod tests {
 
     #[test]
     fn without_a_sample_records_lie_evenly() {
-        let measure = Measure::of(&[profile(KeyRange::ALL, 80, &[], &[])], &[]);
+        let measure = Measure::of(&[profile(KeyRange::ALL, 80, &[], &[])], []);
         assert_eq!(measure.weights(&[range(0, 1 << 63), KeyRange::from(1 << 63..)]), [40.0, 40.0]);
         let tiny =
-            Measure::of(&[profile(range(7, 10), 3, &[], &[]), profile(KeyRange::single(u64::MAX), 5, &[], &[])], &[]);
+            Measure::of(&[profile(range(7, 10), 3, &[], &[]), profile(KeyRange::single(u64::MAX), 5, &[], &[])], []);
         assert_eq!(tiny.weights(&[range(7, 8), range(8, 10), KeyRange::single(u64::MAX)]), [1.0, 2.0, 5.0]);
     }
 
     #[test]
     fn what_is_folded_is_no_load_of_its_shard_and_becomes_it_again() {
-        let folded = [FoldedKey { key: 60, records: 700 }, FoldedKey { key: 61, records: 0 }];
+        let folded = [(60, 700), (61, 0)];
         let all = range(0, 100);
-        let mut measure = Measure::of(&[profile(all, 1000, &[(40, 0.5)], &[10, 20])], &folded);
+        let mut measure = Measure::of(&[profile(all, 1000, &[(40, 0.5)], &[10, 20])], folded);
         let weights = |measure: &Measure| (measure.weights(&[all])[0], measure.folded(), measure.keys(all));
         assert_eq!(weights(&measure), (1700.0, 0.0, 4));
         measure.set_folded(&[40, 60]);
@@ -219,7 +218,7 @@ mod tests {
     fn a_shard_has_its_exact_records_whatever_the_estimates() {
         for heavy in [vec![(3, 0.9), (5, 0.8)], vec![(3, 0.1)], vec![(3, f64::NAN), (5, -1.0), (200, 0.5)], vec![]] {
             for sample in [vec![], vec![3, 3, 3], vec![1, 2, 3, 3, 300]] {
-                let measure = Measure::of(&[profile(range(0, 100), 1000, &heavy, &sample)], &[]);
+                let measure = Measure::of(&[profile(range(0, 100), 1000, &heavy, &sample)], []);
                 let sum = measure.weights(&[range(0, 100)])[0];
                 assert!((sum - 1000.0).abs() < 1e-9, "{sum} of 1000 with {heavy:?} and {sample:?}");
             }
