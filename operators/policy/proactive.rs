@@ -1,7 +1,9 @@
+use std::collections::BTreeMap;
+
 use super::balancer::Balancer;
 use super::{Policy, PolicyConfig, View};
 use crate::error::Error;
-use crate::keyspace::Command;
+use crate::keyspace::{Assignment, Command};
 
 /// Rebalances before a worker is overloaded: like [`Reactive`](super::Reactive), for the load of the epochs that a plan
 /// is for.
@@ -25,5 +27,9 @@ impl Proactive {
 impl Policy for Proactive {
     fn decide(&mut self, view: &View<'_>) -> Vec<Command> {
         self.0.decide(view)
+    }
+
+    fn known(&mut self, start: &Assignment, _: u64) -> Result<BTreeMap<u64, Vec<Command>>, Error> {
+        self.0.known(start.workers())
     }
 }

@@ -1,7 +1,9 @@
+use std::collections::BTreeMap;
+
 use super::balancer::Balancer;
 use super::{Policy, PolicyConfig, View};
 use crate::error::Error;
-use crate::keyspace::Command;
+use crate::keyspace::{Assignment, Command};
 
 /// Rebalances once a worker is overloaded.
 ///
@@ -28,5 +30,9 @@ impl Reactive {
 impl Policy for Reactive {
     fn decide(&mut self, view: &View<'_>) -> Vec<Command> {
         self.0.decide(view)
+    }
+
+    fn known(&mut self, start: &Assignment, _: u64) -> Result<BTreeMap<u64, Vec<Command>>, Error> {
+        self.0.known(start.workers())
     }
 }
