@@ -61,11 +61,12 @@
 //! [`routing::gate`] and the pact [`routing::Routed`], [`keyed::keyed`] and [`keyed::keyed_pair`],
 //! [`aggregate::folding_gate`], [`orchestrate::orchestrate`], [`checkpoint::save`] and [`checkpoint::commit`],
 //! [`profile::ProfileStream`]. What decides is pure and knows nothing of timely: [`keyspace`], [`profile`] (but for its
-//! operator), [`forecast`], [`policy`], [`windows`], and the triggers of [`checkpoint`]. Modules depend one way:
+//! operator), [`forecast`], [`planning`], [`policy`], [`windows`], and the triggers of [`checkpoint`]. Modules
+//! depend one way:
 //!
 //! ```text
-//!   error, epoch, pending ◀─ keyspace, windows ◀─ profile, forecast ◀─ policy ◀─ routing ◀─ keyed
-//!                          keyed ◀─ aggregate, observe ◀─ checkpoint ◀─ orchestrate, config ◀─ rebalance
+//!   error, epoch, pending ◀─ keyspace, windows ◀─ profile, forecast ◀─ planning ◀─ policy ◀─ routing
+//!          routing ◀─ keyed ◀─ aggregate, observe ◀─ checkpoint ◀─ orchestrate, config ◀─ rebalance
 //! ```
 
 #![forbid(missing_docs)]
@@ -88,6 +89,7 @@ pub mod keyspace;
 pub mod observe;
 pub mod orchestrate;
 mod pending;
+pub mod planning;
 pub mod policy;
 pub mod profile;
 mod rebalance;

@@ -1,11 +1,9 @@
-use super::fold::Folds;
-use super::loads::{Loads, Shard};
-use super::plan::{Planner, Step};
-use super::shape::{Draft, Limits};
+use std::collections::BTreeMap;
+
+use super::balancer::Balancer;
 use super::{Policy, PolicyConfig, View};
 use crate::error::Error;
-use crate::keyspace::Command;
-use crate::profile::health;
+use crate::keyspace::{Assignment, Command};
 
 /// Rebalances once a worker is overloaded.
 ///
@@ -20,76 +18,21 @@ use crate::profile::health;
 /// it has long been light. Where keys can't be folded, one that no worker can carry gets a shard of its own, is
 /// relieved of its neighbours, and stays.
 #[derive(Clone, Debug)]
-pub struct Reactive {
-    config: PolicyConfig,
-    folds: Folds,
-    loads: Loads,
-    /// Epochs over which the rest of the plan in course is to be spread.
-    window_left: u64,
-}
+pub struct Reactive(Balancer);
 
 impl Reactive {
     /// A policy with this configuration, if it is valid.
     pub fn new(config: PolicyConfig) -> Result<Self, Error> {
-        config.validate()?;
-        Ok(Reactive { config, folds: Folds::default(), loads: Loads::default(), window_left: 0 })
-    }
-
-    /// Whether a worker is expected to be overloaded, each having records of folded keys that come to it `evenly`.
-    fn is_due(&self, shards: &[Shard], fair: f64, evenly: f64, workers: usize) -> bool {
-        let mut carried = vec![evenly; workers];
-        shards.iter().for_each(|s| carried[s.owner] += s.load);
-        carried.iter().any(|load| health(*load, fair) < self.config.health_threshold)
-    }
-
-    /// Brings the shards up to date with the draft.
-    fn update(&self, shards: &mut Vec<Shard>, draft: &Draft) {
-        if !draft.owners.iter().copied().eq(shards.iter().map(|s| (s.range, s.owner))) {
-            *shards = self.loads.shards(&draft.owners, self.config.prediction_horizon);
-        }
-    }
-
-    /// The part of a plan that is to be carried out now.
-    fn share<'a>(&mut self, plan: &'a [Step]) -> &'a [Step] {
-        if plan.is_empty() {
-            self.window_left = 0;
-            return plan;
-        }
-        if self.window_left == 0 {
-            self.window_left = self.config.migration_window;
-        }
-        let now = (plan.len() as u64).div_ceil(self.window_left) as usize;
-        self.window_left -= 1;
-        &plan[..now]
+        Balancer::new(config, false).map(Reactive)
     }
 }
 
 impl Policy for Reactive {
     fn decide(&mut self, view: &View<'_>) -> Vec<Command> {
-        let PolicyConfig { prediction_horizon: horizon, move_cost, .. } = self.config;
-        let workers = view.assignment.workers();
-        let commands = self.folds.decide(view, self.config.fold_share);
-        let mut shards = self.loads.observe(view, &self.folds.keys(), horizon);
-        let evenly = self.loads.folded(horizon) / workers as f64;
-        let fair = evenly + shards.iter().map(|s| s.load).sum::<f64>() / workers as f64;
-        let mut draft = Draft { owners: view.assignment.iter().collect(), commands };
-        let limits = Limits::new(&self.config, &shards, fair);
-        let is_due = self.is_due(&shards, fair, evenly, workers);
+        self.0.decide(view)
+    }
 
-        draft.merge_cold(&shards, &self.loads, &limits);
-        self.update(&mut shards, &draft);
-        draft.make_room(&shards, &limits, is_due);
-        self.update(&mut shards, &draft);
-        if !is_due {
-            self.window_left = 0;
-            return draft.commands;
-        }
-        draft.split_hot(&shards, &self.loads, &limits);
-        self.update(&mut shards, &draft);
-        let planner = Planner { workers, fair, horizon, move_cost, error: self.loads.error() };
-        let plan = planner.plan(&shards, &self.loads.likelihood());
-        let moves = self.share(&plan).iter().map(|step| Command::Move { shard: step.shard, to: step.to });
-        draft.commands.extend(moves);
-        draft.commands
+    fn known(&mut self, start: &Assignment, _: u64) -> Result<BTreeMap<u64, Vec<Command>>, Error> {
+        self.0.known(start.workers())
     }
 }

@@ -1,4 +1,3 @@
-use super::FoldedKey;
 use crate::keyspace::KeyRange;
 use crate::profile::Profile;
 
@@ -27,15 +26,42 @@ pub(crate) struct Point {
 }
 
 impl Measure {
-    pub(crate) fn of(profiles: &[Profile], folded: &[FoldedKey]) -> Self {
+    /// That of these points, which are in order.
+    pub(crate) fn of_points(points: Vec<Point>) -> Self {
+        Measure { points, folded: Vec::new() }
+    }
+
+    /// Of an epoch with these profiles, and these records of folded keys, `(key, records)`.
+    pub(crate) fn of(profiles: &[Profile], folded: impl IntoIterator<Item = (u64, u64)>) -> Self {
         let mut points = Vec::new();
         for profile in profiles.iter().filter(|p| p.last.records > 0) {
             scatter(profile, &mut points);
         }
-        let seen = folded.iter().filter(|f| f.records > 0);
-        points.extend(seen.map(|f| Point { key: f.key, weight: f.records as f64, seen: true }));
+        let seen = folded.into_iter().filter(|(_, records)| *records > 0);
+        points.extend(seen.map(|(key, records)| Point { key, weight: records as f64, seen: true }));
         points.sort_by_key(|p| p.key);
-        Measure { points, folded: Vec::new() }
+        Self::of_points(points)
+    }
+
+    /// All of these together, each with a weight, and nothing set apart.
+    pub(crate) fn mixed<'a>(measures: impl Iterator<Item = (&'a Measure, f64)>) -> Self {
+        let weighted = |(measure, weight): (&'a Measure, f64)| {
+            let points = measure.points.iter().chain(&measure.folded);
+            points.map(move |point| Point { weight: point.weight * weight, ..*point })
+        };
+        let mut points: Vec<Point> = measures.flat_map(weighted).collect();
+        points.sort_by_key(|p| p.key);
+        Self::of_points(merge_equal(&points))
+    }
+
+    /// All of the weight that is not set apart.
+    pub(crate) fn total(&self) -> f64 {
+        self.points.iter().map(|p| p.weight).sum()
+    }
+
+    /// The weight at a routing key.
+    pub(crate) fn at(&self, key: u64) -> f64 {
+        self.within(KeyRange::single(key)).iter().map(|p| p.weight).sum()
     }
 
     /// Sets apart the points at these routing keys, which are ascending, and no others.
@@ -94,18 +120,23 @@ fn scatter(profile: &Profile, points: &mut Vec<Point>) {
     let each = records * (1.0 - heavy_total * scale).max(0.0) / light.len() as f64;
     points.extend(light.iter().map(|key| Point { key: *key, weight: each, seen: true }));
     if points.len() == first {
-        let step = (u128::from(range.last() - range.start()) + 1).div_ceil(u128::from(BLIND));
-        let count = (range.end() - u128::from(range.start())).div_ceil(step);
-        points.extend((0..count).map(|i| Point {
-            key: (u128::from(range.start()) + i * step) as u64,
-            weight: records / count as f64,
-            seen: range.is_single(),
-        }));
+        points.extend(spread(range, records));
     }
     points[first..].sort_by_key(|p| p.key);
     let merged = merge_equal(&points[first..]);
     points.truncate(first);
     points.extend(merged);
+}
+
+/// Points for records of which it isn't known where in a range they lie.
+pub(crate) fn spread(range: KeyRange, records: f64) -> impl Iterator<Item = Point> {
+    let step = (u128::from(range.last() - range.start()) + 1).div_ceil(u128::from(BLIND));
+    let count = (range.end() - u128::from(range.start())).div_ceil(step);
+    (0..count).map(move |i| Point {
+        key: (u128::from(range.start()) + i * step) as u64,
+        weight: records / count as f64,
+        seen: range.is_single(),
+    })
 }
 
 /// The heavy keys of a profile, ascending, with credible shares.
@@ -152,7 +183,7 @@ mod tests {
     #[test]
     fn records_divide_by_heavy_keys_and_sample() {
         let all = range(0, 100);
-        let measure = Measure::of(&[profile(all, 1000, &[(40, 0.5)], &[10, 20, 40, 40, 90, 90])], &[]);
+        let measure = Measure::of(&[profile(all, 1000, &[(40, 0.5)], &[10, 20, 40, 40, 90, 90])], []);
         let parts = [range(0, 40), range(40, 41), range(41, 100)];
         assert_eq!(measure.weights(&parts), [250.0, 500.0, 250.0]);
         assert_eq!(measure.within(parts[2]).len(), 1);
@@ -160,18 +191,18 @@ mod tests {
 
     #[test]
     fn without_a_sample_records_lie_evenly() {
-        let measure = Measure::of(&[profile(KeyRange::ALL, 80, &[], &[])], &[]);
+        let measure = Measure::of(&[profile(KeyRange::ALL, 80, &[], &[])], []);
         assert_eq!(measure.weights(&[range(0, 1 << 63), KeyRange::from(1 << 63..)]), [40.0, 40.0]);
         let tiny =
-            Measure::of(&[profile(range(7, 10), 3, &[], &[]), profile(KeyRange::single(u64::MAX), 5, &[], &[])], &[]);
+            Measure::of(&[profile(range(7, 10), 3, &[], &[]), profile(KeyRange::single(u64::MAX), 5, &[], &[])], []);
         assert_eq!(tiny.weights(&[range(7, 8), range(8, 10), KeyRange::single(u64::MAX)]), [1.0, 2.0, 5.0]);
     }
 
     #[test]
     fn what_is_folded_is_no_load_of_its_shard_and_becomes_it_again() {
-        let folded = [FoldedKey { key: 60, records: 700 }, FoldedKey { key: 61, records: 0 }];
+        let folded = [(60, 700), (61, 0)];
         let all = range(0, 100);
-        let mut measure = Measure::of(&[profile(all, 1000, &[(40, 0.5)], &[10, 20])], &folded);
+        let mut measure = Measure::of(&[profile(all, 1000, &[(40, 0.5)], &[10, 20])], folded);
         let weights = |measure: &Measure| (measure.weights(&[all])[0], measure.folded(), measure.keys(all));
         assert_eq!(weights(&measure), (1700.0, 0.0, 4));
         measure.set_folded(&[40, 60]);
@@ -187,7 +218,7 @@ mod tests {
     fn a_shard_has_its_exact_records_whatever_the_estimates() {
         for heavy in [vec![(3, 0.9), (5, 0.8)], vec![(3, 0.1)], vec![(3, f64::NAN), (5, -1.0), (200, 0.5)], vec![]] {
             for sample in [vec![], vec![3, 3, 3], vec![1, 2, 3, 3, 300]] {
-                let measure = Measure::of(&[profile(range(0, 100), 1000, &heavy, &sample)], &[]);
+                let measure = Measure::of(&[profile(range(0, 100), 1000, &heavy, &sample)], []);
                 let sum = measure.weights(&[range(0, 100)])[0];
                 assert!((sum - 1000.0).abs() < 1e-9, "{sum} of 1000 with {heavy:?} and {sample:?}");
             }

@@ -1,8 +1,6 @@
 use std::collections::{BTreeMap, VecDeque};
 
-use super::PolicyConfig;
-use super::loads::{Loads, Shard};
-use super::measure::Point;
+use super::{Point, ShardLoad};
 use crate::keyspace::{Command, KeyRange};
 
 /// A shard that carries less than a worker's fair share divided by this needs no split: moving it whole changes a
@@ -37,31 +35,40 @@ pub(crate) struct Limits {
 
 impl Limits {
     /// The grain is fine enough to balance with, and so that twice the hot shards still fit into `max_shards`.
-    pub(crate) fn new(config: &PolicyConfig, shards: &[Shard], fair: f64) -> Self {
-        let max_shards = config.max_shards;
+    pub(crate) fn new(
+        max_shards: usize,
+        window: u64,
+        horizon: usize,
+        move_cost: f64,
+        shards: &[ShardLoad],
+        fair: f64,
+    ) -> Self {
         let total: f64 = shards.iter().map(|s| s.load).sum();
         let grain = (fair / GRAINS).max(2.0 * total / max_shards as f64);
-        let bytes = COLD * grain * config.prediction_horizon as f64 / config.move_cost;
-        Limits { max_shards, grain, bytes, window: config.migration_window }
+        let bytes = COLD * grain * horizon as f64 / move_cost;
+        Limits { max_shards, grain, bytes, window }
     }
 
-    fn is_hot(&self, shard: &Shard) -> bool {
+    fn is_hot(&self, shard: &ShardLoad) -> bool {
         shard.load > self.grain && !shard.range.is_single()
     }
 }
 
 impl Draft {
     /// Makes one shard of cold neighbours that have their first shard and their owner in common.
-    pub(crate) fn merge_cold(&mut self, shards: &[Shard], loads: &Loads, limits: &Limits) {
+    pub(crate) fn merge_cold(
+        &mut self,
+        shards: &[ShardLoad],
+        home: impl Fn(KeyRange) -> Option<(KeyRange, usize)>,
+        limits: &Limits,
+    ) {
         self.owners.clear();
         let mut recent: Vec<f64> = Vec::new();
         for shard in shards {
             let together: Vec<f64> = recent.iter().zip(&shard.recent).map(|(left, right)| left + right).collect();
             let is_cold = together.iter().all(|records| *records <= COLD * limits.grain);
             match self.owners.last_mut() {
-                Some((left, owner))
-                    if is_cold && *owner == shard.owner && loads.home(*left) == loads.home(shard.range) =>
-                {
+                Some((left, owner)) if is_cold && *owner == shard.owner && home(*left) == home(shard.range) => {
                     self.commands.push(Command::Merge { left: *left, right: shard.range });
                     *left = join(*left, shard.range);
                     recent = together;
@@ -77,7 +84,7 @@ impl Draft {
     /// Merges the coldest neighbours, wherever they are, while there are too many shards; and where `max_shards`
     /// doesn't leave enough room `to_split` what is hot, such as are cold and cheap to bring together. Of the pairs
     /// that this takes it merges one in `window`, and each shard once.
-    pub(crate) fn make_room(&mut self, shards: &[Shard], limits: &Limits, to_split: bool) {
+    pub(crate) fn make_room(&mut self, shards: &[ShardLoad], limits: &Limits, to_split: bool) {
         let hot = shards.iter().filter(|s| to_split && limits.is_hot(s)).count();
         let excess = |shards: usize| shards.saturating_sub(limits.max_shards) as u64;
         let pairs = |shards| excess(shards).div_ceil(limits.window) as usize;
@@ -111,13 +118,13 @@ impl Draft {
     }
 
     /// Splits what carries more than the grain, heaviest first, as far as `max_shards` allows.
-    pub(crate) fn split_hot(&mut self, shards: &[Shard], loads: &Loads, limits: &Limits) {
-        let mut hot: Vec<&Shard> = shards.iter().filter(|s| limits.is_hot(s)).collect();
+    pub(crate) fn split_hot(&mut self, shards: &[ShardLoad], points: impl Fn(KeyRange) -> Vec<Point>, limits: &Limits) {
+        let mut hot: Vec<&ShardLoad> = shards.iter().filter(|s| limits.is_hot(s)).collect();
         hot.sort_by(|a, b| b.load.total_cmp(&a.load).then(a.range.cmp(&b.range)));
         let mut room = limits.max_shards.saturating_sub(self.owners.len());
         let mut ends = BTreeMap::new();
         for shard in hot {
-            let mut cuts = cuts(&loads.points(shard.range), shard.range, limits.grain);
+            let mut cuts = cuts(&points(shard.range), shard.range, limits.grain);
             cuts.truncate(room);
             room -= cuts.len();
             cuts.sort_unstable();
@@ -191,7 +198,6 @@ fn median(points: &[Point], total: f64) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::View;
     use super::*;
 
     fn points(points: &[(u64, f64)]) -> Vec<Point> {
@@ -225,19 +231,16 @@ mod tests {
     #[test]
     fn splits_keep_to_the_room_and_are_possible() {
         let assignment = crate::Assignment::even(2, 2).unwrap();
-        let points: Vec<_> = (0..100u64).map(|i| i << 56).collect();
-        let mut loads = Loads::default();
-        let last = crate::profile::Summary { records: 640, sample: points, ..Default::default() };
-        let rolling = last.clone();
-        let range = assignment.range(0);
-        let profile =
-            crate::profile::Profile { epoch: 0, range, worker: 0, keys: 9, state_bytes: 9, last, rolling, health: 0.5 };
-        let (assignment, profiles) = (&assignment, &[profile]);
-        let view = View { epoch: 0, boundary: 1, assignment, profiles, can_fold: false, folded: &[] };
-        loads.observe(&view, &[], 1);
-        let mut draft = Draft { owners: assignment.iter().collect(), commands: Vec::new() };
+        let even: Vec<_> = (0..100u64).map(|i| (i << 56, 6.4)).collect();
+        let (owners, range): (Vec<_>, _) = (assignment.iter().collect(), assignment.range(0));
+        let shard = |(range, owner): (KeyRange, usize)| {
+            let load = if owner == 0 { 640.0 } else { 0.0 };
+            ShardLoad { range, owner, home: owner, load, recent: vec![load], bytes: 9.0 }
+        };
+        let shards: Vec<_> = owners.iter().copied().map(shard).collect();
+        let mut draft = Draft { owners, commands: Vec::new() };
         let limits = Limits { max_shards: 9, grain: 40.0, bytes: 0.0, window: 1 };
-        draft.split_hot(&loads.shards(&draft.owners, 1), &loads, &limits);
+        draft.split_hot(&shards, |asked| points(if asked == range { &even } else { &[] }), &limits);
         assert_eq!(draft.owners.len(), 9);
         assert_eq!(assignment.apply(&draft.commands).unwrap().iter().collect::<Vec<_>>(), draft.owners);
     }

@@ -1,4 +1,4 @@
-use super::loads::Shard;
+use super::ShardLoad;
 use crate::keyspace::KeyRange;
 
 /// Moves a plan may hold. Plans are made anew each epoch, so this only bounds the time that one takes.
@@ -56,7 +56,7 @@ impl Planner {
     /// The moves that pay, the most rewarding first; `likelihood` is that of each epoch remembered.
     ///
     /// After any number of them the busiest worker is expected to carry no more than before.
-    pub(crate) fn plan(&self, shards: &[Shard], likelihood: &[f64]) -> Vec<Step> {
+    pub(crate) fn plan(&self, shards: &[ShardLoad], likelihood: &[f64]) -> Vec<Step> {
         if !(self.fair > 0.0 && self.fair.is_finite()) {
             return Vec::new();
         }
@@ -74,7 +74,7 @@ impl Planner {
 
 /// The plan so far. Loads are in fair shares.
 struct Board<'a> {
-    shards: &'a [Shard],
+    shards: &'a [ShardLoad],
     workers: usize,
     owners: Vec<usize>,
     /// For each worker, its expected load.
@@ -95,10 +95,10 @@ struct Board<'a> {
 }
 
 impl<'a> Board<'a> {
-    fn new(planner: &Planner, shards: &'a [Shard], likelihood: &[f64]) -> Self {
+    fn new(planner: &Planner, shards: &'a [ShardLoad], likelihood: &[f64]) -> Self {
         let fair = planner.fair;
         let scale: Vec<f64> = likelihood.iter().map(|l| l.sqrt() / fair).collect();
-        let scaled = |s: &Shard| s.recent.iter().zip(&scale).map(|(records, scale)| records * scale).collect();
+        let scaled = |s: &ShardLoad| s.recent.iter().zip(&scale).map(|(records, scale)| records * scale).collect();
         let recent: Vec<Vec<f64>> = shards.iter().map(scaled).collect();
         let mut carried = vec![vec![0.0; likelihood.len()]; planner.workers];
         let mut expected = vec![0.0; planner.workers];
@@ -155,7 +155,7 @@ impl<'a> Board<'a> {
     }
 
     /// What a shard's being at a worker costs, its load aside.
-    fn risk(&self, shard: &Shard, worker: usize) -> f64 {
+    fn risk(&self, shard: &ShardLoad, worker: usize) -> f64 {
         if worker == shard.home { 0.0 } else { self.risk }
     }
 
@@ -182,39 +182,39 @@ mod tests {
 
     const LIKELIHOOD: [f64; 3] = [0.2, 0.3, 0.5];
 
-    fn shards(shards: &[(usize, usize, [u32; 3], u32)]) -> Vec<Shard> {
+    fn shards(shards: &[(usize, usize, [u32; 3], u32)]) -> Vec<ShardLoad> {
         let shard = |(i, (owner, home, recent, bytes)): (usize, &(usize, usize, [u32; 3], u32))| {
             let recent: Vec<f64> = recent.iter().map(|r| f64::from(*r)).collect();
             let load = product(&recent, &LIKELIHOOD);
             let range = KeyRange::single(i as u64);
-            Shard { range, owner: *owner, home: *home, load, recent, bytes: f64::from(*bytes) }
+            ShardLoad { range, owner: *owner, home: *home, load, recent, bytes: f64::from(*bytes) }
         };
         shards.iter().enumerate().map(shard).collect()
     }
 
-    fn fair(shards: &[Shard]) -> f64 {
+    fn fair(shards: &[ShardLoad]) -> f64 {
         shards.iter().map(|s| s.load).sum::<f64>() / 4.0
     }
 
-    fn plan(error: f64, move_cost: f64, shards: &[Shard]) -> Vec<Step> {
+    fn plan(error: f64, move_cost: f64, shards: &[ShardLoad]) -> Vec<Step> {
         Planner { workers: 4, fair: fair(shards), horizon: 4, move_cost, error }.plan(shards, &LIKELIHOOD)
     }
 
-    fn owner(shard: &Shard, steps: &[Step]) -> usize {
+    fn owner(shard: &ShardLoad, steps: &[Step]) -> usize {
         steps.iter().find(|s| s.shard == shard.range).map_or(shard.owner, |s| s.to)
     }
 
-    fn carried(shards: &[Shard], steps: &[Step], load: impl Fn(&Shard) -> f64) -> [f64; 4] {
+    fn carried(shards: &[ShardLoad], steps: &[Step], load: impl Fn(&ShardLoad) -> f64) -> [f64; 4] {
         let mut carried = [0.0; 4];
         shards.iter().for_each(|shard| carried[owner(shard, steps)] += load(shard));
         carried
     }
 
-    fn busiest(shards: &[Shard], steps: &[Step]) -> f64 {
+    fn busiest(shards: &[ShardLoad], steps: &[Step]) -> f64 {
         carried(shards, steps, |s| s.load).into_iter().fold(0.0, f64::max)
     }
 
-    fn squares(shards: &[Shard], steps: &[Step]) -> f64 {
+    fn squares(shards: &[ShardLoad], steps: &[Step]) -> f64 {
         let squares = |e: usize| carried(shards, steps, |s| s.recent[e]).into_iter().map(|l| l * l).sum::<f64>();
         LIKELIHOOD.iter().enumerate().map(|(e, likelihood)| likelihood * squares(e)).sum()
     }
@@ -273,7 +273,7 @@ mod tests {
             }
             let error = error * (fair - evenly) / fair;
             let worth = |steps: &[Step]| {
-                let moved = |s: &&Shard| owner(s, steps) != s.owner;
+                let moved = |s: &&ShardLoad| owner(s, steps) != s.owner;
                 let away = given.iter().filter(|s| owner(s, steps) != s.home).count() as f64;
                 let bytes: f64 = given.iter().filter(moved).map(|s| s.bytes).sum();
                 squares(&given, steps) / (fair * fair) + away * RISK * error * error + bytes * move_cost / (fair * 4.0)
