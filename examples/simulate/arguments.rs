@@ -148,6 +148,8 @@ pub enum Choice {
     Static,
     /// What the last epochs were like.
     Reactive,
+    /// What the next epochs will be like, as far as that can be foreseen.
+    Proactive,
     /// Keys are packed by their counts in the epoch before.
     #[value(name = "lag-1")]
     Lag1,
@@ -215,6 +217,7 @@ impl BalanceArguments {
     pub fn validate(&self) -> Result<(), String> {
         self.input.validate()?;
         self.config.validate().map_err(|error| error.to_string())?;
+        self.config.policy.validate_for(self.workers).map_err(|error| error.to_string())?;
         self.config.initial(self.workers).map_err(|error| error.to_string())?;
         if !(self.target >= 1.0 && self.target.is_finite()) {
             return Err(format!("--target is {}: give a number from 1, which only perfect balance meets", self.target));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
-use thalweg::policy::Reactive;
+use thalweg::policy::{Proactive, Reactive};
 
 use crate::arguments::{BalanceArguments, Choice};
 use crate::balance::{Sight, Simulation, Trace};
@@ -60,6 +60,7 @@ fn add(simulation: &mut Simulation, choice: Choice, arguments: &BalanceArguments
     match choice {
         Choice::Static => {}
         Choice::Reactive => simulation.policy(&name, Box::new(Reactive::new(config)?))?,
+        Choice::Proactive => simulation.policy(&name, Box::new(Proactive::new(config)?))?,
         Choice::Lag1 => simulation.packed(&name, Sight::Previous)?,
         Choice::Oracle => simulation.packed(&name, Sight::Clairvoyant)?,
     }
