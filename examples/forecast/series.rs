@@ -6,8 +6,15 @@ use anyhow::{Context, Result, anyhow, bail};
 use csv::ByteRecord;
 use indexmap::IndexMap;
 
-use crate::arguments::Arguments;
 use crate::file;
+
+/// Where in the rows a series is: the names of columns.
+pub struct Columns<'a> {
+    pub time: &'a str,
+    pub value: &'a str,
+    /// What tells series apart; without it, all is one.
+    pub series: Option<&'a str>,
+}
 
 /// A series: its name, and one value per step, NaN where it is missing.
 pub struct Series {
@@ -19,9 +26,9 @@ pub struct Series {
 const LONGEST_GAP: f64 = 100_000.0;
 
 /// Reads all series, in the order in which they begin.
-pub fn read(arguments: &Arguments) -> Result<Vec<Series>> {
-    let name = arguments.input.display().to_string();
-    let (bytes, watch, _) = file::open(&arguments.input)?;
+pub fn read(input: &Path, columns: &Columns<'_>) -> Result<Vec<Series>> {
+    let name = input.display().to_string();
+    let (bytes, watch, _) = file::open(input)?;
     let mut reader = csv::ReaderBuilder::new()
         .has_headers(false)
         .flexible(true)
@@ -31,12 +38,12 @@ pub fn read(arguments: &Arguments) -> Result<Vec<Series>> {
     if !reader.read_byte_record(&mut record).with_context(|| format!("can't read the header of {name}"))? {
         bail!("the input {name} has no header: expected a line with the names of the columns");
     }
-    let columns = Columns::of(&record, arguments).with_context(|| format!("the header of {name}"))?;
+    let places = Places::of(&record, columns).with_context(|| format!("the header of {name}"))?;
     let mut rows: IndexMap<Vec<u8>, Points> = IndexMap::new();
     while reader.read_byte_record(&mut record).with_context(|| format!("can't read the input {name}"))? {
         watch.row_ends(reader.position().byte());
         let line = record.position().map_or(0, csv::Position::line);
-        let (series, time, value) = columns.row(&record).map_err(|what| anyhow!("{name}, line {line}{what}"))?;
+        let (series, time, value) = places.row(&record).map_err(|what| anyhow!("{name}, line {line}{what}"))?;
         let points = match rows.get_mut(series) {
             Some(points) => points,
             None => rows.entry(series.to_vec()).or_default(),
@@ -47,7 +54,7 @@ pub fn read(arguments: &Arguments) -> Result<Vec<Series>> {
             bail!(
                 "{name}, line {line}, column {}: found {time}, which is not after the {before} on line {known} \
                  of the same series; sort the file by this column, or name the --series-column",
-                arguments.time_column
+                columns.time
             );
         }
         points.push(time, value, line);
@@ -56,34 +63,35 @@ pub fn read(arguments: &Arguments) -> Result<Vec<Series>> {
         bail!("the input {name} has no rows: expected values below the header");
     }
     let named = |(series, points): (Vec<u8>, Points)| Series {
-        name: if columns.series.is_some() { text(&series) } else { stem(&arguments.input) },
+        name: if columns.series.is_some() { text(&series) } else { stem(input) },
         values: points.regular(),
     };
     Ok(rows.into_iter().map(named).collect())
 }
 
-struct Columns<'a> {
+/// The same columns by their places.
+struct Places<'a> {
     time: usize,
     value: usize,
     series: Option<usize>,
-    arguments: &'a Arguments,
+    columns: &'a Columns<'a>,
     count: usize,
 }
 
-impl<'a> Columns<'a> {
-    fn of(header: &ByteRecord, arguments: &'a Arguments) -> Result<Self> {
+impl<'a> Places<'a> {
+    fn of(header: &ByteRecord, columns: &'a Columns<'a>) -> Result<Self> {
         let clean = |field: &[u8]| text(field).trim_start_matches('\u{feff}').trim().to_owned();
         let names: Vec<String> = header.iter().map(clean).collect();
-        let find = |name: &String| match names.iter().filter(|n| *n == name).count() {
+        let find = |name: &str| match names.iter().filter(|n| *n == name).count() {
             1 => Ok(names.iter().position(|n| n == name).unwrap_or_default()),
             0 => Err(anyhow!("there is no column {name:?}; the columns are {}", names.join(", "))),
             _ => Err(anyhow!("there is more than one column {name:?}")),
         };
-        Ok(Columns {
-            time: find(&arguments.time_column)?,
-            value: find(&arguments.value_column)?,
-            series: arguments.series_column.as_ref().map(find).transpose()?,
-            arguments,
+        Ok(Places {
+            time: find(columns.time)?,
+            value: find(columns.value)?,
+            series: columns.series.map(find).transpose()?,
+            columns,
             count: names.len(),
         })
     }
@@ -95,11 +103,11 @@ impl<'a> Columns<'a> {
         let field = |column: usize| record[column].trim_ascii();
         let series = self.series.map_or(&b""[..], field);
         let time = time(&text(field(self.time))).ok_or_else(|| {
-            let (column, found) = (&self.arguments.time_column, text(field(self.time)));
+            let (column, found) = (self.columns.time, text(field(self.time)));
             format!(", column {column}: found {found:?}, expected a number, or a date like 2014-07-01 00:30:00")
         })?;
         let value = value(&text(field(self.value))).ok_or_else(|| {
-            let (column, found) = (&self.arguments.value_column, text(field(self.value)));
+            let (column, found) = (self.columns.value, text(field(self.value)));
             format!(", column {column}: found {found:?}, expected a number, or nothing where it is missing")
         })?;
         Ok((series, time, value))
