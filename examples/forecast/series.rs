@@ -19,6 +19,9 @@ pub struct Columns<'a> {
 /// A series: its name, and one value per step, NaN where it is missing.
 pub struct Series {
     pub name: String,
+    /// The time of the first value, and from one to the next; in seconds where times are dates.
+    pub start: f64,
+    pub step: f64,
     pub values: Vec<f64>,
 }
 
@@ -62,9 +65,9 @@ pub fn read(input: &Path, columns: &Columns<'_>) -> Result<Vec<Series>> {
     if rows.is_empty() {
         bail!("the input {name} has no rows: expected values below the header");
     }
-    let named = |(series, points): (Vec<u8>, Points)| Series {
-        name: if columns.series.is_some() { text(&series) } else { stem(input) },
-        values: points.regular(),
+    let named = |(series, points): (Vec<u8>, Points)| {
+        let name = if columns.series.is_some() { text(&series) } else { stem(input) };
+        points.regular(name)
     };
     Ok(rows.into_iter().map(named).collect())
 }
@@ -172,19 +175,22 @@ impl Points {
 
     /// One value per step, the step being the median difference of times. Where times are further apart than that,
     /// values are missing.
-    fn regular(self) -> Vec<f64> {
+    fn regular(self, name: String) -> Series {
+        let start = self.times.first().copied().unwrap_or_default();
         let steps = || self.times.windows(2).map(|pair| pair[1] - pair[0]);
         let mut sorted: Vec<f64> = steps().collect();
         sorted.sort_by(f64::total_cmp);
-        let Some(step) = sorted.get(sorted.len() / 2).copied() else { return self.values };
-        let mut regular = Vec::with_capacity(self.values.len());
+        let Some(step) = sorted.get(sorted.len() / 2).copied() else {
+            return Series { name, start, step: 1.0, values: self.values };
+        };
+        let mut values = Vec::with_capacity(self.values.len());
         for (value, gap) in self.values.iter().zip(std::iter::once(step).chain(steps())) {
             let missing = (gap / step).round() - 1.0;
             if (1.0..=LONGEST_GAP).contains(&missing) {
-                regular.resize(regular.len() + missing as usize, f64::NAN);
+                values.resize(values.len() + missing as usize, f64::NAN);
             }
-            regular.push(*value);
+            values.push(*value);
         }
-        regular
+        Series { name, start, step, values }
     }
 }

@@ -219,6 +219,12 @@ impl BalanceArguments {
         self.config.validate().map_err(|error| error.to_string())?;
         self.config.policy.validate_for(self.workers).map_err(|error| error.to_string())?;
         self.config.initial(self.workers).map_err(|error| error.to_string())?;
+        let mut policies = self.policy.iter();
+        while let Some(policy) = policies.next() {
+            if policies.as_slice().contains(policy) {
+                return Err(format!("--policy names {} twice: once is enough", policy.name()));
+            }
+        }
         if !(self.target >= 1.0 && self.target.is_finite()) {
             return Err(format!("--target is {}: give a number from 1, which only perfect balance meets", self.target));
         }
@@ -248,7 +254,6 @@ impl BalanceArguments {
             config: self.config.clone(),
             can_fold: !self.no_fold,
             bytes_per_key: self.bytes_per_key,
-            target: self.target,
             warm_up: self.warm_up,
         }
     }

@@ -43,14 +43,15 @@ impl Log {
         let mut commands = BTreeMap::new();
         crossing.commands.iter().for_each(|command| *commands.entry(kind(command)).or_default() += 1);
         let records = epoch.records();
+        let workers_in_use = loads.in_use.iter().filter(|used| **used).count();
         let row = Row {
             epoch: epoch.number,
             policy: arm,
             records,
             max_mean: *max_mean,
             max_load: loads.by_worker.iter().max().copied().unwrap_or(0),
-            mean_load: records as f64 / loads.in_use.max(1) as f64,
-            workers_in_use: loads.in_use,
+            mean_load: records as f64 / workers_in_use as f64,
+            workers_in_use,
             commands,
             moves: crossing.handovers.len(),
             moved_bytes: *moved_bytes,

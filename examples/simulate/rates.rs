@@ -9,8 +9,11 @@ use crate::arguments::InputArguments;
 use crate::balance::{Epoch, Trace};
 use crate::series::{self, Columns, Series};
 
-/// Takes each series for a key, or spreads the only one over keys. A value is an epoch; where it is missing or negative
-/// there are no records.
+/// Epochs for each value, up to which epochs may be without any.
+const MOST_EMPTY: f64 = 1_000.0;
+
+/// Takes each series for a key, or spreads the only one over keys. A step is an epoch; where the value is missing or
+/// negative, there are no records.
 pub fn read(path: &Path, arguments: &InputArguments) -> Result<Trace> {
     let InputArguments { time_column, value_column, series_column, scale, .. } = arguments;
     let columns = Columns {
@@ -26,22 +29,52 @@ pub fn read(path: &Path, arguments: &InputArguments) -> Result<Trace> {
         bail!("{} has a value of {largest} records in one epoch: make them fewer with --scale", path.display());
     }
     if largest < 0.5 {
-        bail!("{} has no value above 0: there are no records", path.display());
+        bail!("{} has no value of a record or more: make them more with --scale", path.display());
     }
     match series_column {
-        Some(_) => Ok(of_keys(series)),
+        Some(_) => of_keys(series),
         None => Ok(arguments.spread().trace(series.pop().map_or(Vec::new(), |series| series.values))),
     }
 }
 
-fn of_keys(mut series: Vec<Series>) -> Trace {
-    series.sort_by_cached_key(|series| stable_hash(&series.name));
-    let keys = series.iter().map(|series| stable_hash(&series.name)).collect();
-    let length = series.iter().map(|series| series.values.len()).max().unwrap_or(0) as u64;
-    let epoch = move |number: u64| {
-        let records = |series: &Series| series.values.get(number as usize).map_or(0, |value| value.round() as u32);
-        let counts = (0..).zip(series.iter().map(records)).filter(|(_, records)| *records > 0).collect();
-        Epoch { number, counts }
+/// A series, and when it has values.
+struct Key {
+    routing: u64,
+    /// The epoch of the first value, and from one to the next.
+    first: u64,
+    every: u64,
+    values: Vec<f64>,
+}
+
+impl Key {
+    fn records(&self, epoch: u64) -> u32 {
+        let since = epoch.checked_sub(self.first).filter(|since| since % self.every == 0);
+        let value = since.and_then(|since| self.values.get((since / self.every) as usize));
+        value.map_or(0, |value| value.round() as u32)
+    }
+}
+
+fn of_keys(series: Vec<Series>) -> Result<Trace> {
+    let start = series.iter().map(|series| series.start).fold(f64::INFINITY, f64::min);
+    let step = series.iter().map(|series| series.step).fold(f64::INFINITY, f64::min);
+    let values: usize = series.iter().map(|series| series.values.len()).sum();
+    let key = |Series { name, start: first, step: every, values }: Series| Key {
+        routing: stable_hash(&name),
+        first: ((first - start) / step).round() as u64,
+        every: (every / step).round() as u64,
+        values,
     };
-    Trace { keys, epochs: Box::new((0..length).map(epoch)), length }
+    let mut keys: Vec<Key> = series.into_iter().map(key).collect();
+    keys.sort_by_key(|key| key.routing);
+    let end = |key: &Key| key.first.saturating_add(key.every.saturating_mul(key.values.len() as u64));
+    let length = keys.iter().map(end).max().unwrap_or(0);
+    if length as f64 > MOST_EMPTY * values as f64 {
+        bail!("its series are so far apart in time that hardly an epoch has a value: simulate them one by one");
+    }
+    let routing = keys.iter().map(|key| key.routing).collect();
+    let epoch = move |number: u64| {
+        let records = keys.iter().map(|key| key.records(number));
+        Epoch { number, counts: (0..).zip(records).filter(|(_, records)| *records > 0).collect() }
+    };
+    Ok(Trace { keys: routing, epochs: Box::new((0..length).map(epoch)), length })
 }

@@ -12,23 +12,27 @@ use crate::log::Log;
 use crate::report::Report;
 use crate::{Refused, events, print, rates};
 
+/// The arm with which the others are compared.
+const FIXED: &str = "static";
+
 /// Simulates what the arguments say, and prints what came of it.
 pub fn run(arguments: &BalanceArguments) -> Result<()> {
     let Trace { keys, epochs, length } = open(arguments)?;
     let mut log = arguments.events.as_deref().map(Log::create).transpose()?;
-    let (shards, distinct) = (arguments.config.shards, keys.len());
+    let distinct = keys.len();
     let mut simulation = Simulation::new(keys, arguments.setup())?;
+    simulation.fixed(FIXED)?;
     for choice in &arguments.policy {
         add(&mut simulation, *choice, arguments)?;
     }
+    let is_wanted = |name: &str| name != FIXED || arguments.policy.contains(&Choice::Static);
     let bar = bar(length);
     let (mut records, mut count) = (0, 0);
     for epoch in epochs {
         let mut written = Ok(());
-        simulation.epoch(&epoch, |line| {
-            if let (Some(log), Ok(())) = (&mut log, &written) {
-                written = log.write(&epoch, &line);
-            }
+        simulation.epoch(&epoch, |line| match &mut log {
+            Some(log) if is_wanted(line.arm) && written.is_ok() => written = log.write(&epoch, &line),
+            _ => {}
         });
         written?;
         records += epoch.records();
@@ -37,9 +41,18 @@ pub fn run(arguments: &BalanceArguments) -> Result<()> {
     }
     bar.finish_and_clear();
     log.map_or(Ok(()), Log::finish)?;
-    let figures = simulation.figures().collect();
-    let (workers, target) = (arguments.workers, arguments.target);
-    print(&Report { figures, records, epochs: count, keys: distinct, workers, shards, target })
+    let Some(fixed) = simulation.figures().next() else { return Ok(()) };
+    print(&Report {
+        fixed,
+        figures: simulation.figures().filter(|figures| is_wanted(&figures.name)).collect(),
+        records,
+        epochs: count,
+        keys: distinct,
+        workers: arguments.workers,
+        shards: arguments.config.shards,
+        target: arguments.target,
+        capacity: !arguments.config.policy.capacity.is_empty(),
+    })
 }
 
 fn open(arguments: &BalanceArguments) -> Result<Trace> {

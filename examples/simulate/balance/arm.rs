@@ -26,24 +26,26 @@ pub struct Crossing {
 pub struct Loads {
     /// Records by worker.
     pub by_worker: Vec<u64>,
-    /// Workers that own something or had records.
-    pub in_use: usize,
+    /// Which workers own something or had records.
+    pub in_use: Vec<bool>,
     /// The records that were expected.
     pub forecast: Option<f64>,
 }
 
-/// Deals the records of folded keys to the workers in turn, as a source does that gives each worker as many.
+/// Deals the records of folded keys in turn, as a source does that gives each worker as many.
 #[derive(Debug, Default)]
 pub struct Dealer {
     next: usize,
 }
 
 impl Dealer {
-    /// Deals so many; how many each worker gets.
-    pub fn deal(&mut self, records: u64, workers: usize) -> impl Iterator<Item = u64> + use<> {
-        let (each, rest) = (records / workers as u64, (records % workers as u64) as usize);
-        let first = self.next;
-        self.next = (first + rest) % workers;
-        (0..workers).map(move |worker| each + u64::from((worker + workers - first) % workers < rest))
+    /// Deals so many to these workers; how many each of them gets.
+    pub fn deal<'a>(&mut self, records: u32, workers: &'a [usize]) -> impl Iterator<Item = (usize, u64)> + use<'a> {
+        let (records, count) = (u64::from(records), workers.len());
+        let (each, rest) = (records / count as u64, (records % count as u64) as usize);
+        let first = self.next % count;
+        self.next = (first + rest) % count;
+        let more = move |turn: usize| u64::from((turn + count - first) % count < rest);
+        workers.iter().enumerate().map(move |(turn, worker)| (*worker, each + more(turn)))
     }
 }

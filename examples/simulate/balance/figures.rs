@@ -1,30 +1,20 @@
 use thalweg::Command;
 
-/// The busiest worker's load over the mean of so many workers; 1 without records.
-pub fn max_mean(loads: &[u64], workers: usize) -> f64 {
-    let (max, sum) = (loads.iter().max().copied().unwrap_or(0), loads.iter().sum::<u64>());
-    if sum == 0 { 1.0 } else { max as f64 * workers as f64 / sum as f64 }
-}
-
 /// What an arm comes to.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Figures {
     /// Its name.
     pub name: String,
-    /// The busiest worker's load over the mean, for each epoch with records.
+    /// For each epoch with records, the busiest worker's load over the mean of those in use, for what they can do.
     pub ratios: Vec<f64>,
-    /// Epochs in which that was over the target.
-    pub over_target: usize,
-    /// Epochs in which it was more than 2 % above that of the assignment that never changes.
-    pub worse_by_2: usize,
-    /// Epochs in which it was more than 5 % above that.
-    pub worse_by_5: usize,
     /// Bytes of state that went to another worker.
     pub moved_bytes: u64,
-    /// Boundaries at which state moved.
+    /// Boundaries at which something went to another worker.
     pub plans: usize,
     /// Shards, or keys where whole keys are packed, that went to another worker.
     pub moves: usize,
+    /// Of these, those that went back to a worker that was left within ten epochs.
+    pub flaps: usize,
     /// Splits.
     pub splits: usize,
     /// Merges.
@@ -33,14 +23,18 @@ pub struct Figures {
     pub folds: usize,
     /// Keys unfolded.
     pub unfolds: usize,
-    /// Of the moves, those that go back to a worker that was left within ten epochs.
-    pub flaps: usize,
     /// Workers in use, summed over the epochs.
-    pub workers_in_use: u64,
+    pub workers_in_use: usize,
+    /// Their capacity, summed over the epochs.
+    pub capacity_in_use: f64,
+    /// The capacity of the fewest workers that would have been enough, summed over the epochs.
+    pub capacity_needed: f64,
+    /// Epochs in which a worker had more than it can do, as far as that is known.
+    pub over_capacity: usize,
 }
 
 impl Figures {
-    /// The quantile of the ratios at each of these shares; 1 without epochs.
+    /// The quantiles of the ratios at these shares; 1 without epochs.
     pub fn quantiles<const N: usize>(&self, shares: [f64; N]) -> [f64; N] {
         let mut sorted = self.ratios.clone();
         sorted.sort_by(f64::total_cmp);
@@ -48,14 +42,29 @@ impl Figures {
         shares.map(|share| sorted.get(rank(share)).copied().unwrap_or(1.0))
     }
 
-    /// The mean of the ratios.
+    /// The mean of the ratios; 1 without epochs.
     pub fn mean(&self) -> f64 {
-        self.ratios.iter().sum::<f64>() / self.ratios.len().max(1) as f64
+        if self.ratios.is_empty() { 1.0 } else { self.ratios.iter().sum::<f64>() / self.ratios.len() as f64 }
+    }
+
+    /// Epochs in which the ratio is over a target.
+    pub fn over(&self, target: f64) -> usize {
+        self.ratios.iter().filter(|ratio| **ratio > target).count()
+    }
+
+    /// Epochs in which the ratio is more than so many times that of another arm on the same epochs.
+    pub fn worse_than(&self, other: &Figures, factor: f64) -> usize {
+        self.ratios.iter().zip(&other.ratios).filter(|(ours, theirs)| **ours > factor * **theirs).count()
     }
 
     /// The mean number of workers in use.
     pub fn mean_in_use(&self) -> f64 {
         self.workers_in_use as f64 / self.ratios.len().max(1) as f64
+    }
+
+    /// The capacity of the workers in use over that of the fewest that would have been enough.
+    pub fn capacity_ratio(&self) -> f64 {
+        self.capacity_in_use / self.capacity_needed
     }
 
     /// Counts commands by their kinds.

@@ -1,10 +1,14 @@
 //! Balancing a trace, without timely: who would have carried what, had this or that decided. Pure.
 //!
 //! ```text
-//!   trace ──▶ simulation ──▶ arm: a policy behind the orchestrator, or packing by known counts ──▶ figures
-//!   counts of   holdings       what it commands takes effect `lead` epochs later                    per arm
-//!   keys        of state
+//!   trace ──▶ simulation ──▶ arms: a policy behind the orchestrator, ──▶ figures
+//!   counts     which keys          or packing by counts known              per arm
+//!   of keys    have state          beforehand
 //! ```
+//!
+//! The orchestrator is fed, epoch by epoch, as the operators of a dataflow feed it, and its commands take effect `lead`
+//! epochs later. So what is decided is what would be decided in a dataflow, but for the order in which records reach a
+//! worker, which decides what the profiles sample, and the size of states, which is the same for all keys.
 
 mod arm;
 mod figures;
@@ -15,11 +19,10 @@ mod packed;
 mod routed;
 mod simulation;
 mod trace;
+mod workers;
 
-pub use arm::{Arm, Crossing, Dealer, Loads};
-pub use figures::{Figures, max_mean};
+pub use figures::Figures;
 pub use generate::{Generated, Kind, Spread};
-pub use packed::{Packed, Sight};
-pub use routed::Routed;
+pub use packed::Sight;
 pub use simulation::{Line, Setup, Simulation};
 pub use trace::{Epoch, Trace};

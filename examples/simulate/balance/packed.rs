@@ -1,4 +1,4 @@
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
 use thalweg::{Assignment, Handover, KeyRange};
@@ -17,14 +17,15 @@ pub enum Sight {
 }
 
 /// Packs whole keys anew for each epoch by their known counts, longest processing time first: the heaviest key to the
-/// worker with least so far (Graham, "Bounds on multiprocessing timing anomalies", 1969), which gives the busiest at
-/// most 4/3 of what it must have. Keys of unknown count stay where they are.
+/// worker with least so far, for what it can do. Where workers are alike, the busiest has at most 4/3 of what it must
+/// have (Graham, "Bounds on multiprocessing timing anomalies", 1969). Keys of unknown count stay where they are.
 ///
-/// Keys from which a worker would have `fold_share` of its fair share are dealt to all workers, if there is one.
+/// Keys that would be `fold_share` of a worker's fair share are dealt to all workers, if there is such a share.
 pub struct Packed {
     sight: Sight,
     fold_share: Option<f64>,
-    workers: usize,
+    capacities: Vec<f64>,
+    workers: Vec<usize>,
     /// By key.
     owners: Vec<u32>,
     previous: Epoch,
@@ -33,13 +34,20 @@ pub struct Packed {
     dealer: Dealer,
 }
 
+/// A worker by how full it is: the least full is the greatest.
+struct Filled {
+    load: f64,
+    worker: usize,
+}
+
 impl Packed {
     /// Begins with this assignment of these routing keys.
-    pub fn new(sight: Sight, fold_share: Option<f64>, keys: &[u64], initial: &Assignment) -> Self {
+    pub fn new(sight: Sight, fold_share: Option<f64>, keys: &[u64], initial: &Assignment, capacities: &[f64]) -> Self {
         Packed {
             sight,
-            fold_share: fold_share.filter(|_| initial.workers() > 1),
-            workers: initial.workers(),
+            fold_share: fold_share.filter(|_| capacities.len() > 1),
+            capacities: capacities.to_vec(),
+            workers: (0..capacities.len()).collect(),
             owners: keys.iter().map(|key| initial.owner_of(*key) as u32).collect(),
             previous: Epoch::default(),
             folded: Vec::new(),
@@ -49,17 +57,16 @@ impl Packed {
 
     /// The owners of the keys in these counts, in their order, and the indices of the keys to fold.
     fn pack(&self, known: &Epoch) -> (Vec<u32>, Vec<u32>) {
-        let fair = known.records() as f64 / self.workers as f64;
+        let fair = known.records() as f64 / self.capacities.len() as f64;
         let is_folded = |records: u32| self.fold_share.is_some_and(|share| f64::from(records) >= share * fair);
         let mut order: Vec<usize> = (0..known.counts.len()).filter(|i| !is_folded(known.counts[*i].1)).collect();
         order.sort_by_key(|i| Reverse(known.counts[*i].1));
         let mut owners: Vec<u32> = known.counts.iter().map(|(key, _)| self.owners[*key as usize]).collect();
-        let mut least: BinaryHeap<Reverse<(u64, u32)>> = (0..self.workers as u32).map(|w| Reverse((0, w))).collect();
+        let mut least: BinaryHeap<Filled> = self.workers.iter().map(|&worker| Filled { load: 0.0, worker }).collect();
         for i in order {
-            if let Some(mut top) = least.peek_mut() {
-                let Reverse((load, worker)) = *top;
-                owners[i] = worker;
-                *top = Reverse((load + u64::from(known.counts[i].1), worker));
+            if let Some(mut filled) = least.peek_mut() {
+                owners[i] = filled.worker as u32;
+                filled.load += f64::from(known.counts[i].1) / self.capacities[filled.worker];
             }
         }
         let folded = known.counts.iter().filter(|(_, records)| is_folded(*records)).map(|(key, _)| *key).collect();
@@ -87,18 +94,35 @@ impl Arm for Packed {
     }
 
     fn route(&mut self, epoch: &Epoch, _: &Holdings) -> Loads {
-        let mut by_worker = vec![0; self.workers];
-        let mut folded = self.folded.iter().peekable();
+        let mut by_worker = vec![0; self.workers.len()];
         for &(key, records) in &epoch.counts {
-            let records = u64::from(records);
-            while folded.next_if(|next| **next < key).is_some() {}
-            if folded.peek() == Some(&&key) {
-                by_worker.iter_mut().zip(self.dealer.deal(records, self.workers)).for_each(|(load, n)| *load += n);
+            if self.folded.binary_search(&key).is_ok() {
+                self.dealer.deal(records, &self.workers).for_each(|(worker, records)| by_worker[worker] += records);
             } else {
-                by_worker[self.owners[key as usize] as usize] += records;
+                by_worker[self.owners[key as usize] as usize] += u64::from(records);
             }
         }
         self.previous.clone_from(epoch);
-        Loads { by_worker, in_use: self.workers, forecast: None }
+        Loads { by_worker, in_use: vec![true; self.workers.len()], forecast: None }
     }
 }
+
+impl Ord for Filled {
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.load.total_cmp(&self.load).then(other.worker.cmp(&self.worker))
+    }
+}
+
+impl PartialOrd for Filled {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Filled {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Filled {}

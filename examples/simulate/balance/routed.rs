@@ -4,7 +4,7 @@ use thalweg::keyed::Report;
 use thalweg::orchestrate::{Orchestrator, Space};
 use thalweg::policy::Policy;
 use thalweg::profile::{Sampler, ShardEpoch, Statistics};
-use thalweg::{Assignment, Command, Config, Error};
+use thalweg::{Assignment, Command, Error};
 
 use super::arm::{Arm, Crossing, Dealer, Loads};
 use super::holdings::Holdings;
@@ -17,73 +17,90 @@ const SIZE: usize = 64;
 
 /// Records go where an assignment says, which a policy changes: the orchestrator is fed as the operators of a dataflow
 /// feed it that ends in `fold_epochs`, and its commands take effect at their boundaries.
+///
+/// Where workers can be put out of use, those are in use that own a shard, and a source feeds no others.
 pub struct Routed {
     assignment: Assignment,
-    orchestrator: Option<Orchestrator>,
+    can_rest: bool,
+    in_use: Vec<usize>,
+    dealer: Dealer,
+    mind: Option<Mind>,
     /// By boundary.
     commands: BTreeMap<u64, Vec<Command>>,
-    samplers: Vec<Sampler>,
-    dealer: Dealer,
-    lead: u64,
-    bytes_per_key: u64,
     /// The last epoch with records.
     last: Option<u64>,
-    owners: usize,
+}
+
+/// What decides.
+struct Mind {
+    orchestrator: Orchestrator,
+    lead: u64,
+    bytes_per_key: u64,
+    /// By worker.
+    samplers: Vec<Sampler>,
 }
 
 impl Routed {
     /// Nothing decides, and the assignment stays.
     pub fn fixed(assignment: Assignment) -> Self {
-        Routed {
-            owners: owners(&assignment),
-            assignment,
-            orchestrator: None,
-            commands: BTreeMap::new(),
-            samplers: Vec::new(),
-            dealer: Dealer::default(),
-            lead: 0,
-            bytes_per_key: 0,
-            last: None,
-        }
+        let in_use = (0..assignment.workers()).collect();
+        let (commands, dealer) = (BTreeMap::new(), Dealer::default());
+        Routed { assignment, can_rest: false, in_use, dealer, mind: None, commands, last: None }
     }
 
     /// A policy decides.
     pub fn by(mut policy: Box<dyn Policy>, setup: &Setup) -> Result<Self, Error> {
-        let Config { lead, profile, .. } = &setup.config;
-        let assignment = setup.initial()?;
-        let known = policy.known(&assignment, 0)?;
-        let workers = assignment.workers() as u64;
-        let space = Space {
-            name: String::new(),
-            initial: assignment.clone(),
-            policy,
-            known: known.clone(),
-            can_fold: setup.can_fold,
-        };
-        Ok(Routed {
-            orchestrator: Some(Orchestrator::new(vec![space], vec![0], *lead, profile.window)),
-            commands: known,
-            samplers: (0..workers).map(|worker| Sampler::new(profile.sample, worker)).collect(),
-            lead: *lead,
+        let (initial, lead, profile) = (setup.initial()?, setup.config.lead, &setup.config.profile);
+        let known = policy.known(&initial, 0)?;
+        let assignment = initial.clone();
+        let space = Space { name: String::new(), initial, policy, known: known.clone(), can_fold: setup.can_fold };
+        let mind = Mind {
+            orchestrator: Orchestrator::new(vec![space], vec![0], lead, profile.window),
+            lead,
             bytes_per_key: setup.bytes_per_key,
-            ..Routed::fixed(assignment)
-        })
+            samplers: (0..setup.workers as u64).map(|worker| Sampler::new(profile.sample, worker)).collect(),
+        };
+        let mut arm = Routed { mind: Some(mind), commands: known, ..Routed::fixed(assignment) };
+        arm.can_rest = setup.can_rest();
+        arm.put_to_use();
+        Ok(arm)
     }
 
-    /// Tells the orchestrator of an epoch; what it had expected.
-    fn decide(&mut self, epoch: u64, mut reports: Vec<Report>, holdings: &Holdings) -> Option<f64> {
-        let orchestrator = self.orchestrator.as_mut()?;
+    /// Tells of an epoch, and takes the commands; what had been expected of it.
+    fn decide(&mut self, epoch: u64, reports: Vec<Report>, holdings: &Holdings) -> Option<f64> {
+        let mind = self.mind.as_mut()?;
         let keys = holdings.total();
-        reports.push(Report::Holds { worker: 0, keys, bytes: keys * self.bytes_per_key });
-        let decision = orchestrator.decide(epoch, reports.into_iter().map(|report| (0, report)).collect(), 1.0);
+        let holds = Report::Holds { worker: 0, keys, bytes: keys * mind.bytes_per_key };
+        let reports = reports.into_iter().chain([holds]).map(|report| (0, report)).collect();
+        let decision = mind.orchestrator.decide(epoch, reports, 1.0);
         let commands = decision.commands.into_iter().map(|addressed| addressed.command);
-        self.commands.entry(epoch.saturating_add(self.lead)).or_default().extend(commands);
+        self.commands.entry(epoch.saturating_add(mind.lead)).or_default().extend(commands);
         decision.events.first().and_then(|event| event.forecast)
     }
 
-    /// Whether anybody looks at what shards have seen.
-    fn is_watched(&self) -> bool {
-        self.orchestrator.is_some()
+    /// Brings the workers in use up to date with the assignment.
+    fn put_to_use(&mut self) {
+        if self.can_rest {
+            self.in_use = self.assignment.iter().map(|(_, owner)| owner).collect();
+            self.in_use.sort_unstable();
+            self.in_use.dedup();
+        }
+    }
+
+    /// Deals the records of a folded key.
+    fn fold(&mut self, key: u64, records: u32, by_worker: &mut [u64], reports: &mut Vec<Report>) {
+        for (worker, records) in self.dealer.deal(records, &self.in_use).filter(|(_, records)| *records > 0) {
+            by_worker[worker] += records;
+            reports.extend(self.mind.as_ref().map(|_| Report::Folded { worker, key, records }));
+        }
+    }
+
+    /// What is told of a shard.
+    fn report(&self, seen: Option<(usize, Statistics)>, holdings: &Holdings) -> Option<Report> {
+        let ((shard, statistics), mind) = seen.zip(self.mind.as_ref())?;
+        let (range, worker) = (self.assignment.range(shard), self.assignment.owner(shard));
+        let keys = holdings.within(range);
+        Some(Report::Shard(ShardEpoch { range, worker, keys, state_bytes: keys * mind.bytes_per_key, statistics }))
     }
 }
 
@@ -101,66 +118,37 @@ impl Arm for Routed {
         let applied = self.assignment.apply_valid(commands);
         let handovers = self.assignment.handovers(&applied.assignment);
         self.assignment = applied.assignment;
-        self.owners = owners(&self.assignment);
+        self.put_to_use();
         Crossing { commands: applied.accepted, handovers }
     }
 
     fn route(&mut self, epoch: &Epoch, holdings: &Holdings) -> Loads {
-        let workers = self.assignment.workers();
-        let mut by_worker = vec![0; workers];
+        let mut by_worker = vec![0; self.assignment.workers()];
         let mut reports = Vec::new();
-        let mut open: Option<(usize, Statistics)> = None;
+        // Keys are ascending, so that those of a shard come one after the other.
+        let mut seen: Option<(usize, Statistics)> = None;
         for &(index, records) in &epoch.counts {
             let key = holdings.key(index);
             if self.assignment.is_folded(key) {
-                for (worker, records) in self.dealer.deal(records.into(), workers).enumerate() {
-                    by_worker[worker] += records;
-                    if records > 0 && self.is_watched() {
-                        reports.push(Report::Folded { worker, key, records });
-                    }
-                }
+                self.fold(key, records, &mut by_worker, &mut reports);
                 continue;
             }
             let shard = self.assignment.find(key);
             let owner = self.assignment.owner(shard);
             by_worker[owner] += u64::from(records);
-            if !self.is_watched() {
-                continue;
+            if seen.as_ref().is_none_or(|(of, _)| *of != shard) {
+                let before = seen.replace((shard, Statistics::default()));
+                reports.extend(self.report(before, holdings));
             }
-            if open.as_ref().is_none_or(|(at, _)| *at != shard) {
-                reports.extend(open.replace((shard, Statistics::default())).map(|seen| self.report(seen, holdings)));
-            }
-            if let Some((_, statistics)) = &mut open {
-                for _ in 0..records {
-                    statistics.observe(key, VALUE, SIZE, &mut self.samplers[owner]);
-                }
+            if let (Some((_, statistics)), Some(mind)) = (&mut seen, &mut self.mind) {
+                statistics.observe_run(key, VALUE, SIZE, records.into(), &mut mind.samplers[owner]);
             }
         }
-        reports.extend(open.map(|seen| self.report(seen, holdings)));
+        reports.extend(self.report(seen, holdings));
         let forecast = self.decide(epoch.number, reports, holdings);
         self.last = Some(epoch.number);
-        let in_use = if self.owners == workers { workers } else { self.in_use(&by_worker) };
+        let mut in_use: Vec<bool> = by_worker.iter().map(|records| *records > 0).collect();
+        self.in_use.iter().for_each(|worker| in_use[*worker] = true);
         Loads { by_worker, in_use, forecast }
     }
-}
-
-impl Routed {
-    fn report(&self, (shard, statistics): (usize, Statistics), holdings: &Holdings) -> Report {
-        let (range, worker) = (self.assignment.range(shard), self.assignment.owner(shard));
-        let keys = holdings.within(range);
-        Report::Shard(ShardEpoch { range, worker, keys, state_bytes: keys * self.bytes_per_key, statistics })
-    }
-
-    fn in_use(&self, by_worker: &[u64]) -> usize {
-        let mut used: Vec<bool> = by_worker.iter().map(|load| *load > 0).collect();
-        self.assignment.iter().for_each(|(_, owner)| used[owner] = true);
-        used.into_iter().filter(|used| *used).count()
-    }
-}
-
-/// How many workers own a shard.
-fn owners(assignment: &Assignment) -> usize {
-    let mut owns = vec![false; assignment.workers()];
-    assignment.iter().for_each(|(_, owner)| owns[owner] = true);
-    owns.into_iter().filter(|owns| *owns).count()
 }

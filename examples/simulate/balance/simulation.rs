@@ -2,15 +2,16 @@ use thalweg::policy::Policy;
 use thalweg::{Assignment, Config, Error};
 
 use super::arm::{Arm, Crossing, Loads};
-use super::figures::{Figures, max_mean};
+use super::figures::Figures;
 use super::flaps::Flaps;
 use super::holdings::Holdings;
 use super::packed::{Packed, Sight};
 use super::routed::Routed;
 use super::trace::Epoch;
+use super::workers::Workers;
 
 /// What all arms have in common.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Setup {
     /// How many workers there are.
     pub workers: usize,
@@ -20,8 +21,6 @@ pub struct Setup {
     pub can_fold: bool,
     /// Bytes of state per key that has had a record.
     pub bytes_per_key: u64,
-    /// The ratio of the busiest worker's load to the mean over which an epoch counts as out of balance.
-    pub target: f64,
     /// Epochs at the start that are left out of the figures.
     pub warm_up: u64,
 }
@@ -31,11 +30,17 @@ impl Setup {
     pub fn initial(&self) -> Result<Assignment, Error> {
         self.config.initial(self.workers)
     }
+
+    /// Whether workers can be put out of use.
+    pub fn can_rest(&self) -> bool {
+        self.config.policy.min_workers.is_some_and(|least| least < self.workers)
+    }
 }
 
-/// One or more arms on the same epochs. The first is always the assignment of the start, which never changes.
+/// One or more arms on the same epochs.
 pub struct Simulation {
     setup: Setup,
+    workers: Workers,
     holdings: Holdings,
     runs: Vec<Run>,
     epochs: u64,
@@ -53,7 +58,7 @@ struct Run {
 pub struct Line<'a> {
     /// The arm's name.
     pub arm: &'a str,
-    /// The busiest worker's load over the mean.
+    /// The busiest worker's load over the mean of those in use, for what they can do.
     pub max_mean: f64,
     /// What changed at the boundary before it.
     pub crossing: Crossing,
@@ -64,13 +69,19 @@ pub struct Line<'a> {
 }
 
 impl Simulation {
-    /// Begins, with the static arm, over these routing keys, which are ascending.
+    /// Begins over these routing keys, which are ascending and each there once.
     pub fn new(keys: Vec<u64>, setup: Setup) -> Result<Self, Error> {
         setup.config.validate()?;
-        let fixed = Routed::fixed(setup.initial()?);
-        let mut simulation = Simulation { setup, holdings: Holdings::new(keys), runs: Vec::new(), epochs: 0 };
-        simulation.add("static", fixed);
-        Ok(simulation)
+        setup.config.policy.validate_for(setup.workers)?;
+        let workers = Workers::new(setup.workers, &setup.config.policy);
+        Ok(Simulation { setup, workers, holdings: Holdings::new(keys), runs: Vec::new(), epochs: 0 })
+    }
+
+    /// Adds the arm whose assignment never changes.
+    pub fn fixed(&mut self, name: &str) -> Result<(), Error> {
+        let arm = Routed::fixed(self.setup.initial()?);
+        self.add(name, arm);
+        Ok(())
     }
 
     /// Adds an arm in which a policy decides.
@@ -83,7 +94,8 @@ impl Simulation {
     /// Adds an arm that packs keys by counts that it knows.
     pub fn packed(&mut self, name: &str, sight: Sight) -> Result<(), Error> {
         let fold_share = self.setup.can_fold.then_some(self.setup.config.policy.fold_share);
-        let arm = Packed::new(sight, fold_share, self.holdings.keys(), &self.setup.initial()?);
+        let (initial, capacities) = (self.setup.initial()?, self.workers.capacities());
+        let arm = Packed::new(sight, fold_share, self.holdings.keys(), &initial, capacities);
         self.add(name, arm);
         Ok(())
     }
@@ -95,43 +107,50 @@ impl Simulation {
 
     /// Lets all arms have an epoch, and shows what each made of it. One without records is as none.
     pub fn epoch(&mut self, epoch: &Epoch, mut show: impl FnMut(Line<'_>)) {
-        if epoch.records() == 0 {
+        if epoch.counts.is_empty() {
             return;
         }
         let crossings: Vec<Crossing> = self.runs.iter_mut().map(|run| run.arm.cross(epoch, &self.holdings)).collect();
-        let bytes = |crossing: &Crossing| -> u64 {
-            let keys: u64 = crossing.handovers.iter().map(|handover| self.holdings.within(handover.range)).sum();
-            keys * self.setup.bytes_per_key
-        };
-        let moved: Vec<u64> = crossings.iter().map(bytes).collect();
+        let moved: Vec<u64> = crossings.iter().map(|crossing| self.moved_bytes(crossing)).collect();
         self.holdings.take_in(epoch);
         let counts = self.epochs >= self.setup.warm_up;
         self.epochs += 1;
-        let mut fixed = None;
         for ((run, crossing), moved_bytes) in self.runs.iter_mut().zip(crossings).zip(moved) {
             let loads = run.arm.route(epoch, &self.holdings);
-            let max_mean = max_mean(&loads.by_worker, loads.by_worker.len());
-            let fixed = *fixed.get_or_insert(max_mean);
-            let flaps = run.flaps.note(epoch.number, crossing.handovers.clone());
-            let figures = &mut run.figures;
+            let max_mean = self.workers.max_mean(&loads.by_worker, &loads.in_use);
+            let line = Line { arm: "", max_mean, crossing, moved_bytes, loads };
+            let flaps = run.flaps.note(epoch.number, line.crossing.handovers.clone());
             if counts {
-                figures.ratios.push(max_mean);
-                figures.over_target += usize::from(max_mean > self.setup.target);
-                figures.worse_by_2 += usize::from(max_mean > fixed * 1.02);
-                figures.worse_by_5 += usize::from(max_mean > fixed * 1.05);
-                figures.moved_bytes += moved_bytes;
-                figures.plans += usize::from(!crossing.handovers.is_empty());
-                figures.moves += crossing.handovers.len();
-                figures.flaps += flaps;
-                figures.workers_in_use += loads.in_use as u64;
-                figures.count(&crossing.commands);
+                run.note(&line, flaps, &self.workers);
             }
-            show(Line { arm: &figures.name, max_mean, crossing, moved_bytes, loads });
+            show(Line { arm: &run.figures.name, ..line });
         }
     }
 
     /// What the arms have come to, in the order in which they were added.
     pub fn figures(&self) -> impl Iterator<Item = &Figures> {
         self.runs.iter().map(|run| &run.figures)
+    }
+
+    fn moved_bytes(&self, crossing: &Crossing) -> u64 {
+        let keys: u64 = crossing.handovers.iter().map(|handover| self.holdings.within(handover.range)).sum();
+        keys * self.setup.bytes_per_key
+    }
+}
+
+impl Run {
+    fn note(&mut self, line: &Line<'_>, flaps: usize, workers: &Workers) {
+        let Line { max_mean, crossing, moved_bytes, loads, .. } = line;
+        let figures = &mut self.figures;
+        figures.ratios.push(*max_mean);
+        figures.moved_bytes += moved_bytes;
+        figures.plans += usize::from(!crossing.handovers.is_empty());
+        figures.moves += crossing.handovers.len();
+        figures.flaps += flaps;
+        figures.count(&crossing.commands);
+        figures.workers_in_use += loads.in_use.iter().filter(|used| **used).count();
+        figures.capacity_in_use += workers.in_use(&loads.in_use);
+        figures.capacity_needed += workers.needed(loads.by_worker.iter().sum());
+        figures.over_capacity += usize::from(workers.is_over(&loads.by_worker));
     }
 }
