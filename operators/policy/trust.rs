@@ -63,3 +63,63 @@ impl Trust {
         if self.usual > 0.0 { (self.combined / self.usual).min(1.0) } else { 1.0 }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stable_hash;
+
+    /// Noise in [-0.5, 0.5) that depends on all of these.
+    fn noise(what: &str, epoch: u64, part: u64) -> f64 {
+        (stable_hash(&(what, epoch, part)) % 1_000) as f64 / 1_000.0 - 0.5
+    }
+
+    /// The trust after some epochs of ten parts, `foreseen` being given what came of a part, the usual being 1.
+    fn trust(foreseen: impl Fn(u64, u64, f64) -> f64) -> Trust {
+        let mut trust = Trust::default();
+        for epoch in 0..60 {
+            let parts = (0..10).map(|part| {
+                let came = 1.0 + noise("came", epoch, part);
+                [foreseen(epoch, part, came), 1.0, came]
+            });
+            trust.learn(&parts.collect::<Vec<_>>());
+        }
+        trust
+    }
+
+    #[test]
+    fn what_comes_true_is_believed() {
+        let right = trust(|_, _, came| came);
+        assert!(right.weight() > 0.95 && right.relative_error() < 0.1, "{right:?}");
+        let near = trust(|epoch, part, came| came + 0.2 * noise("error", epoch, part));
+        assert!(near.weight() > 0.8 && near.relative_error() < 0.4, "{near:?}");
+    }
+
+    #[test]
+    fn of_what_is_overdone_a_part_is_believed() {
+        let twice = trust(|_, _, came| 1.0 + 2.0 * (came - 1.0));
+        assert!((0.4..=0.5).contains(&twice.weight()), "{twice:?}");
+    }
+
+    #[test]
+    fn what_says_nothing_is_not_believed() {
+        for share in [0.01, 0.3, 3.0] {
+            let noisy = trust(|epoch, part, _| 1.0 + share * noise("other", epoch, part));
+            assert!(noisy.weight() < 0.2, "{share}: {noisy:?}");
+        }
+        assert_eq!(trust(|_, _, came| 2.0 - came).weight(), 0.0);
+        assert_eq!(trust(|_, _, _| 1.0).weight(), 0.0);
+        assert_eq!((Trust::default().weight(), Trust::default().relative_error()), (0.0, 1.0));
+    }
+
+    #[test]
+    fn one_epoch_that_came_true_proves_little() {
+        let mut trust = Trust::default();
+        for epoch in 0..30 {
+            let came = |part| 1.0 + noise("came", epoch, part);
+            let foreseen = |part| if epoch == 20 { came(part) } else { 1.0 + noise("other", epoch, part) };
+            trust.learn(&(0..10).map(|part| [foreseen(part), 1.0, came(part)]).collect::<Vec<_>>());
+            assert!(trust.weight() < 0.3, "{epoch}: {trust:?}");
+        }
+    }
+}
