@@ -3,7 +3,7 @@ use super::loads::Loads;
 use super::{Policy, PolicyConfig, View};
 use crate::error::Error;
 use crate::keyspace::Command;
-use crate::planning::{Draft, Limits, Planner, ShardLoad, Step};
+use crate::planning::{Draft, Limits, Planner, ShardLoad, Step, commands_for};
 use crate::profile::health;
 
 /// Rebalances once a worker is overloaded.
@@ -85,10 +85,16 @@ impl Policy for Reactive {
         }
         draft.split_hot(&shards, |range| self.loads.points(range), &limits);
         self.update(&mut shards, &draft);
-        let planner = Planner { workers, fair, horizon, move_cost, error: self.loads.error() };
-        let plan = planner.plan(&shards, &self.loads.likelihood());
-        let moves = self.share(&plan).iter().map(|step| Command::Move { shard: step.shard, to: step.to });
-        draft.commands.extend(moves);
+        let planner = Planner {
+            evenly,
+            min_relief: Planner::MIN_RELIEF,
+            horizon,
+            move_cost,
+            error: self.loads.error(),
+            ..Planner::new(workers)
+        };
+        let plan = planner.plan(&shards, &self.loads.likelihood(), |_| Vec::new());
+        draft.commands.extend(commands_for(self.share(&plan.steps)));
         draft.commands
     }
 }
