@@ -1,18 +1,27 @@
 //! Planning: which shards to split and merge, and which to move where. Pure.
 //!
 //! ```text
-//!   measure ──▶ shard loads ──▶ shape ──▶ plan
-//!   points in   of the epochs   merges,   moves that pay
-//!   the key     to come         splits
-//!   space
+//!   measure ──▶ shard loads ──▶ shape ──▶ planner ──▶ plan ──▶ commands
+//!   points in   of the epochs   merges,   moves that  steps,
+//!   the key     to come         splits    pay         imbalance,
+//!   space                                             bytes
 //! ```
 
+pub mod baselines;
+mod board;
 mod measure;
+mod ordered;
 mod plan;
+mod planner;
+mod room;
 mod shape;
 mod shard;
 
 pub(crate) use measure::{Measure, Point, heavy_shares, merge_equal, spread};
-pub(crate) use plan::{Planner, Step};
+pub use plan::{Plan, Step, commands_for};
+pub use planner::Planner;
 pub(crate) use shape::{Draft, Limits};
-pub(crate) use shard::ShardLoad;
+pub use shard::ShardLoad;
+
+#[cfg(test)]
+mod tests;

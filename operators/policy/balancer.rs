@@ -7,7 +7,7 @@ use super::scale::Scale;
 use super::{PolicyConfig, View};
 use crate::error::Error;
 use crate::keyspace::Command;
-use crate::planning::{Draft, Limits, Measure, Planner, ShardLoad, Step};
+use crate::planning::{Draft, Limits, Measure, Planner, ShardLoad, Step, commands_for};
 use crate::profile::health;
 
 /// The trust in what is foreseen from which that alone is reason enough to act.
@@ -71,10 +71,11 @@ impl Balancer {
         }
         draft.split_hot(&shards, |range| self.loads.points(range), &limits);
         self.update(&mut shards, &draft);
-        let planner = Planner { workers: view.assignment.workers(), fair, horizon, move_cost, error: self.error() };
-        let plan = planner.plan(&shards, &self.loads.likelihood());
-        let moves = self.share(&plan).iter().map(|step| Command::Move { shard: step.shard, to: step.to });
-        draft.commands.extend(moves);
+        let Crew { capacities, evenly } = crew;
+        let (min_relief, error) = (Planner::MIN_RELIEF, self.error());
+        let planner = Planner { capacities, evenly, min_relief, horizon, move_cost, error, ..Planner::new(0) };
+        let plan = planner.plan(&shards, &self.loads.likelihood(), |_| Vec::new());
+        draft.commands.extend(commands_for(self.share(&plan.steps)));
         draft.commands
     }
 

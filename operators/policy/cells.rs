@@ -19,7 +19,7 @@ const WORTH_ALPHA: f64 = 0.01;
 /// How often as much as a key that it replaces another must have.
 const REPLACES: f64 = 2.0;
 
-/// Epochs left out in a row that are taken for idle ones. After more of them everything begins anew.
+/// Epochs left out in a row that are passed over as if nothing were known of them. After more everything begins anew.
 const LONGEST_GAP: u64 = 1_024;
 
 /// The key space in parts that stay the same, each with a forecast of its records: ranges, and what of a range is left
@@ -68,13 +68,13 @@ impl Cells {
 
     /// Takes what was seen in an epoch, in which a worker's fair share was so much.
     pub(crate) fn observe(&mut self, epoch: u64, seen: &Measure, fair: f64) {
-        let idle = self.last.map_or(0, |last| epoch.saturating_sub(last).saturating_sub(1));
-        if idle > LONGEST_GAP {
+        let left_out = self.last.map_or(0, |last| epoch.saturating_sub(last).saturating_sub(1));
+        if left_out > LONGEST_GAP {
             self.totals.fill(Blend::new(self.ahead));
             self.total = Blend::new(self.ahead);
             self.keys.clear();
         } else {
-            (0..idle).for_each(|_| self.take(&Measure::default()));
+            (0..left_out).for_each(|_| self.pass());
         }
         self.last = Some(epoch);
         self.note(seen, fair);
@@ -122,6 +122,11 @@ impl Cells {
         }
     }
 
+    fn pass(&mut self) {
+        let keys = self.keys.values_mut().map(|notable| &mut notable.model);
+        keys.chain(&mut self.totals).chain([&mut self.total]).for_each(|model| model.observe(f64::NAN));
+    }
+
     /// Begins to forecast keys that have become notable, in place of such as have long been less so.
     fn note(&mut self, seen: &Measure, fair: f64) {
         let least = NOTABLE * fair;
@@ -141,5 +146,76 @@ impl Cells {
             let notable = Notable { model: Blend::new(self.ahead), worth: Exponential::new(WORTH_ALPHA) };
             self.keys.insert(key, notable);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::planning::Point;
+
+    fn measure(points: &[(u64, f64)]) -> Measure {
+        Measure::of_points(
+            points.iter().map(|(key, weight)| Point { key: *key, weight: *weight, seen: true }).collect(),
+        )
+    }
+
+    fn keys(cells: &Cells) -> Vec<u64> {
+        cells.keys.keys().copied().collect()
+    }
+
+    #[test]
+    fn the_ranges_cover_the_key_space_and_are_few() {
+        for shards in [1, 3, 64, 65, 1_000] {
+            let cells = Cells::new(&Assignment::even(shards, 1).unwrap(), 1);
+            assert!(cells.ranges.len() <= MAX_RANGES && cells.ranges.len() * 2 >= shards.min(MAX_RANGES));
+            let mut next = 0;
+            for range in &cells.ranges {
+                assert_eq!(u128::from(range.start()), next);
+                next = range.end();
+            }
+            assert_eq!(next, 1 << 64);
+        }
+    }
+
+    #[test]
+    fn what_is_forecast_of_a_range_is_divided_into_its_keys_and_the_rest() {
+        let mut cells = Cells::new(&Assignment::even(2, 2).unwrap(), 3);
+        for epoch in 0..20 {
+            cells.observe(epoch, &measure(&[(5, 60.0), (6, 1.0), (7, 2.0), (1 << 63, 40.0)]), 50.0);
+        }
+        let forecast = cells.forecast();
+        let places: Vec<Place> = forecast.iter().map(|f| f.0).collect();
+        let (left, right) = (cells.ranges[0], cells.ranges[1]);
+        let expected = [Place::Rest(left), Place::Key(5), Place::Key(7), Place::Rest(right), Place::Key(1 << 63)];
+        assert_eq!(places, expected);
+        for (path, records) in forecast.iter().map(|f| &f.1).zip([1.0, 60.0, 2.0, 0.0, 40.0]) {
+            assert!(path.len() == 3 && path.iter().all(|p| (p - records).abs() < 1e-6), "{path:?} for {records}");
+        }
+    }
+
+    #[test]
+    fn keys_that_have_long_been_lighter_give_way() {
+        let mut cells = Cells::new(&Assignment::even(1, 1).unwrap(), 1);
+        let full: Vec<(u64, f64)> = (0..MAX_KEYS as u64).map(|key| (key, 50.0 + key as f64)).collect();
+        cells.observe(0, &measure(&full), 100.0);
+        assert_eq!(cells.keys.len(), MAX_KEYS);
+        cells.observe(1, &measure(&[(1_000, 99.0)]), 100.0);
+        assert!(!keys(&cells).contains(&1_000), "once out of sight is not worth less");
+        cells.observe(2, &measure(&[(1_000, 120.0), (1_001, 3.0)]), 100.0);
+        assert!(keys(&cells).contains(&1_000) && !keys(&cells).contains(&0) && cells.keys.len() == MAX_KEYS);
+    }
+
+    #[test]
+    fn epochs_left_out_keep_the_phase() {
+        let cycle = |epoch: u64| if epoch % 4 == 0 { 90.0 } else { 10.0 };
+        let mut cells = Cells::new(&Assignment::even(1, 1).unwrap(), 4);
+        (0..80).for_each(|epoch| cells.observe(epoch, &measure(&[(5, cycle(epoch))]), 100.0));
+        // After 78 the phase would be another if 80 were taken for 79.
+        cells.observe(81, &measure(&[(5, cycle(81))]), 100.0);
+        let path = &cells.forecast()[1].1;
+        assert!(path[2] > 60.0 && path[0] < 40.0 && path[1] < 40.0, "{path:?}");
+        cells.observe(81 + LONGEST_GAP + 2, &measure(&[(6, 9.0)]), 10.0);
+        assert_eq!(keys(&cells), [6]);
     }
 }

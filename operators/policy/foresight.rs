@@ -99,6 +99,7 @@ impl Foresight {
             points.extend(shaped(*range, path[ahead], shape, &keys));
             points.extend(keys.into_iter().filter(|point| point.weight > 0.0));
         }
+        points.sort_by_key(|point| point.key);
         Measure::of_points(points)
     }
 }
@@ -146,4 +147,59 @@ fn compared(parts: &[(Place, f64, f64)], seen: &Measure) -> Vec<[f64; 3]> {
         return Vec::new();
     }
     all.into_iter().map(|part| std::array::from_fn(|i| part[i] / sums[i])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keyspace::Assignment;
+
+    fn measure(points: &[(u64, f64)]) -> Measure {
+        Measure::of_points(
+            points.iter().map(|(key, weight)| Point { key: *key, weight: *weight, seen: true }).collect(),
+        )
+    }
+
+    const LEFT: KeyRange = KeyRange::ALL;
+
+    #[test]
+    fn records_lie_inside_a_range_as_they_usually_do() {
+        let mut foresight = Foresight::new(2);
+        foresight.expected = vec![(Place::Rest(LEFT), vec![30.0, 60.0]), (Place::Key(7), vec![5.0, 0.0])];
+        let usual = measure(&[(3, 1.0), (7, 900.0), (9, 2.0)]);
+        assert_eq!(foresight.measure(0, &usual), measure(&[(3, 10.0), (7, 5.0), (9, 20.0)]));
+        assert_eq!(foresight.measure(1, &usual), measure(&[(3, 20.0), (9, 40.0)]));
+        let spread = foresight.measure(1, &Measure::default());
+        assert!((spread.total() - 60.0).abs() < 1e-9 && spread.within(KeyRange::ALL).len() > 1);
+    }
+
+    #[test]
+    fn what_came_of_a_range_is_what_its_keys_leave() {
+        let places = [Place::Rest(LEFT), Place::Key(7), Place::Key(9)];
+        assert_eq!(by_place(&places, &measure(&[(3, 1.0), (7, 4.0), (8, 2.0)])), [3.0, 4.0, 0.0]);
+    }
+
+    #[test]
+    fn a_claim_is_judged_by_the_epoch_that_it_is_about() {
+        let assignment = Assignment::even(2, 2).unwrap();
+        let (left, right) = (1, u64::MAX);
+        // By turns to the left and to the right: what a lead of 2 foresees for the epoch it means is right each time.
+        let seen = |epoch: u64| {
+            measure(&if epoch % 4 < 2 { [(left, 90.0), (right, 10.0)] } else { [(left, 10.0), (right, 90.0)] })
+        };
+        let mut foresight = Foresight::new(3);
+        for epoch in 0..120 {
+            let (boundary, assignment) = (epoch + 2, &assignment);
+            let view = View { epoch, boundary, assignment, profiles: &[], can_fold: false, folded: &[] };
+            foresight.observe(&view, &seen(epoch), &measure(&[(left, 50.0), (right, 50.0)]));
+        }
+        assert!(foresight.trust.weight() > 0.9 && foresight.relative_error() < 0.2, "{:?}", foresight.trust);
+        let scenarios = foresight.scenarios(&Measure::default());
+        for (ahead, (measure, _)) in scenarios.iter().enumerate() {
+            let came = seen(119 + 2 + ahead as u64);
+            assert!((measure.at(left) - came.at(left)).abs() < 5.0, "{ahead}: {measure:?}");
+        }
+        let likelihood: f64 = scenarios.iter().map(|s| s.1).sum();
+        assert!((likelihood - foresight.trust.weight()).abs() < 1e-9 && scenarios[0].1 > scenarios[2].1);
+    }
 }

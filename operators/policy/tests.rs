@@ -261,6 +261,7 @@ fn config() -> impl Strategy<Value = PolicyConfig> {
             prediction_horizon,
             move_cost,
             fold_share,
+            ..PolicyConfig::default()
         },
     )
 }

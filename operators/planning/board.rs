@@ -1,0 +1,147 @@
+use super::ShardLoad;
+
+/// Workers that are looked at as the new owner of a shard, those with the least load for their capacity: which of them
+/// fits best depends on the epochs in which their load comes. With up to so many workers nothing is left out.
+const RECEIVERS: usize = 16;
+
+/// What each worker carries, in fair shares: of a worker of mean capacity, so that a fair share is its capacity.
+pub(super) struct Board {
+    /// Relative to the mean of those above 0.
+    pub(super) capacities: Vec<f64>,
+    /// The expected load.
+    pub(super) expected: Vec<f64>,
+    /// The most expected load for its capacity.
+    pub(super) busiest: f64,
+    /// By worker and scenario, its load times the weight of the scenario, so that a product with the records of a shard
+    /// is an expectation.
+    carried: Vec<f64>,
+    /// For each scenario, its likelihood over the square of the fair share.
+    weights: Vec<f64>,
+    /// For each scenario, no more than any worker carries for its capacity.
+    least: Vec<f64>,
+    receivers: Vec<usize>,
+    /// Records per epoch of a fair share.
+    fair: f64,
+}
+
+impl Board {
+    /// `None` if there is nothing to carry, or nobody.
+    pub(super) fn new(capacities: &[f64], evenly: f64, shards: &[ShardLoad], likelihood: &[f64]) -> Option<Self> {
+        let in_use = capacities.iter().filter(|c| **c > 0.0).count();
+        let mean = capacities.iter().map(|c| c.max(0.0)).sum::<f64>() / in_use as f64;
+        let capacities: Vec<f64> = capacities.iter().map(|c| c.max(0.0) / mean).collect();
+        let fair = evenly + shards.iter().map(|s| s.load).sum::<f64>() / in_use as f64;
+        if !(mean.is_finite() && fair > 0.0 && fair.is_finite()) {
+            return None;
+        }
+        let weights: Vec<f64> = likelihood.iter().map(|l| l / (fair * fair)).collect();
+        let mut carried = Vec::with_capacity(capacities.len() * weights.len());
+        capacities.iter().for_each(|_| carried.extend(weights.iter().map(|w| w * evenly)));
+        let expected = vec![evenly / fair; capacities.len()];
+        let (least, receivers) = (Vec::new(), Vec::new());
+        let mut board = Board { capacities, expected, busiest: 0.0, carried, weights, least, receivers, fair };
+        shards.iter().for_each(|shard| board.add(shard.owner, shard, 1.0));
+        board.refresh();
+        Some(board)
+    }
+
+    pub(super) fn fair(&self) -> f64 {
+        self.fair
+    }
+
+    /// The expected load of a shard.
+    pub(super) fn load(&self, shard: &ShardLoad) -> f64 {
+        shard.load / self.fair
+    }
+
+    /// A worker's expected load for its capacity.
+    pub(super) fn ratio(&self, worker: usize) -> f64 {
+        self.expected[worker] / self.capacities[worker]
+    }
+
+    pub(super) fn is_in_use(&self, worker: usize) -> bool {
+        self.capacities.get(worker).is_some_and(|c| *c > 0.0)
+    }
+
+    /// By how much the squares lessen when a shard leaves its owner.
+    pub(super) fn leaving(&self, shard: &ShardLoad) -> f64 {
+        (2.0 * product(self.at(shard.owner), &shard.recent) - self.square(shard)) / self.capacities[shard.owner]
+    }
+
+    /// By how much they grow when it joins a worker.
+    pub(super) fn joining(&self, shard: &ShardLoad, square: f64, worker: usize) -> f64 {
+        (2.0 * product(self.at(worker), &shard.recent) + square) / self.capacities[worker]
+    }
+
+    /// By how much they grow at least, whichever it joins.
+    pub(super) fn joining_at_least(&self, shard: &ShardLoad) -> f64 {
+        2.0 * product(&self.least, &shard.recent)
+    }
+
+    pub(super) fn square(&self, shard: &ShardLoad) -> f64 {
+        shard.recent.iter().zip(&self.weights).map(|(x, weight)| weight * x * x).sum()
+    }
+
+    /// The workers that a shard may join without becoming busier than the busiest.
+    pub(super) fn receivers(&self, shard: &ShardLoad) -> impl Iterator<Item = usize> {
+        let load = self.load(shard);
+        let fits = move |worker: &usize| {
+            self.is_in_use(*worker) && (self.expected[*worker] + load) / self.capacities[*worker] <= self.busiest
+        };
+        let home = (!self.receivers.contains(&shard.home)).then_some(shard.home);
+        let (owner, receivers) = (shard.owner, self.receivers.iter().copied().chain(home));
+        receivers.filter(move |worker| *worker != owner).filter(fits)
+    }
+
+    pub(super) fn go(&mut self, shard: &ShardLoad, to: usize) {
+        self.add(shard.owner, shard, -1.0);
+        self.add(to, shard, 1.0);
+        if self.is_in_use(shard.owner) {
+            let (scenarios, capacity) = (self.weights.len(), self.capacities[shard.owner]);
+            let carried = &self.carried[shard.owner * scenarios..][..scenarios];
+            self.least.iter_mut().zip(carried).for_each(|(least, load)| *least = least.min(load / capacity));
+        }
+    }
+
+    /// Looks for the busiest and for those with the most room.
+    pub(super) fn rank(&mut self) {
+        let mut workers: Vec<usize> = (0..self.capacities.len()).filter(|w| self.is_in_use(*w)).collect();
+        self.busiest = workers.iter().map(|w| self.ratio(*w)).fold(0.0, f64::max);
+        let by_ratio = |a: &usize, b: &usize| self.ratio(*a).total_cmp(&self.ratio(*b)).then(a.cmp(b));
+        if workers.len() > RECEIVERS {
+            workers.select_nth_unstable_by(RECEIVERS, by_ratio);
+            workers.truncate(RECEIVERS);
+        }
+        workers.sort_unstable_by(by_ratio);
+        self.receivers = workers;
+    }
+
+    /// Brings all that is derived up to date.
+    pub(super) fn refresh(&mut self) {
+        self.rank();
+        self.least = vec![f64::INFINITY; self.weights.len()];
+        let in_use = self.carried.chunks_exact(self.weights.len().max(1)).zip(&self.capacities).filter(|w| *w.1 > 0.0);
+        for (carried, capacity) in in_use {
+            self.least.iter_mut().zip(carried).for_each(|(least, load)| *least = least.min(load / capacity));
+        }
+    }
+
+    fn at(&self, worker: usize) -> &[f64] {
+        let scenarios = self.weights.len();
+        &self.carried[worker * scenarios..][..scenarios]
+    }
+
+    fn add(&mut self, worker: usize, shard: &ShardLoad, sign: f64) {
+        let scenarios = self.weights.len();
+        if worker < self.expected.len() {
+            self.expected[worker] += sign * shard.load / self.fair;
+            let carried = &mut self.carried[worker * scenarios..][..scenarios];
+            let loads = shard.recent.iter().zip(&self.weights);
+            carried.iter_mut().zip(loads).for_each(|(sum, (x, weight))| *sum += sign * x * weight);
+        }
+    }
+}
+
+fn product(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
