@@ -1,7 +1,7 @@
 //! The `simulate` example: policies over a trace without a dataflow, in-process and as a program.
 
 #[path = "../examples/simulate/balance/mod.rs"]
-#[allow(dead_code, reason = "shared with the example")]
+#[allow(dead_code, unused_imports, reason = "shared with the example")]
 mod balance;
 #[path = "simulate/in_process.rs"]
 mod in_process;
