@@ -53,7 +53,13 @@ pub struct BalanceArguments {
     pub bytes_per_key: u64,
 
     /// The busiest worker's load over the mean, above which an epoch is counted as over target.
-    #[arg(long, value_name = "MAX/MEAN", default_value_t = 1.1, help_heading = "Output")]
+    #[arg(
+        long,
+        value_name = "MAX/MEAN",
+        allow_negative_numbers = true,
+        default_value_t = 1.1,
+        help_heading = "Output"
+    )]
     pub target: f64,
 
     /// Epochs at the start that are left out of all figures.
@@ -95,7 +101,13 @@ pub struct InputArguments {
     pub series_column: Option<String>,
 
     /// Rates: records for each unit of the value.
-    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, requires = "value_column")]
+    #[arg(
+        long,
+        value_name = "FACTOR",
+        allow_negative_numbers = true,
+        default_value_t = 1.0,
+        requires = "value_column"
+    )]
     pub scale: f64,
 
     /// Events: count and skip rows that are malformed or out of order, rather than stop at the first.
@@ -116,7 +128,7 @@ pub struct InputArguments {
     pub keys: u32,
 
     /// The same: the key of rank r has a share in proportion to 1 / r^EXPONENT.
-    #[arg(long, value_name = "EXPONENT", default_value_t = 0.9, conflicts_with_all = ["key_columns", "series_column"])]
+    #[arg(long, value_name = "EXPONENT", allow_negative_numbers = true, default_value_t = 0.9, conflicts_with_all = ["key_columns", "series_column"])]
     pub zipf: f64,
 
     /// The same: seed of hashes and chance.
@@ -132,7 +144,13 @@ pub struct InputArguments {
     pub epochs: u64,
 
     /// Records in a mean epoch of a trace that is made up.
-    #[arg(long, value_name = "RECORDS", default_value_t = 100_000.0, conflicts_with = "input")]
+    #[arg(
+        long,
+        value_name = "RECORDS",
+        allow_negative_numbers = true,
+        default_value_t = 100_000.0,
+        conflicts_with = "input"
+    )]
     pub records: f64,
 
     /// Epochs after which a trace that is made up repeats itself, or shifts.
