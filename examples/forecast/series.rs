@@ -1,25 +1,48 @@
 //! The series of a CSV file.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
+use clap::Args;
 use csv::ByteRecord;
 use indexmap::IndexMap;
 
-use crate::arguments::Arguments;
 use crate::file;
+
+/// A CSV file, and the columns of it that matter.
+#[derive(Clone, Debug, Args)]
+pub struct Input {
+    /// CSV file with a header, each series in time order, plain or compressed by zstd.
+    #[arg(long, value_name = "FILE")]
+    pub input: PathBuf,
+
+    /// Column with the time of a value: a number, or a date like 2014-07-01 00:30:00. Times that a series leaves out
+    /// are missing values.
+    #[arg(long, value_name = "COLUMN")]
+    pub time_column: String,
+
+    /// Column with the value: a number; nothing, or NaN, where it is missing.
+    #[arg(long, value_name = "COLUMN")]
+    pub value_column: String,
+
+    /// Column that tells series apart. [default: all is one series]
+    #[arg(long, value_name = "COLUMN")]
+    pub series_column: Option<String>,
+}
 
 /// A series: its name, and one value per step, NaN where it is missing.
 pub struct Series {
     pub name: String,
     pub values: Vec<f64>,
+    /// The median difference of times: of a number, in its unit; of a date, in seconds.
+    pub step: Option<f64>,
 }
 
 /// No more steps than this are filled in at once: a longer gap is the beginning of another recording, or an error.
 const LONGEST_GAP: f64 = 100_000.0;
 
 /// Reads all series, in the order in which they begin.
-pub fn read(arguments: &Arguments) -> Result<Vec<Series>> {
+pub fn read(arguments: &Input) -> Result<Vec<Series>> {
     let name = arguments.input.display().to_string();
     let (bytes, watch, _) = file::open(&arguments.input)?;
     let mut reader = csv::ReaderBuilder::new()
@@ -57,6 +80,7 @@ pub fn read(arguments: &Arguments) -> Result<Vec<Series>> {
     }
     let named = |(series, points): (Vec<u8>, Points)| Series {
         name: if columns.series.is_some() { text(&series) } else { stem(&arguments.input) },
+        step: points.step(),
         values: points.regular(),
     };
     Ok(rows.into_iter().map(named).collect())
@@ -66,12 +90,12 @@ struct Columns<'a> {
     time: usize,
     value: usize,
     series: Option<usize>,
-    arguments: &'a Arguments,
+    arguments: &'a Input,
     count: usize,
 }
 
 impl<'a> Columns<'a> {
-    fn of(header: &ByteRecord, arguments: &'a Arguments) -> Result<Self> {
+    fn of(header: &ByteRecord, arguments: &'a Input) -> Result<Self> {
         let clean = |field: &[u8]| text(field).trim_start_matches('\u{feff}').trim().to_owned();
         let names: Vec<String> = header.iter().map(clean).collect();
         let find = |name: &String| match names.iter().filter(|n| *n == name).count() {
@@ -162,15 +186,23 @@ impl Points {
         self.times.last().map(|time| (time, self.line))
     }
 
-    /// One value per step, the step being the median difference of times. Where times are further apart than that,
-    /// values are missing.
-    fn regular(self) -> Vec<f64> {
-        let steps = || self.times.windows(2).map(|pair| pair[1] - pair[0]);
-        let mut sorted: Vec<f64> = steps().collect();
+    /// The differences of times.
+    fn steps(&self) -> impl Iterator<Item = f64> {
+        self.times.windows(2).map(|pair| pair[1] - pair[0])
+    }
+
+    /// Their median.
+    fn step(&self) -> Option<f64> {
+        let mut sorted: Vec<f64> = self.steps().collect();
         sorted.sort_by(f64::total_cmp);
-        let Some(step) = sorted.get(sorted.len() / 2).copied() else { return self.values };
+        sorted.get(sorted.len() / 2).copied()
+    }
+
+    /// One value per step. Where times are further apart than that, values are missing.
+    fn regular(self) -> Vec<f64> {
+        let Some(step) = self.step() else { return self.values };
         let mut regular = Vec::with_capacity(self.values.len());
-        for (value, gap) in self.values.iter().zip(std::iter::once(step).chain(steps())) {
+        for (value, gap) in self.values.iter().zip(std::iter::once(step).chain(self.steps())) {
             let missing = (gap / step).round() - 1.0;
             if (1.0..=LONGEST_GAP).contains(&missing) {
                 regular.resize(regular.len() + missing as usize, f64::NAN);
