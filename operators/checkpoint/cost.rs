@@ -120,25 +120,20 @@ impl Costs {
     /// more than the mean. For `replay` and `delay` it is Young's, √(2 C μ / (λ φ)).
     pub fn interval(&self, rate: f64) -> f64 {
         let Prices { checkpoint, failure: [_, linear, square] } = self.at(rate);
-        // Σ φ N F'(N) dt over an interval of t seconds is φ (b λ t² / 2 + 2 c λ² t³ / 3), and rises with t.
-        let (square, linear) = (linear * rate / 2.0, 2.0 * square * rate * rate / 3.0);
-        let spared = |t: f64| self.failure_rate * (square + linear * t) * t * t;
-        let upper = (checkpoint / (self.failure_rate * square)).sqrt();
-        let upper = upper.min((checkpoint / (self.failure_rate * linear)).cbrt());
-        if !(upper.is_finite() && linear > 0.0) {
-            return if upper.is_finite() { upper } else { f64::INFINITY };
+        // Over an interval of t seconds, Σ φ N F'(N) is a t² + b t³.
+        let [a, b] = [linear * rate / 2.0, 2.0 * square * rate * rate / 3.0].map(|term| self.failure_rate * term);
+        let mut high = (checkpoint / a).sqrt().min((checkpoint / b).cbrt());
+        if !high.is_finite() || b <= 0.0 {
+            return if high.is_finite() { high } else { f64::INFINITY };
         }
-        let (mut low, mut high) = (0.0, upper);
-        for _ in 0..BISECTIONS {
-            let middle = 0.5 * (low + high);
-            if spared(middle) < checkpoint { low = middle } else { high = middle }
+        let mut low = 0.0;
+        for _ in 0..f64::MANTISSA_DIGITS {
+            let middle: f64 = 0.5 * (low + high);
+            if middle * middle * (a + b * middle) < checkpoint { low = middle } else { high = middle }
         }
         high
     }
 }
-
-/// As many as a float has bits of precision.
-const BISECTIONS: usize = 53;
 
 /// What is paid at one arrival rate.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -161,5 +156,66 @@ impl Prices {
     pub fn spared(&self, records: f64) -> f64 {
         let [_, linear, square] = self.failure;
         records * (linear + 2.0 * records * square)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn costs(model: CostModel) -> Costs {
+        Costs { model, service_rate: 300.0, checkpoint_seconds: 2.0, outage_seconds: 4.0, failure_rate: 1e-4 }
+    }
+
+    #[test]
+    fn costs_are_those_of_the_models() {
+        let at = |model| costs(model).at(100.0);
+        let [replay, delay, backlog] = CostModel::ALL.map(at);
+        assert_eq!((replay.checkpoint, replay.failure(600.0)), (2.0, 2.0));
+        assert_eq!((delay.checkpoint, delay.failure(600.0)), (200.0, 200.0));
+        assert_eq!((backlog.checkpoint, backlog.failure(600.0)), (100.0, 2500.0));
+        // Arrivals at the service rate and above make a backlog dear, not infinitely so.
+        let full = costs(CostModel::Backlog).at(300.0).failure(600.0);
+        assert!(full.is_finite() && full > backlog.failure(600.0));
+    }
+
+    #[test]
+    fn spared_is_the_slope() {
+        for model in CostModel::ALL {
+            let prices = costs(model).at(70.0);
+            let slope = (prices.failure(501.0) - prices.failure(499.0)) / 2.0;
+            assert!((prices.spared(500.0) - 500.0 * slope).abs() < 1e-6, "{model}");
+        }
+    }
+
+    #[test]
+    fn no_other_interval_costs_less() {
+        for model in CostModel::ALL {
+            let costs = costs(model);
+            let prices = costs.at(100.0);
+            // By the midpoint rule, which is exact for a line.
+            let per_second = |interval: f64| {
+                let part = interval / 1000.0;
+                let lost = |i: i32| prices.failure(100.0 * part * (f64::from(i) + 0.5));
+                let lost: f64 = (0..1000).map(lost).sum();
+                (prices.checkpoint + costs.failure_rate * part * lost) / interval
+            };
+            let best = costs.interval(100.0);
+            assert!(
+                per_second(best) < per_second(0.98 * best) && per_second(best) < per_second(1.02 * best),
+                "{model}"
+            );
+        }
+        let young = (2.0 * 2.0 * 300.0 / (100.0 * 1e-4_f64)).sqrt();
+        assert!((costs(CostModel::Delay).interval(100.0) - young).abs() < 1e-9);
+        assert!(CostModel::ALL.iter().all(|model| costs(*model).interval(0.0) == f64::INFINITY));
+    }
+
+    #[test]
+    fn models_are_read_as_they_are_printed() {
+        for model in CostModel::ALL {
+            assert_eq!(model.to_string().parse::<CostModel>().unwrap(), model);
+        }
+        assert!("Delay".parse::<CostModel>().unwrap_err().to_string().contains("\"Delay\": expected `replay`"));
     }
 }

@@ -85,7 +85,8 @@ impl Hindsight {
 
     /// The best fixed interval, in epochs, and its cost.
     pub fn best_interval(&self) -> (usize, f64) {
-        let intervals = (1..=self.epochs.max(1)).map(|interval| (interval, self.cost((0..self.epochs).step_by(interval))));
+        let intervals =
+            (1..=self.epochs.max(1)).map(|interval| (interval, self.cost((0..self.epochs).step_by(interval))));
         intervals.min_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or((1, 0.0))
     }
 
@@ -146,4 +147,89 @@ pub(super) fn mean_rate(records: &[f64], epoch_seconds: f64, seconds: f64) -> f6
     let whole = epochs as usize;
     let part = records.get(whole).map_or(0.0, |records| records * (epochs - whole as f64));
     (records[..whole].iter().sum::<f64>() + part) / (epochs * epoch_seconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::cost::CostModel;
+    use proptest::prelude::*;
+
+    fn costs(model: CostModel) -> Costs {
+        Costs { model, service_rate: 30.0, checkpoint_seconds: 3.0, outage_seconds: 1.0, failure_rate: 0.05 }
+    }
+
+    /// Added up epoch by epoch, as it is defined.
+    fn naive(records: &[f64], seconds: f64, costs: &Costs, checkpoints: &[usize]) -> f64 {
+        let (mut since, mut cost) = (0.0, 0.0);
+        for (epoch, arrived) in records.iter().enumerate() {
+            if checkpoints.contains(&epoch) {
+                since = 0.0;
+                let ends = epoch as f64 + (costs.checkpoint_seconds / seconds).max(1.0);
+                let overlap = |at: usize| (ends - at as f64).clamp(0.0, 1.0);
+                let meanwhile: f64 = (epoch..records.len()).map(|at| overlap(at) * records[at]).sum();
+                let epochs: f64 = (epoch..records.len()).map(overlap).sum();
+                cost += costs.at(meanwhile / (epochs * seconds)).checkpoint;
+            }
+            cost += costs.failure_rate * seconds * costs.at(arrived / seconds).failure(since + arrived / 2.0);
+            since += arrived;
+        }
+        cost
+    }
+
+    fn close(a: f64, b: f64) -> bool {
+        (a - b).abs() <= 1e-9 * (1.0 + a.abs().max(b.abs()))
+    }
+
+    proptest! {
+        #[test]
+        fn costs_are_added_up_as_defined(
+            records in proptest::collection::vec(0u8..50, 1..40),
+            taken in proptest::collection::vec(any::<bool>(), 40),
+            seconds in 0.5f64..4.0,
+        ) {
+            let records: Vec<f64> = records.into_iter().map(f64::from).collect();
+            let checkpoints: Vec<usize> = (1..records.len()).filter(|at| taken[*at]).collect();
+            for model in CostModel::ALL {
+                let costs = costs(model);
+                let hindsight = Hindsight::new(&records, seconds, &costs);
+                let cost = hindsight.cost(checkpoints.iter().copied());
+                let naive = naive(&records, seconds, &costs, &checkpoints);
+                prop_assert!(close(cost, naive), "{model}: {cost} {naive}");
+                let paid = hindsight.paid(checkpoints.iter().copied());
+                prop_assert!(close(*paid.last().unwrap(), cost) && paid.len() == records.len());
+            }
+        }
+
+        #[test]
+        fn no_set_of_checkpoints_costs_less_than_the_optimum(
+            records in proptest::collection::vec(prop_oneof![Just(0u8), 1u8..60], 1..=12),
+        ) {
+            let records: Vec<f64> = records.into_iter().map(f64::from).collect();
+            for model in CostModel::ALL {
+                let costs = costs(model);
+                let hindsight = Hindsight::new(&records, 1.0, &costs);
+                let sets = (0u32..1 << (records.len() - 1)).map(|set| {
+                    let taken: Vec<usize> = (1..records.len()).filter(|at| set >> (at - 1) & 1 == 1).collect();
+                    naive(&records, 1.0, &costs, &taken)
+                });
+                let least = sets.fold(f64::INFINITY, f64::min);
+                let (taken, cost) = hindsight.optimum();
+                prop_assert!(close(cost, least), "{model}: {cost} at {taken:?}, least {least}");
+                prop_assert!(close(hindsight.cost(taken), cost));
+                let (interval, fixed) = hindsight.best_interval();
+                prop_assert!(fixed >= cost - 1e-9 && close(fixed, hindsight.cost((0..12).step_by(interval))));
+            }
+        }
+    }
+
+    #[test]
+    fn at_a_constant_rate_the_optimum_is_the_fixed_interval() {
+        let costs = Costs { failure_rate: 1e-3, ..costs(CostModel::Delay) };
+        let hindsight = Hindsight::new(&[10.0; 100_000], 1.0, &costs);
+        let (interval, fixed) = hindsight.best_interval();
+        assert!((interval as f64 / costs.interval(10.0) - 1.0).abs() <= 0.03, "{interval}");
+        let (checkpoints, cost) = hindsight.optimum();
+        assert!(cost <= fixed && cost >= 0.999 * fixed && checkpoints.len().abs_diff(100_000 / interval) <= 20);
+    }
 }

@@ -42,15 +42,18 @@ const STATE_BYTES: u64 = 1 << 20;
 /// Compares the rules on a trace with so many records in each epoch.
 pub fn compare(records: &[f64], setting: &Setting) -> Comparison {
     let seconds = setting.epoch_seconds;
-    let mut compared: Vec<(Compared, Vec<Run>)> = CostModel::ALL.into_iter().map(|model| {
-        let costs = setting.costs(records, model);
-        let hindsight = Hindsight::new(records, seconds, &costs);
-        let (interval, _) = hindsight.best_interval();
-        let fixed: Vec<usize> = (0..records.len()).step_by(interval).skip(1).collect();
-        let runs = runs(records, setting, &costs, interval);
-        let outcomes = vec![Outcome::new(format!("every:{interval}"), fixed, Vec::new(), &hindsight)];
-        (Compared { costs, hindsight, outcomes }, runs)
-    }).collect();
+    let mut compared: Vec<(Compared, Vec<Run>)> = CostModel::ALL
+        .into_iter()
+        .map(|model| {
+            let costs = setting.costs(records, model);
+            let hindsight = Hindsight::new(records, seconds, &costs);
+            let (interval, _) = hindsight.best_interval();
+            let fixed: Vec<usize> = (0..records.len()).step_by(interval).skip(1).collect();
+            let runs = runs(records, setting, &costs, interval);
+            let outcomes = vec![Outcome::new(format!("every:{interval}"), fixed, Vec::new(), &hindsight)];
+            (Compared { costs, hindsight, outcomes }, runs)
+        })
+        .collect();
     let mut arrivals = Blend::new(LOOK_AHEAD);
     for (epoch, records) in records.iter().enumerate() {
         arrivals.observe(*records);

@@ -1,10 +1,10 @@
 //! Checkpoint triggers over a trace of arrivals.
 
 mod arguments;
-mod compare;
+pub mod compare;
 mod events;
-mod report;
-mod setting;
+pub mod report;
+pub mod setting;
 
 use std::io::{self, ErrorKind, Write};
 
@@ -39,7 +39,7 @@ pub fn run(arguments: &CheckpointArguments) -> Result<()> {
 }
 
 /// Records per epoch. Where a value is missing, as many arrive as in the epoch before.
-fn arrivals(series: &Series) -> Result<Vec<f64>> {
+pub fn arrivals(series: &Series) -> Result<Vec<f64>> {
     let mut last = 0.0;
     let mut records = Vec::with_capacity(series.values.len());
     for (epoch, value) in series.values.iter().enumerate() {

@@ -73,10 +73,12 @@ impl<'a> Plan<'a> {
             if lost >= best.min(enough) {
                 return best.min(lost);
             }
-            best = best.min(lost + match self.checkpoints.get(at + 1) {
-                Some(checkpoint) => checkpoint + self.follows[at + 1],
-                None => self.steady.to_come(records),
-            });
+            best = best.min(
+                lost + match self.checkpoints.get(at + 1) {
+                    Some(checkpoint) => checkpoint + self.follows[at + 1],
+                    None => self.steady.to_come(records),
+                },
+            );
         }
         best
     }
