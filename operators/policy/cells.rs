@@ -103,11 +103,9 @@ impl Cells {
         forecast
     }
 
-    /// All records expected in the next epochs, if more is known of them than that they go on as they did.
-    pub(crate) fn total(&self) -> Option<Vec<Forecast>> {
-        let forecasts = self.total.forecasts(self.ahead);
-        let is_known = self.total.skill(self.ahead).is_some_and(|skill| skill > 0.0);
-        (is_known && forecasts.iter().all(Forecast::is_sure)).then_some(forecasts)
+    /// All records expected in each of the next epochs.
+    pub(crate) fn total(&self) -> Vec<Forecast> {
+        self.total.forecasts(self.ahead)
     }
 
     fn take(&mut self, seen: &Measure) {
