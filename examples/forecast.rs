@@ -20,6 +20,7 @@ mod predict;
 #[path = "forecast/report.rs"]
 mod report;
 #[path = "forecast/series.rs"]
+#[allow(dead_code, reason = "shared with another example")]
 mod series;
 
 use std::fmt::Display;

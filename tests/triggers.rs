@@ -22,7 +22,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use thalweg::checkpoint::CostModel;
 
-const EPOCHS: usize = 1_500;
+const EPOCHS: usize = 2_500;
 const INTEGRAL: usize = 2;
 const FORESIGHT: usize = 3;
 const CLAIRVOYANT: usize = 4;
