@@ -49,11 +49,7 @@ pub const KINDS: [Kind; 11] = [
 
 /// About as many as expected in each epoch, as chance has it.
 fn counted(epochs: usize, seed: u64, expected: impl Fn(usize) -> f64) -> Vec<f64> {
-    (0..epochs)
-        .map(|t| expected(t))
-        .enumerate()
-        .map(|(t, n)| (n + n.sqrt() * normal(seed, t)).round().max(0.0))
-        .collect()
+    (0..epochs).map(expected).enumerate().map(|(t, n)| (n + n.sqrt() * normal(seed, t)).round().max(0.0)).collect()
 }
 
 fn sine(t: usize, period: usize) -> f64 {

@@ -121,8 +121,8 @@ impl FromStr for TriggerKind {
             "literal" => Ok(TriggerKind::Literal),
             _ => every().map(TriggerKind::Every).ok_or_else(|| {
                 Error::usage(format!(
-                    "no checkpoint trigger is called {text:?}: expected `foresight`, `integral`, `literal`, or `every:N` \
-                     with a number of epochs of at least 1"
+                    "no checkpoint trigger is called {text:?}: expected `foresight`, `integral`, `literal`, or \
+                     `every:N` with a number of epochs of at least 1"
                 ))
             }),
         }

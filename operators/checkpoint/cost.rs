@@ -151,8 +151,8 @@ impl Prices {
         constant + records * (linear + records * square)
     }
 
-    /// By how much a failure would have been cheaper had the last checkpoint been a little later, in proportion: N F'(N)
-    /// of N records. Where a failure costs in proportion to them, this is what it costs.
+    /// By how much a failure would have been cheaper had the last checkpoint been a little later, in proportion:
+    /// N F'(N) of N records. Where a failure costs in proportion to them, this is what it costs.
     pub fn spared(&self, records: f64) -> f64 {
         let [_, linear, square] = self.failure;
         records * (linear + 2.0 * records * square)

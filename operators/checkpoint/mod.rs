@@ -12,7 +12,8 @@
 //!
 //! The protocol:
 //!
-//! 1. A [`Trigger`] decides on a boundary. It is a pure function of counts, and of times that it is told.
+//! 1. A [`Trigger`] decides on a boundary. It is a pure function of counts, and of times and forecasts that it is told;
+//!    [`Hindsight`] says what that was worth.
 //! 2. Each worker packs its chunks into objects with an [`ObjectWriter`] and puts them on a thread
 //!    of its own. What is put is durable when it is reported.
 //! 3. When all workers' objects of all [`Operators`] are durable, one worker writes the manifest. From then on the

@@ -46,6 +46,16 @@ pub const LOOK_AHEAD: usize = 64;
 ///   are forecast. It waits for a cheaper moment, or hurries before a burst. Where forecasts have been worth nothing,
 ///   or there are none, it is `integral`.
 ///
+/// What they cost relative to the best fixed interval chosen in hindsight, as geometric mean over eleven made-up traces
+/// and four recorded ones (`cargo bench --bench triggers`), under each cost model; and the least that was possible:
+///
+/// | trigger                               | replay | delay | backlog |
+/// |---------------------------------------|--------|-------|---------|
+/// | `literal` with the best threshold     | 1.23   | 1.35  | 2.84    |
+/// | `integral`                            | 0.95   | 0.92  | 0.83    |
+/// | `foresight`                           | 0.90   | 0.90  | 0.79    |
+/// | [the optimum](super::Hindsight::optimum) | 0.89 | 0.79 | 0.60    |
+///
 /// No checkpoint is taken before a record has arrived since the last one, but for `every:N`; nor, but for `every:N`,
 /// while one is in flight, that is, neither [`completed`](Trigger::completed) nor [`abandoned`](Trigger::abandoned).
 ///

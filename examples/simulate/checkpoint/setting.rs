@@ -11,8 +11,12 @@ pub struct Setting {
     #[arg(long, value_name = "MULTIPLE", default_value = "2", value_parser = positive)]
     pub service_rate: f64,
 
-    /// The interval between checkpoints that is best at the mean rate, in epochs: checkpoints are as dear as that takes.
-    #[arg(long, value_name = "EPOCHS", default_value = "30", value_parser = positive, conflicts_with = "checkpoint_seconds")]
+    /// The interval between checkpoints that is best at the mean rate, in epochs: checkpoints are as dear as that
+    /// takes.
+    #[arg(
+        long, value_name = "EPOCHS", default_value = "30", value_parser = positive,
+        conflicts_with = "checkpoint_seconds"
+    )]
     pub interval: f64,
 
     /// Seconds that a checkpoint takes. [default: as --interval takes]

@@ -46,9 +46,12 @@ impl Paper {
             *sum += records;
             *time += seconds;
         }
-        let over = |taken: &(u64, f64, f64)| taken.0 <= epoch && taken.2 >= costs.checkpoint_seconds;
-        while let Some((_, records, seconds)) = self.taken.pop_front_if(|taken| over(taken)) {
-            self.pay(costs.at(records / seconds).checkpoint);
+        while let Some((at, sum, time)) = self.taken.front().copied() {
+            if at > epoch || time < costs.checkpoint_seconds {
+                break;
+            }
+            self.pay(costs.at(sum / time).checkpoint);
+            self.taken.pop_front();
         }
     }
 

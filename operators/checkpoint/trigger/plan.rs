@@ -76,7 +76,7 @@ impl<'a> Plan<'a> {
             best = best.min(
                 lost + match self.checkpoints.get(at + 1) {
                     Some(checkpoint) => checkpoint + self.follows[at + 1],
-                    None => self.steady.to_come(records),
+                    None => self.steady.ahead_with(records),
                 },
             );
         }
@@ -100,7 +100,7 @@ impl<'a> Steady<'a> {
 
     /// How much more there is to pay with so many records since the last checkpoint than with none: failures until the
     /// next, and that, less the mean of what is paid in such a time.
-    fn to_come(&self, records: f64) -> f64 {
+    fn ahead_with(&self, records: f64) -> f64 {
         let Steady { costs, rate, interval } = *self;
         if !interval.is_finite() || rate <= 0.0 {
             return 0.0;

@@ -63,8 +63,8 @@ impl fmt::Display for Reason {
                 let unit = model.unit();
                 write!(
                     f,
-                    "foresight: {cost:.3} {unit} for a checkpoint {seconds:.3} s after the last one; to wait would cost \
-                     {waiting:.3} more"
+                    "foresight: {cost:.3} {unit} for a checkpoint {seconds:.3} s after the last one; to wait would \
+                     cost {waiting:.3} more"
                 )
             }
         }

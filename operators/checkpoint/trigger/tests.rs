@@ -124,7 +124,7 @@ fn foresight_waits_for_a_lull_and_hurries_before_a_burst() {
 
 #[test]
 fn forecasts_that_are_always_wrong_cost_little() {
-    let records = |epoch: u64| if epoch / 40 % 2 == 0 { RATE / 10 } else { 2 * RATE };
+    let records = |epoch: u64| if epoch % 80 < 40 { RATE / 10 } else { 2 * RATE };
     let run = |kind: &str| {
         let mut trigger = integral(0.005, 1.0);
         trigger.config.trigger = kind.parse().unwrap();
