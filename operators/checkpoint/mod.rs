@@ -29,11 +29,13 @@
 mod checkpoints;
 mod commit;
 mod config;
+mod cost;
 mod directory;
 mod estimate;
 mod fingerprint;
 mod format;
 mod gather;
+mod hindsight;
 mod manifest;
 mod object;
 mod operators;
@@ -48,6 +50,7 @@ mod writer;
 pub use checkpoints::Checkpoints;
 pub use commit::commit;
 pub use config::{CheckpointConfig, TriggerKind};
+pub use cost::{CostModel, Costs, LEAST_HEADROOM, Prices};
 pub use directory::{Directory, LEFTOVER_AGE};
 pub use estimate::{
     DEFAULT_CHECKPOINT_SECONDS, DEFAULT_REPLAY_RECORDS_PER_SECOND, DEFAULT_RESTORE_BYTES_PER_SECOND, RecoveryEstimate,
@@ -55,6 +58,7 @@ pub use estimate::{
 };
 pub use fingerprint::Fingerprint;
 pub use format::{OBJECT_FORMAT, read_chunk, verify};
+pub use hindsight::Hindsight;
 pub use manifest::{MANIFEST_FORMAT, Manifest, Space};
 pub use object::{MAX_OPERATOR_NAME, OBJECT_BYTES, Object, ObjectWriter};
 pub use operators::Operators;
@@ -63,4 +67,4 @@ pub use resume::{Resume, resolve};
 pub use retain::{Retained, retain};
 pub use save::{Saved, save};
 pub use store::{MAX_NAME_PART, Memory, Store, check_name};
-pub use trigger::{LULL, Observation, Reason, Trigger};
+pub use trigger::{LOOK_AHEAD, LULL, Observation, Reason, Trigger};
