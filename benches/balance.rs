@@ -137,7 +137,7 @@ fn setup(arguments: &Arguments, policy: PolicyConfig, warm_up: u64) -> Setup {
 fn heading() {
     println!("{:24}{:^32}  {:^26}  {:^22}", "", "mean of max/mean", "epochs over 1.1", "epochs 2 % worse than");
     println!(
-        "{:24}{:>8}{:>8}{:>8}{:>8}  {:>9}{:>9}{:>8}  {:>10}{:>12}{:>14}",
+        "{:24}{:>8}{:>8}{:>8}{:>8}  {:>9}{:>9}{:>8}  {:>10}{:>12}{:>18}",
         "trace", "static", "react", "proact", "oracle", "react", "proact", "of", "static", "reactive", "bytes to react"
     );
 }
@@ -162,7 +162,7 @@ impl Arms {
         let shown = bytes.map_or("-".to_owned(), |bytes| format!("{bytes:.2}"));
         print!("{name:24}{:>8.3}{:>8.3}{:>8.3}", fixed.mean(), reactive.mean(), proactive.mean());
         print!("{:>8.3}  {:>9}{:>9}{:>8}", oracle.mean(), over[0], over[1], proactive.ratios.len());
-        println!("  {:>10}{:>12}{shown:>14}", worse[0], worse[1]);
+        println!("  {:>10}{:>12}{shown:>18}", worse[0], worse[1]);
         json!({
             "to_static": proactive.mean() / fixed.mean(),
             "to_reactive": proactive.mean() / reactive.mean(),
