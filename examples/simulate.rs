@@ -31,6 +31,8 @@ mod fault;
 #[path = "replay/file.rs"]
 #[allow(dead_code, reason = "shared with another example")]
 mod file;
+#[path = "simulate/input.rs"]
+mod input;
 #[path = "simulate/log.rs"]
 mod log;
 #[path = "simulate/rates.rs"]

@@ -5,12 +5,14 @@ use std::fmt;
 use indicatif::{BinaryBytes, HumanCount};
 
 use crate::balance::Figures;
+use crate::fault::Skipped;
 
 /// What is shown of a simulation.
 pub struct Report<'a> {
     /// The arm whose assignment never changes: with it the others are compared.
     pub fixed: &'a Figures,
     pub figures: Vec<&'a Figures>,
+    pub skipped: Skipped,
     pub records: u64,
     pub epochs: u64,
     pub keys: usize,
@@ -26,7 +28,11 @@ impl fmt::Display for Report<'_> {
         let [records, keys, epochs] = [self.records, self.keys as u64, self.epochs].map(HumanCount);
         let [workers, shards] = [self.workers, self.shards].map(|count| HumanCount(count as u64));
         writeln!(f, "simulated  {records} records of {keys} keys in {epochs} epochs")?;
-        writeln!(f, "on         {workers} workers, with {shards} shards at the start\n")?;
+        writeln!(f, "on         {workers} workers, with {shards} shards at the start")?;
+        if self.skipped.total() > 0 {
+            writeln!(f, "skipped    {} rows: {}", HumanCount(self.skipped.total()), self.skipped)?;
+        }
+        writeln!(f)?;
         self.balance(f)?;
         writeln!(f)?;
         self.moves(f)?;
