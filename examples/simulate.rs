@@ -68,7 +68,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum What {
     Balance(Box<BalanceArguments>),
-    Checkpoint(CheckpointArguments),
+    Checkpoint(Box<CheckpointArguments>),
 }
 
 /// What is asked for makes no sense, or the input doesn't.

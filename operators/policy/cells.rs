@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn epochs_left_out_keep_the_phase() {
-        let cycle = |epoch: u64| if epoch % 4 == 0 { 90.0 } else { 10.0 };
+        let cycle = |epoch: u64| if epoch.is_multiple_of(4) { 90.0 } else { 10.0 };
         let mut cells = Cells::new(&Assignment::even(1, 1).unwrap(), 4);
         (0..80).for_each(|epoch| cells.observe(epoch, &measure(&[(5, cycle(epoch))]), 100.0));
         // After 78 the phase would be another if 80 were taken for 79.

@@ -54,11 +54,10 @@ impl Foresight {
         let cells = self.cells.get_or_insert_with(|| Cells::new(view.assignment, ahead));
         let records = seen.total();
         cells.observe(view.epoch, seen, records / view.assignment.workers() as f64);
-        while let Some(claim) = self.claims.pop_front_if(|claim| claim.epoch <= view.epoch) {
-            if claim.epoch == view.epoch {
-                self.trust.learn(&compared(&claim.parts, seen));
-                self.total_trust.learn(&[[claim.total.0, claim.total.1, records]]);
-            }
+        let due = self.claims.partition_point(|claim| claim.epoch <= view.epoch);
+        for claim in self.claims.drain(..due).filter(|claim| claim.epoch == view.epoch) {
+            self.trust.learn(&compared(&claim.parts, seen));
+            self.total_trust.learn(&[[claim.total.0, claim.total.1, records]]);
         }
         self.expected = cells.forecast();
         self.expected.iter_mut().for_each(|(_, path)| drop(path.drain(..lead - 1)));

@@ -13,7 +13,10 @@ Examples:
     simulate checkpoint --input nab_nyc_taxi.csv --time-column ts_s --value-column count \\
              --interval 60 --lead 2 --events taxi.jsonl";
 
-/// What to compare triggers on.
+/// Shows what checkpoints and failures would have cost on a trace of arrivals, by each trigger.
+///
+/// The very code that runs in a dataflow decides. Costs are expected ones, under three models, and relative to those of
+/// the best fixed interval in hindsight.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct CheckpointArguments {
