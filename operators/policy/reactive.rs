@@ -88,6 +88,7 @@ impl Policy for Reactive {
         let planner = Planner {
             evenly,
             min_relief: Planner::MIN_RELIEF,
+            overhead: Planner::OVERHEAD,
             horizon,
             move_cost,
             error: self.loads.error(),
