@@ -20,6 +20,7 @@ mod predict;
 #[path = "forecast/report.rs"]
 mod report;
 #[path = "forecast/series.rs"]
+#[allow(dead_code, reason = "shared with another example")]
 mod series;
 
 use std::fmt::Display;
@@ -43,7 +44,7 @@ const REFUSED: u8 = 2;
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let refused = |error| fail(&error, ExitCode::from(REFUSED));
-    let series = match arguments.validate().and_then(|()| series::read(&arguments)) {
+    let series = match arguments.validate().and_then(|()| series::read(&arguments.input, &arguments.columns())) {
         Ok(series) => series,
         Err(error) => return refused(error),
     };

@@ -153,6 +153,7 @@ fn finish(arguments: &Arguments, notes: Notes, skipped: fault::Skipped, start: I
     let policy = match &arguments.policy {
         PolicyChoice::Static => "static".to_owned(),
         PolicyChoice::Reactive => "reactive".to_owned(),
+        PolicyChoice::Proactive => "proactive".to_owned(),
         PolicyChoice::Scripted(file) => format!("scripted by {}", file.display()),
     };
     let report = Report {

@@ -34,7 +34,7 @@ fn command_lines_that_make_no_sense_are_refused() {
         ("replay --epoch 5", "expected a length of time above 0"),
         ("replay --epoch-records 0", "0 is not in 1.."),
         ("replay --workers 0", "0 is not in 1..=1024"),
-        ("replay --policy hopeful", "expected static, reactive or scripted:FILE"),
+        ("replay --policy hopeful", "expected static, reactive, proactive or scripted:FILE"),
         ("replay --policy scripted:no.txt", "--policy scripted:no.txt: there is no file no.txt"),
         ("replay -n 2 -p 2", "--process 2 is not one of the 2 processes, 0 to 1"),
         ("replay -n 2 --hostfile no.txt", "can't read --hostfile no.txt: "),
@@ -58,7 +58,7 @@ fn command_lines_that_make_no_sense_are_refused() {
 #[test]
 fn command_lines_have_defaults_and_fingerprints() {
     let arguments = parsed("replay").unwrap();
-    assert_eq!((arguments.cluster.workers, arguments.policy), (8, PolicyChoice::Reactive));
+    assert_eq!((arguments.cluster.workers, arguments.policy), (8, PolicyChoice::Proactive));
     let shown = |line: &str| {
         let pairs = parsed(line).unwrap().input.fingerprint();
         pairs.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")

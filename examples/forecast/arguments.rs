@@ -8,6 +8,8 @@ use std::str::FromStr;
 use anyhow::{Result, bail};
 use clap::Parser;
 
+use crate::series::Columns;
+
 const EXAMPLES: &str = "\
 Examples:
   The next two days of 414 hourly series:
@@ -64,6 +66,12 @@ pub struct Arguments {
 }
 
 impl Arguments {
+    /// Where in the rows the series are.
+    pub fn columns(&self) -> Columns<'_> {
+        let Arguments { time_column: time, value_column: value, series_column: series, .. } = self;
+        Columns { time, value, series: series.as_deref() }
+    }
+
     /// Refuses what no run can be made of, and says why.
     pub fn validate(&self) -> Result<()> {
         let Some(output) = &self.output else { return Ok(()) };

@@ -6,12 +6,22 @@ use anyhow::{Context, Result, anyhow, bail};
 use csv::ByteRecord;
 use indexmap::IndexMap;
 
-use crate::arguments::Arguments;
 use crate::file;
+
+/// Where in the rows a series is: the names of columns.
+pub struct Columns<'a> {
+    pub time: &'a str,
+    pub value: &'a str,
+    /// What tells series apart; without it, all is one.
+    pub series: Option<&'a str>,
+}
 
 /// A series: its name, and one value per step, NaN where it is missing.
 pub struct Series {
     pub name: String,
+    /// The time of the first value, and from one to the next; in seconds where times are dates.
+    pub start: f64,
+    pub step: f64,
     pub values: Vec<f64>,
 }
 
@@ -19,9 +29,9 @@ pub struct Series {
 const LONGEST_GAP: f64 = 100_000.0;
 
 /// Reads all series, in the order in which they begin.
-pub fn read(arguments: &Arguments) -> Result<Vec<Series>> {
-    let name = arguments.input.display().to_string();
-    let (bytes, watch, _) = file::open(&arguments.input)?;
+pub fn read(input: &Path, columns: &Columns<'_>) -> Result<Vec<Series>> {
+    let name = input.display().to_string();
+    let (bytes, watch, _) = file::open(input)?;
     let mut reader = csv::ReaderBuilder::new()
         .has_headers(false)
         .flexible(true)
@@ -31,12 +41,12 @@ pub fn read(arguments: &Arguments) -> Result<Vec<Series>> {
     if !reader.read_byte_record(&mut record).with_context(|| format!("can't read the header of {name}"))? {
         bail!("the input {name} has no header: expected a line with the names of the columns");
     }
-    let columns = Columns::of(&record, arguments).with_context(|| format!("the header of {name}"))?;
+    let places = Places::of(&record, columns).with_context(|| format!("the header of {name}"))?;
     let mut rows: IndexMap<Vec<u8>, Points> = IndexMap::new();
     while reader.read_byte_record(&mut record).with_context(|| format!("can't read the input {name}"))? {
         watch.row_ends(reader.position().byte());
         let line = record.position().map_or(0, csv::Position::line);
-        let (series, time, value) = columns.row(&record).map_err(|what| anyhow!("{name}, line {line}{what}"))?;
+        let (series, time, value) = places.row(&record).map_err(|what| anyhow!("{name}, line {line}{what}"))?;
         let points = match rows.get_mut(series) {
             Some(points) => points,
             None => rows.entry(series.to_vec()).or_default(),
@@ -47,7 +57,7 @@ pub fn read(arguments: &Arguments) -> Result<Vec<Series>> {
             bail!(
                 "{name}, line {line}, column {}: found {time}, which is not after the {before} on line {known} \
                  of the same series; sort the file by this column, or name the --series-column",
-                arguments.time_column
+                columns.time
             );
         }
         points.push(time, value, line);
@@ -55,35 +65,36 @@ pub fn read(arguments: &Arguments) -> Result<Vec<Series>> {
     if rows.is_empty() {
         bail!("the input {name} has no rows: expected values below the header");
     }
-    let named = |(series, points): (Vec<u8>, Points)| Series {
-        name: if columns.series.is_some() { text(&series) } else { stem(&arguments.input) },
-        values: points.regular(),
+    let named = |(series, points): (Vec<u8>, Points)| {
+        let name = if columns.series.is_some() { text(&series) } else { stem(input) };
+        points.regular(name)
     };
     Ok(rows.into_iter().map(named).collect())
 }
 
-struct Columns<'a> {
+/// The same columns by their places.
+struct Places<'a> {
     time: usize,
     value: usize,
     series: Option<usize>,
-    arguments: &'a Arguments,
+    columns: &'a Columns<'a>,
     count: usize,
 }
 
-impl<'a> Columns<'a> {
-    fn of(header: &ByteRecord, arguments: &'a Arguments) -> Result<Self> {
+impl<'a> Places<'a> {
+    fn of(header: &ByteRecord, columns: &'a Columns<'a>) -> Result<Self> {
         let clean = |field: &[u8]| text(field).trim_start_matches('\u{feff}').trim().to_owned();
         let names: Vec<String> = header.iter().map(clean).collect();
-        let find = |name: &String| match names.iter().filter(|n| *n == name).count() {
+        let find = |name: &str| match names.iter().filter(|n| *n == name).count() {
             1 => Ok(names.iter().position(|n| n == name).unwrap_or_default()),
             0 => Err(anyhow!("there is no column {name:?}; the columns are {}", names.join(", "))),
             _ => Err(anyhow!("there is more than one column {name:?}")),
         };
-        Ok(Columns {
-            time: find(&arguments.time_column)?,
-            value: find(&arguments.value_column)?,
-            series: arguments.series_column.as_ref().map(find).transpose()?,
-            arguments,
+        Ok(Places {
+            time: find(columns.time)?,
+            value: find(columns.value)?,
+            series: columns.series.map(find).transpose()?,
+            columns,
             count: names.len(),
         })
     }
@@ -95,11 +106,11 @@ impl<'a> Columns<'a> {
         let field = |column: usize| record[column].trim_ascii();
         let series = self.series.map_or(&b""[..], field);
         let time = time(&text(field(self.time))).ok_or_else(|| {
-            let (column, found) = (&self.arguments.time_column, text(field(self.time)));
+            let (column, found) = (self.columns.time, text(field(self.time)));
             format!(", column {column}: found {found:?}, expected a number, or a date like 2014-07-01 00:30:00")
         })?;
         let value = value(&text(field(self.value))).ok_or_else(|| {
-            let (column, found) = (&self.arguments.value_column, text(field(self.value)));
+            let (column, found) = (self.columns.value, text(field(self.value)));
             format!(", column {column}: found {found:?}, expected a number, or nothing where it is missing")
         })?;
         Ok((series, time, value))
@@ -164,19 +175,22 @@ impl Points {
 
     /// One value per step, the step being the median difference of times. Where times are further apart than that,
     /// values are missing.
-    fn regular(self) -> Vec<f64> {
+    fn regular(self, name: String) -> Series {
+        let start = self.times.first().copied().unwrap_or_default();
         let steps = || self.times.windows(2).map(|pair| pair[1] - pair[0]);
         let mut sorted: Vec<f64> = steps().collect();
         sorted.sort_by(f64::total_cmp);
-        let Some(step) = sorted.get(sorted.len() / 2).copied() else { return self.values };
-        let mut regular = Vec::with_capacity(self.values.len());
+        let Some(step) = sorted.get(sorted.len() / 2).copied() else {
+            return Series { name, start, step: 1.0, values: self.values };
+        };
+        let mut values = Vec::with_capacity(self.values.len());
         for (value, gap) in self.values.iter().zip(std::iter::once(step).chain(steps())) {
             let missing = (gap / step).round() - 1.0;
             if (1.0..=LONGEST_GAP).contains(&missing) {
-                regular.resize(regular.len() + missing as usize, f64::NAN);
+                values.resize(values.len() + missing as usize, f64::NAN);
             }
-            regular.push(*value);
+            values.push(*value);
         }
-        regular
+        Series { name, start, step, values }
     }
 }

@@ -98,6 +98,8 @@ pub enum PolicyChoice {
     Static,
     /// What the last epochs were like.
     Reactive,
+    /// What the next epochs will be like.
+    Proactive,
 }
 
 impl fmt::Display for Migrate {
@@ -116,6 +118,7 @@ impl fmt::Display for PolicyChoice {
         f.write_str(match self {
             PolicyChoice::Static => "static",
             PolicyChoice::Reactive => "reactive",
+            PolicyChoice::Proactive => "proactive",
         })
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use thalweg::observe::Event;
-use thalweg::policy::{Reactive, Script, ScriptError};
+use thalweg::policy::{Proactive, Reactive, Script, ScriptError};
 use thalweg::{Assignment, Command, Config, Epochs, Error, KeySpace, Loop};
 use timely::dataflow::Scope;
 
@@ -136,6 +136,7 @@ impl<'scope> Keys<'scope> {
         match policy {
             PolicyChoice::Static => keys.policy(script.clone()),
             PolicyChoice::Reactive => keys.policy(Reactive::new(config.policy.clone())?),
+            PolicyChoice::Proactive => keys.policy(Proactive::new(config.policy.clone())?),
         }
     }
 }

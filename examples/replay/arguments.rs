@@ -36,8 +36,9 @@ pub struct Arguments {
     #[command(flatten)]
     pub cluster: ClusterArguments,
 
-    /// What decides on commands: `static` (nothing ever moves), `reactive`, or `scripted:FILE` with commands by epoch.
-    #[arg(long, default_value = "reactive", value_name = "POLICY", help_heading = "Adaptivity")]
+    /// What decides on commands: `static` (nothing ever moves), `reactive` (what was), `proactive` (what will be, as far
+    /// as it can be foreseen), or `scripted:FILE` with commands by epoch.
+    #[arg(long, default_value = "proactive", value_name = "POLICY", help_heading = "Adaptivity")]
     pub policy: PolicyChoice,
 
     #[command(flatten, next_help_heading = "Adaptivity")]
@@ -128,6 +129,8 @@ pub enum PolicyChoice {
     Static,
     /// What the last epochs were like.
     Reactive,
+    /// What the next epochs will be like.
+    Proactive,
     /// A file with commands by epoch.
     Scripted(PathBuf),
 }
@@ -139,8 +142,9 @@ impl FromStr for PolicyChoice {
         match (text, text.strip_prefix("scripted:")) {
             ("static", _) => Ok(PolicyChoice::Static),
             ("reactive", _) => Ok(PolicyChoice::Reactive),
+            ("proactive", _) => Ok(PolicyChoice::Proactive),
             (_, Some(file)) if !file.is_empty() => Ok(PolicyChoice::Scripted(file.into())),
-            _ => Err("expected static, reactive or scripted:FILE".into()),
+            _ => Err("expected static, reactive, proactive or scripted:FILE".into()),
         }
     }
 }

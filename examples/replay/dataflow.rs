@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use thalweg::checkpoint::Checkpoints;
 use thalweg::keyed::{Context, Fault};
 use thalweg::observe::Event as LoopEvent;
-use thalweg::policy::{Reactive, Script, Static};
+use thalweg::policy::{Proactive, Reactive, Script, Static};
 use thalweg::{Config, Error, Rebalance, stable_hash};
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
@@ -46,6 +46,7 @@ pub fn adaptive<'scope>(
     let stage = match &setup.policy {
         PolicyChoice::Static => stage.policy(Static)?,
         PolicyChoice::Reactive => stage.policy(Reactive::new(setup.config.policy.clone())?)?,
+        PolicyChoice::Proactive => stage.policy(Proactive::new(setup.config.policy.clone())?)?,
         PolicyChoice::Scripted(_) => stage.policy(setup.script.clone())?,
     };
     let stage = match &setup.checkpoints {

@@ -26,6 +26,11 @@ pub(crate) struct Point {
 }
 
 impl Measure {
+    /// That of these points, which are in order.
+    pub(crate) fn of_points(points: Vec<Point>) -> Self {
+        Measure { points, folded: Vec::new() }
+    }
+
     /// Of an epoch with these profiles, and these records of folded keys, `(key, records)`.
     pub(crate) fn of(profiles: &[Profile], folded: impl IntoIterator<Item = (u64, u64)>) -> Self {
         let mut points = Vec::new();
@@ -35,7 +40,28 @@ impl Measure {
         let seen = folded.into_iter().filter(|(_, records)| *records > 0);
         points.extend(seen.map(|(key, records)| Point { key, weight: records as f64, seen: true }));
         points.sort_by_key(|p| p.key);
-        Measure { points, folded: Vec::new() }
+        Self::of_points(points)
+    }
+
+    /// All of these together, each with a weight, and nothing set apart.
+    pub(crate) fn mixed<'a>(measures: impl Iterator<Item = (&'a Measure, f64)>) -> Self {
+        let weighted = |(measure, weight): (&'a Measure, f64)| {
+            let points = measure.points.iter().chain(&measure.folded);
+            points.map(move |point| Point { weight: point.weight * weight, ..*point })
+        };
+        let mut points: Vec<Point> = measures.flat_map(weighted).collect();
+        points.sort_by_key(|p| p.key);
+        Self::of_points(merge_equal(&points))
+    }
+
+    /// All of the weight that is not set apart.
+    pub(crate) fn total(&self) -> f64 {
+        self.points.iter().map(|p| p.weight).sum()
+    }
+
+    /// The weight at a routing key.
+    pub(crate) fn at(&self, key: u64) -> f64 {
+        self.within(KeyRange::single(key)).iter().map(|p| p.weight).sum()
     }
 
     /// Sets apart the points at these routing keys, which are ascending, and no others.
@@ -94,18 +120,23 @@ fn scatter(profile: &Profile, points: &mut Vec<Point>) {
     let each = records * (1.0 - heavy_total * scale).max(0.0) / light.len() as f64;
     points.extend(light.iter().map(|key| Point { key: *key, weight: each, seen: true }));
     if points.len() == first {
-        let step = (u128::from(range.last() - range.start()) + 1).div_ceil(u128::from(BLIND));
-        let count = (range.end() - u128::from(range.start())).div_ceil(step);
-        points.extend((0..count).map(|i| Point {
-            key: (u128::from(range.start()) + i * step) as u64,
-            weight: records / count as f64,
-            seen: range.is_single(),
-        }));
+        points.extend(spread(range, records));
     }
     points[first..].sort_by_key(|p| p.key);
     let merged = merge_equal(&points[first..]);
     points.truncate(first);
     points.extend(merged);
+}
+
+/// Points for records of which it isn't known where in a range they lie.
+pub(crate) fn spread(range: KeyRange, records: f64) -> impl Iterator<Item = Point> {
+    let step = (u128::from(range.last() - range.start()) + 1).div_ceil(u128::from(BLIND));
+    let count = (range.end() - u128::from(range.start())).div_ceil(step);
+    (0..count).map(move |i| Point {
+        key: (u128::from(range.start()) + i * step) as u64,
+        weight: records / count as f64,
+        seen: range.is_single(),
+    })
 }
 
 /// The heavy keys of a profile, ascending, with credible shares.

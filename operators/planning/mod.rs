@@ -17,7 +17,7 @@ mod room;
 mod shape;
 mod shard;
 
-pub(crate) use measure::{Measure, Point, heavy_shares, merge_equal};
+pub(crate) use measure::{Measure, Point, heavy_shares, merge_equal, spread};
 pub use plan::{Plan, Step, commands_for};
 pub use planner::Planner;
 pub(crate) use shape::{Draft, Limits};

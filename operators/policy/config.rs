@@ -33,6 +33,20 @@ pub struct PolicyConfig {
     /// a worker would carry if all had the same, and more than the number of workers folds nothing.
     #[cfg_attr(feature = "clap", arg(long, value_name = "SHARE", default_value_t = Self::FOLD_SHARE))]
     pub fold_share: f64,
+
+    /// Records per epoch that a worker can process: one number for all workers, or one for each. Without, workers are
+    /// taken for alike, and all are in use.
+    #[cfg_attr(feature = "clap", arg(long, value_name = "RECORDS,…", value_delimiter = ','))]
+    pub capacity: Vec<f64>,
+
+    /// Workers that are in use however little there is to do, at least 1; the others are while they are needed, which
+    /// takes a capacity to tell. [default: all]
+    #[cfg_attr(feature = "clap", arg(long, value_name = "WORKERS", requires = "capacity"))]
+    pub min_workers: Option<usize>,
+
+    /// Part of the capacity of the workers in use that the load is to fit into, above 0 and at most 1.
+    #[cfg_attr(feature = "clap", arg(long, value_name = "PART", default_value_t = Self::UTILIZATION))]
+    pub utilization: f64,
 }
 
 impl PolicyConfig {
@@ -56,6 +70,9 @@ impl PolicyConfig {
     /// 1.3 fair shares at 0.1 where a key newly turned hot and in one epoch besides; at 0.2 in 7, at 0.3 in 37. At 0.05 the
     /// median was 6 % better, with twice as many folds and half as many partials again.
     pub const FOLD_SHARE: f64 = 0.1;
+
+    /// Leaves room for a quarter more than was provided for.
+    pub const UTILIZATION: f64 = 0.8;
 }
 
 impl Default for PolicyConfig {
@@ -67,6 +84,9 @@ impl Default for PolicyConfig {
             prediction_horizon: Self::PREDICTION_HORIZON,
             move_cost: Self::MOVE_COST,
             fold_share: Self::FOLD_SHARE,
+            capacity: Vec::new(),
+            min_workers: None,
+            utilization: Self::UTILIZATION,
         }
     }
 }
@@ -103,7 +123,54 @@ impl PolicyConfig {
                 Self::FOLD_SHARE
             )));
         }
-        Ok(())
+        self.validate_capacity()
+    }
+
+    fn validate_capacity(&self) -> Result<(), Error> {
+        if let Some(capacity) = self.capacity.iter().find(|c| !(**c > 0.0 && c.is_finite())) {
+            return Err(Error::usage(format!("capacity has {capacity}, but a worker's must be a number above 0")));
+        }
+        if !(self.utilization > 0.0 && self.utilization <= 1.0) {
+            return Err(Error::usage(format!(
+                "utilization is {}, but must be above 0 and at most 1: try {}",
+                self.utilization,
+                Self::UTILIZATION
+            )));
+        }
+        match self.min_workers {
+            Some(0) => Err(Error::usage("min_workers is 0, but there must be at least 1 in use")),
+            Some(least) if self.capacity.is_empty() => Err(Error::usage(format!(
+                "min_workers is {least}, but without a capacity it can't be told how many are needed: give the records \
+                 per epoch that a worker can process"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks that what is said of each worker fits so many.
+    pub fn validate_for(&self, workers: usize) -> Result<(), Error> {
+        self.validate()?;
+        let known = self.capacity.len();
+        if known > 1 && known != workers {
+            return Err(Error::usage(format!(
+                "capacity has {known} numbers, but there are {workers} workers: give one for each, or one for all"
+            )));
+        }
+        match self.min_workers {
+            Some(least) if least > workers => Err(Error::usage(format!(
+                "min_workers is {least}, but there are {workers} workers: leave it out where all are to be in use"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// The capacity of each worker: in records per epoch where they are known, and else all the same.
+    pub(crate) fn capacities(&self, workers: usize) -> Vec<f64> {
+        match self.capacity[..] {
+            [] => vec![1.0; workers],
+            [all] => vec![all; workers],
+            ref each => each.iter().copied().chain(std::iter::repeat(0.0)).take(workers).collect(),
+        }
     }
 }
 

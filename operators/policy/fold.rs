@@ -40,13 +40,21 @@ struct Heavy {
 impl Folds {
     /// Folds the keys that have `fold_share` fair shares or more, and unfolds those that have long been light, or whose
     /// place is needed for a much heavier one; all of them where nothing can be folded.
-    pub(crate) fn decide(&mut self, view: &View<'_>, fold_share: f64) -> Vec<Command> {
+    ///
+    /// Of some keys it may be `foreseen` how many records they will have at the boundary.
+    pub(crate) fn decide(
+        &mut self,
+        view: &View<'_>,
+        fold_share: f64,
+        foreseen: impl Iterator<Item = (u64, f64)>,
+    ) -> Vec<Command> {
         let (workers, folded) = (view.assignment.workers(), view.assignment.folded());
         if !view.can_fold || workers == 1 {
             self.light.clear();
             return folded.iter().map(|key| Command::Unfold { key: *key }).collect();
         }
-        let heavy = Heavy::of(view);
+        let mut heavy = Heavy::of(view);
+        heavy.foresee(foreseen);
         let enough = (fold_share * heavy.fair).max(PER_PARTIAL * workers as f64);
         self.age(folded, &heavy, LIGHT * enough);
 
@@ -95,6 +103,14 @@ impl Heavy {
             total += inside;
         }
         Heavy { records, fair: total / view.assignment.workers() as f64 }
+    }
+
+    /// Takes a key for as heavy as it is going to be, if that is more.
+    fn foresee(&mut self, foreseen: impl Iterator<Item = (u64, f64)>) {
+        for (key, records) in foreseen {
+            let known = self.records.entry(key).or_default();
+            *known = known.max(records);
+        }
     }
 
     fn records(&self, key: u64) -> f64 {
@@ -154,7 +170,7 @@ mod tests {
                 folded.iter().map(|(key, records)| FoldedKey { key: *key, records: *records }).collect();
             let (assignment, profiles) = (&self.assignment, &[profile(keys)]);
             let view = View { epoch: 0, boundary: 1, assignment, profiles, can_fold: true, folded: &folded };
-            let commands = self.folds.decide(&view, 0.1);
+            let commands = self.folds.decide(&view, 0.1, std::iter::empty());
             self.assignment = self.assignment.apply(&commands).unwrap();
             assert_eq!(self.folds.keys(), self.assignment.folded());
             commands

@@ -11,7 +11,7 @@ const MEMORY: usize = 8;
 
 /// Weight of the newest epoch in a shard's expected load. At 0.2 abrupt streams were followed too late; 0.5 balanced no
 /// better, with half as many moves again.
-const ALPHA: f64 = 0.3;
+pub(crate) const ALPHA: f64 = 0.3;
 
 /// Weight of the newest epoch in the error of the forecast: the error is a trait of the stream, and slower than its
 /// load.
@@ -25,6 +25,8 @@ const UNKNOWN_ERROR: f64 = 1.0;
 pub(crate) struct Loads {
     /// The epochs remembered, oldest first.
     epochs: VecDeque<Measure>,
+    /// The epochs foreseen, the nearest first, with their likelihoods.
+    foreseen: Vec<(Measure, f64)>,
     /// The routing keys whose records are no load of a shard, ascending.
     folded: Vec<u64>,
     /// State in bytes of ranges that cover the key space, in order.
@@ -35,16 +37,30 @@ pub(crate) struct Loads {
 }
 
 impl Loads {
-    /// Takes what the epoch of a view showed, and gives the shards of its assignment, from whose loads these keys,
-    /// which are ascending, are `folded`.
+    /// Takes where the records of the newest epoch lay.
+    pub(crate) fn remember(&mut self, seen: Measure) {
+        if self.epochs.len() == MEMORY {
+            self.epochs.pop_front();
+        }
+        self.epochs.push_back(seen);
+    }
+
+    /// What the epochs remembered make one expect of any, folded keys included.
+    pub(crate) fn usual(&self) -> Measure {
+        Measure::mixed(self.epochs.iter().zip(fading(self.epochs.len())))
+    }
+
+    /// Takes what is foreseen of the epochs from the next boundary on, with their likelihoods.
+    pub(crate) fn foresee(&mut self, foreseen: Vec<(Measure, f64)>) {
+        self.foreseen = foreseen;
+    }
+
+    /// Takes what else a view shows, and gives the shards of its assignment, from whose loads these keys, which are
+    /// ascending, are `folded`.
     pub(crate) fn observe(&mut self, view: &View<'_>, folded: &[u64], horizon: usize) -> Vec<ShardLoad> {
         if self.home.as_ref().is_none_or(|h| h.workers() != view.assignment.workers()) {
             self.home = Some(view.assignment.clone());
         }
-        if self.epochs.len() == MEMORY {
-            self.epochs.pop_front();
-        }
-        self.epochs.push_back(Measure::of(view.profiles, view.folded.iter().map(|f| (f.key, f.records))));
         self.set_folded(folded);
         let owners: Vec<(KeyRange, usize)> = view.assignment.iter().collect();
         self.state = self.divided(&owners.iter().map(|o| o.0).collect::<Vec<_>>());
@@ -58,7 +74,7 @@ impl Loads {
 
     /// Records expected per epoch of the folded keys.
     pub(crate) fn folded(&self, horizon: usize) -> f64 {
-        expected(&self.epochs.iter().map(Measure::folded).collect::<Vec<_>>(), horizon)
+        self.expected(&self.scenarios().map(Measure::folded).collect::<Vec<_>>(), horizon)
     }
 
     /// How wrong forecasts have been: the part of the shards' records, from 0 to 2, that was expected in another shard
@@ -67,11 +83,26 @@ impl Loads {
         self.error.as_ref().map_or(UNKNOWN_ERROR, |e| e.forecast(1).mean)
     }
 
-    /// How likely the next epoch is to be like each one remembered, oldest first; together 1.
+    /// How likely the next epoch is to be like each one remembered, oldest first, and each one foreseen; together 1.
     pub(crate) fn likelihood(&self) -> Vec<f64> {
-        let weight = |age: usize| (1.0 - ALPHA).powi(age as i32);
-        let total: f64 = (0..self.epochs.len()).map(weight).sum();
-        (0..self.epochs.len()).rev().map(|age| weight(age) / total).collect()
+        let rest = 1.0 - self.trust();
+        let remembered = fading(self.epochs.len()).map(|weight| rest * weight);
+        remembered.chain(self.foreseen.iter().map(|f| f.1)).collect()
+    }
+
+    /// How likely it is that what is foreseen comes, rather than what was.
+    pub(crate) fn trust(&self) -> f64 {
+        self.foreseen.iter().map(|f| f.1).sum()
+    }
+
+    /// What is foreseen of a shard.
+    pub(crate) fn foreseen<'a>(&self, shard: &'a ShardLoad) -> &'a [f64] {
+        &shard.recent[self.epochs.len()..]
+    }
+
+    /// The epochs remembered, and those foreseen.
+    fn scenarios(&self) -> impl Iterator<Item = &Measure> {
+        self.epochs.iter().chain(self.foreseen.iter().map(|f| &f.0))
     }
 
     /// The shards with these owners, which are in order and cover the key space.
@@ -83,7 +114,7 @@ impl Loads {
                 range,
                 owner,
                 home: self.home(range).map_or(owner, |h| h.1),
-                load: expected(&recent, horizon),
+                load: self.expected(&recent, horizon),
                 recent,
                 bytes,
             })
@@ -97,9 +128,9 @@ impl Loads {
         Some((home.range(index), home.owner(index)))
     }
 
-    /// What all epochs remembered together show inside a range, weighted by their likelihood.
+    /// What all epochs together show inside a range, weighted by their likelihood.
     pub(crate) fn points(&self, range: KeyRange) -> Vec<Point> {
-        let mut points: Vec<Point> = (self.epochs.iter().zip(self.likelihood()))
+        let mut points: Vec<Point> = (self.scenarios().zip(self.likelihood()))
             .flat_map(|(epoch, w)| epoch.within(range).iter().map(move |p| Point { weight: p.weight * w, ..*p }))
             .collect();
         points.sort_by_key(|p| p.key);
@@ -109,19 +140,27 @@ impl Loads {
     /// Sets these keys apart in every epoch, so that nothing is planned for what they were before they were folded.
     fn set_folded(&mut self, folded: &[u64]) {
         let known = if self.folded == folded { self.epochs.len() - 1 } else { 0 };
-        self.epochs.range_mut(known..).for_each(|epoch| epoch.set_folded(folded));
+        let epochs = self.epochs.range_mut(known..).chain(self.foreseen.iter_mut().map(|f| &mut f.0));
+        epochs.for_each(|epoch| epoch.set_folded(folded));
         self.folded = folded.to_vec();
     }
 
-    /// The records of each range in each epoch remembered.
+    /// The records of each range in each epoch.
     fn recent(&self, ranges: &[KeyRange]) -> Vec<Vec<f64>> {
-        let mut recent = vec![Vec::with_capacity(MEMORY); ranges.len()];
-        for epoch in &self.epochs {
+        let mut recent = vec![Vec::with_capacity(MEMORY + self.foreseen.len()); ranges.len()];
+        for epoch in self.scenarios() {
             for (recent, records) in recent.iter_mut().zip(epoch.weights(ranges)) {
                 recent.push(records);
             }
         }
         recent
+    }
+
+    /// The records to be expected, given those of each epoch.
+    fn expected(&self, recent: &[f64], horizon: usize) -> f64 {
+        let (remembered, foreseen) = recent.split_at(self.epochs.len());
+        let foreseen: f64 = foreseen.iter().zip(&self.foreseen).map(|(records, f)| records * f.1).sum();
+        (1.0 - self.trust()) * expected(remembered, horizon) + foreseen
     }
 
     /// Compares the epoch with what could be expected of it when the commands for it were decided, `lead` epochs ago.
@@ -185,6 +224,13 @@ impl Loads {
     }
 }
 
+/// Weights of so many epochs, oldest first; together 1.
+fn fading(epochs: usize) -> impl Iterator<Item = f64> {
+    let weight = |age: usize| (1.0 - ALPHA).powi(age as i32);
+    let total: f64 = (0..epochs).map(weight).sum();
+    (0..epochs).rev().map(move |age| weight(age) / total)
+}
+
 fn expected(recent: &[f64], horizon: usize) -> f64 {
     let mut model = Exponential::new(ALPHA);
     recent.iter().for_each(|records| model.observe(*records));
@@ -209,6 +255,7 @@ mod tests {
 
     fn observe(loads: &mut Loads, assignment: &Assignment, lead: u64, profiles: &[Profile]) {
         let view = View { epoch: 5, boundary: 5 + lead, assignment, profiles, can_fold: false, folded: &[] };
+        loads.remember(Measure::of(profiles, []));
         loads.observe(&view, assignment.folded(), 1);
     }
 

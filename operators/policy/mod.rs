@@ -8,13 +8,20 @@
 //!                         space       to come             pay
 //! ```
 
+mod balancer;
+mod cells;
 mod config;
 mod fold;
+mod foresight;
 mod loads;
+mod proactive;
 mod reactive;
+mod scale;
 mod script;
+mod trust;
 
 pub use config::PolicyConfig;
+pub use proactive::Proactive;
 pub use reactive::Reactive;
 pub use script::{Script, ScriptError};
 
@@ -63,7 +70,7 @@ pub trait Policy: 'static {
     fn decide(&mut self, view: &View<'_>) -> Vec<Command>;
 
     /// Commands known before the run, by boundary: those after the epoch `from`, with which the run begins with the
-    /// assignment `start`. An error if one of them can't be carried out.
+    /// assignment `start`. An error if one of them can't be carried out, or if the policy does not fit the assignment.
     fn known(&mut self, start: &Assignment, from: u64) -> Result<BTreeMap<u64, Vec<Command>>, Error> {
         let _ = (start, from);
         Ok(BTreeMap::new())

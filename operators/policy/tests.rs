@@ -1,6 +1,7 @@
 //! What a policy does over many epochs, in a world without a dataflow.
 
 mod fold;
+mod foresight;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -13,7 +14,7 @@ use crate::stable_hash;
 
 /// Runs a policy, the way the loop does.
 struct World {
-    policy: Reactive,
+    policy: Box<dyn Policy>,
     lead: u64,
     can_fold: bool,
     epoch: u64,
@@ -27,7 +28,11 @@ type Load = BTreeMap<u64, u64>;
 
 impl World {
     fn new(config: PolicyConfig, start: Assignment, lead: u64) -> Self {
-        let policy = Reactive::new(config).unwrap();
+        Self::with(Reactive::new(config).unwrap(), start, lead)
+    }
+
+    fn with(policy: impl Policy, start: Assignment, lead: u64) -> Self {
+        let policy = Box::new(policy);
         let (in_force, planned) = (start.clone(), start);
         World { policy, lead, can_fold: false, epoch: 0, in_force, planned, pending: VecDeque::new() }
     }
@@ -70,17 +75,27 @@ impl World {
 
     /// The busiest worker's records, in fair shares, under the planned assignment.
     fn imbalance(&self, load: &Load) -> f64 {
-        let mut carried = vec![0; self.planned.workers()];
-        let routed = load.iter().filter(|(key, _)| !self.planned.is_folded(**key));
-        routed.for_each(|(key, records)| carried[self.owner(*key)] += records);
-        let total: u64 = load.values().sum();
-        let evenly = total - carried.iter().sum::<u64>();
-        (*carried.iter().max().unwrap() * carried.len() as u64 + evenly) as f64 / total as f64
+        imbalance(&self.planned, load)
+    }
+
+    /// The same in the epoch to come, with the commands that are in force then.
+    fn next_imbalance(&self, load: &Load) -> f64 {
+        let due = self.pending.iter().filter(|p| p.0 <= self.epoch).flat_map(|p| &p.1);
+        imbalance(&self.in_force.apply(due).unwrap(), load)
     }
 
     fn owner(&self, key: u64) -> usize {
         self.planned.owner(self.planned.find(key))
     }
+}
+
+fn imbalance(assignment: &Assignment, load: &Load) -> f64 {
+    let mut carried = vec![0; assignment.workers()];
+    let routed = load.iter().filter(|(key, _)| !assignment.is_folded(**key));
+    routed.for_each(|(key, records)| carried[assignment.owner(assignment.find(*key))] += records);
+    let total: u64 = load.values().sum();
+    let evenly = total - carried.iter().sum::<u64>();
+    (*carried.iter().max().unwrap() * carried.len() as u64 + evenly) as f64 / total as f64
 }
 
 /// A profile with 64 records of the shard, at equal distances, for a sample; and 64 bytes of state per key.
@@ -246,6 +261,7 @@ fn config() -> impl Strategy<Value = PolicyConfig> {
             prediction_horizon,
             move_cost,
             fold_share,
+            ..PolicyConfig::default()
         },
     )
 }

@@ -40,6 +40,14 @@ impl Moments {
         self.squares += from_old * (relative - self.offset);
     }
 
+    /// Takes in a value so many times.
+    pub(super) fn observe_run(&mut self, value: f64, count: u64) {
+        if value.is_finite() {
+            let origin = value.clamp(-LARGEST, LARGEST);
+            self.merge(&Moments { count, origin, ..Moments::default() });
+        }
+    }
+
     pub(super) fn merge(&mut self, other: &Moments) {
         if other.count == 0 {
             return;

@@ -39,6 +39,18 @@ impl Sampler {
         true
     }
 
+    /// Counts so many records; how many of them are to be sampled.
+    pub(super) fn sample_run(&mut self, mut records: u64) -> u64 {
+        let mut sampled = 0;
+        while records >= self.countdown {
+            records -= self.countdown;
+            self.restart();
+            sampled += 1;
+        }
+        self.countdown -= records;
+        sampled
+    }
+
     /// A gap between 1 and `2 * every - 1`, whose mean is `every`.
     fn restart(&mut self) {
         self.countdown = 1 + self.random.next() % (2 * self.every - 1);

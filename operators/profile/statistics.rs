@@ -72,6 +72,26 @@ impl Statistics {
         sampled
     }
 
+    /// Takes in so many records that are all alike: what as many calls of [`observe`](Self::observe) would, but in time
+    /// for those that the sampler picks. For simulations.
+    pub fn observe_run(&mut self, routing: u64, value: f64, size: usize, mut records: u64, sampler: &mut Sampler) {
+        while records > 0 && matches!(self.detail, Detail::Head(_)) {
+            self.observe(routing, value, size, sampler);
+            records -= 1;
+        }
+        let Detail::Sketches(sketches) = &mut self.detail else { return };
+        if records == 0 {
+            return;
+        }
+        let length = size as u64;
+        self.records += records;
+        self.moments.observe_run(value, records);
+        self.bytes = self.bytes.saturating_add(length.saturating_mul(records));
+        self.largest = self.largest.max(length);
+        sketches.distinct.observe(routing);
+        (0..sampler.sample_run(records)).for_each(|_| sketches.observe(routing, length, sampler.every()));
+    }
+
     /// Adds time spent on the records, in nanoseconds. The time that a sampled record took is to be multiplied by
     /// [`Sampler::every`], for the records that it stands for.
     pub fn add_busy(&mut self, nanos: u64) {

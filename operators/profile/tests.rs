@@ -196,6 +196,22 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn a_run_is_as_many_records(
+        runs in prop::collection::vec((0..40u64, 0..300u64), 1..40), share in prop::sample::select(vec![1.0, 0.5, 0.125]),
+    ) {
+        let (mut one, mut many) = (Statistics::default(), Statistics::default());
+        let (mut of_one, mut of_many) = (Sampler::new(share, 1), Sampler::new(share, 1));
+        for (key, records) in runs {
+            (0..records).for_each(|_| _ = one.observe(key, 2.5, 9, &mut of_one));
+            many.observe_run(key, 2.5, 9, records, &mut of_many);
+        }
+        prop_assert_eq!(one.summary(1), many.summary(1));
+        prop_assert_eq!(of_one.seed(), of_many.seed(), "as much chance has been used up");
+    }
+}
+
 fn check(profile: &Profile, reports: &[ShardEpoch], history: &BTreeMap<u64, Vec<Record>>, window: u64) {
     let of_shard: Vec<&ShardEpoch> = reports.iter().filter(|r| r.range == profile.range).collect();
     assert_eq!((profile.keys, profile.state_bytes), (of_shard.len() as u64, of_shard.len() as u64 * 10));

@@ -95,7 +95,7 @@ impl<'scope, T: Ticks> Loop<'scope, T> {
         self
     }
 
-    /// Adds a key space, with the policy [`Reactive`](crate::policy::Reactive). The name stands in events and
+    /// Adds a key space, with the policy [`Proactive`](crate::policy::Proactive). The name stands in events and
     /// checkpoints; refuses one that another key space of the loop has.
     pub fn key_space(&self, name: &str) -> Result<KeySpace<'scope, T>, Error> {
         let index = self.0.borrow_mut().add_space(name)?;
@@ -104,7 +104,7 @@ impl<'scope, T: Ticks> Loop<'scope, T> {
 }
 
 impl<'scope, T: Ticks> KeySpace<'scope, T> {
-    /// Decides by another policy than [`Reactive`](crate::policy::Reactive). Refuses one whose known commands can't be
+    /// Decides by another policy than [`Proactive`](crate::policy::Proactive). Refuses one whose known commands can't be
     /// carried out.
     pub fn policy(self, policy: impl Policy) -> Result<Self, Error> {
         self.shared.0.borrow_mut().set_policy(self.index, Box::new(policy))?;

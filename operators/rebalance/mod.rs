@@ -103,7 +103,7 @@ where
     H: Fn(&D) -> u64 + Clone + 'static,
     M: Measure<D>,
 {
-    /// Decides by another policy than [`Reactive`](crate::policy::Reactive): see [`KeySpace::policy`].
+    /// Decides by another policy than [`Proactive`](crate::policy::Proactive): see [`KeySpace::policy`].
     pub fn policy(self, policy: impl Policy) -> Result<Self, Error> {
         Ok(Rebalanced { keys: self.keys.policy(policy)?, ..self })
     }

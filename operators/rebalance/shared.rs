@@ -18,7 +18,7 @@ use crate::keyed::{Fault, KeyedSettings, Report, SnapshotPart};
 use crate::keyspace::{Assignment, Command};
 use crate::observe::Event;
 use crate::orchestrate::{Addressed, Orchestrator, Space, orchestrate};
-use crate::policy::{Policy, Reactive};
+use crate::policy::{Policy, Proactive};
 
 type Observer = Box<dyn FnMut(&Event)>;
 
@@ -139,9 +139,10 @@ impl<'scope, T: Ticks> Shared<'scope, T> {
         if self.spaces.iter().any(|space| space.name == name) {
             return Err(Error::usage(format!("the loop has a key space {name:?} already: give this one another name")));
         }
-        let policy = Box::new(Reactive::new(self.config.policy.clone())?);
+        let policy = Box::new(Proactive::new(self.config.policy.clone())?);
         let initial = self.begin(name)?;
         self.spaces.push(Space { name: name.to_owned(), initial, policy, known: BTreeMap::new(), can_fold: true });
+        self.learn_known(self.spaces.len() - 1)?;
         Ok(self.spaces.len() - 1)
     }
 

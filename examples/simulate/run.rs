@@ -1,0 +1,89 @@
+//! The `balance` subcommand: from a trace to a table.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use indicatif::{ProgressBar, ProgressStyle};
+use thalweg::policy::{Proactive, Reactive};
+
+use crate::arguments::{BalanceArguments, Choice};
+use crate::balance::{Sight, Simulation, Trace};
+use crate::log::Log;
+use crate::report::Report;
+use crate::{Refused, events, print, rates};
+
+/// The arm with which the others are compared.
+const FIXED: &str = "static";
+
+/// Simulates what the arguments say, and prints what came of it.
+pub fn run(arguments: &BalanceArguments) -> Result<()> {
+    let Trace { keys, epochs, length } = open(arguments)?;
+    let mut log = arguments.events.as_deref().map(Log::create).transpose()?;
+    let distinct = keys.len();
+    let mut simulation = Simulation::new(keys, arguments.setup())?;
+    simulation.fixed(FIXED)?;
+    for choice in &arguments.policy {
+        add(&mut simulation, *choice, arguments)?;
+    }
+    let is_wanted = |name: &str| name != FIXED || arguments.policy.contains(&Choice::Static);
+    let bar = bar(length);
+    let (mut records, mut count) = (0, 0);
+    for epoch in epochs {
+        let mut written = Ok(());
+        simulation.epoch(&epoch, |line| match &mut log {
+            Some(log) if is_wanted(line.arm) && written.is_ok() => written = log.write(&epoch, &line),
+            _ => {}
+        });
+        written?;
+        records += epoch.records();
+        count += u64::from(!epoch.counts.is_empty());
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    log.map_or(Ok(()), Log::finish)?;
+    let Some(fixed) = simulation.figures().next() else { return Ok(()) };
+    print(&Report {
+        fixed,
+        figures: simulation.figures().filter(|figures| is_wanted(&figures.name)).collect(),
+        records,
+        epochs: count,
+        keys: distinct,
+        workers: arguments.workers,
+        shards: arguments.config.shards,
+        target: arguments.target,
+        capacity: !arguments.config.policy.capacity.is_empty(),
+    })
+}
+
+fn open(arguments: &BalanceArguments) -> Result<Trace> {
+    let input = &arguments.input;
+    let Some(path) = &input.input else { return Ok(input.generated().trace()) };
+    if input.value_column.is_some() {
+        return rates::read(path, input).map_err(|error| error.context(Refused));
+    }
+    let (trace, skipped) = events::read(path, input).map_err(|error| error.context(Refused))?;
+    if skipped.total() > 0 {
+        eprintln!("skipped {} rows: {skipped}", skipped.total());
+    }
+    Ok(trace)
+}
+
+fn add(simulation: &mut Simulation, choice: Choice, arguments: &BalanceArguments) -> Result<()> {
+    let (name, config) = (choice.name(), arguments.config.policy.clone());
+    match choice {
+        Choice::Static => {}
+        Choice::Reactive => simulation.policy(&name, Box::new(Reactive::new(config)?))?,
+        Choice::Proactive => simulation.policy(&name, Box::new(Proactive::new(config)?))?,
+        Choice::Lag1 => simulation.packed(&name, Sight::Previous)?,
+        Choice::Oracle => simulation.packed(&name, Sight::Clairvoyant)?,
+    }
+    Ok(())
+}
+
+/// Shows on the terminal how far the simulation has come; nothing where standard error isn't one.
+fn bar(epochs: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template("{percent:>3} % {bar:12} epoch {pos} of {len}, {eta} to go");
+    let bar = ProgressBar::new(epochs).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}

@@ -1,0 +1,158 @@
+use std::collections::BTreeMap;
+
+use super::fold::Folds;
+use super::foresight::Foresight;
+use super::loads::Loads;
+use super::scale::Scale;
+use super::{PolicyConfig, View};
+use crate::error::Error;
+use crate::keyspace::Command;
+use crate::planning::{Draft, Limits, Measure, Planner, ShardLoad, Step, commands_for};
+use crate::profile::health;
+
+/// The trust in what is foreseen from which that alone is reason enough to act.
+const TRUSTED: f64 = 0.5;
+
+/// Turns load, that was or is foreseen, into commands: what the policies that balance have in common.
+#[derive(Clone, Debug)]
+pub(crate) struct Balancer {
+    config: PolicyConfig,
+    folds: Folds,
+    loads: Loads,
+    scale: Scale,
+    foresight: Option<Foresight>,
+    /// Epochs over which the rest of the plan in course is to be spread.
+    window_left: u64,
+}
+
+/// What the workers can do, and what each has to do besides its shards.
+struct Crew {
+    /// 0 for a worker that is not in use.
+    capacities: Vec<f64>,
+    /// Records of folded keys that come to each.
+    evenly: f64,
+}
+
+impl Balancer {
+    /// One with this configuration, if it is valid, that looks ahead or doesn't.
+    pub(crate) fn new(config: PolicyConfig, looks_ahead: bool) -> Result<Self, Error> {
+        config.validate()?;
+        let foresight = looks_ahead.then(|| Foresight::new(config.prediction_horizon));
+        let (folds, loads, scale) = (Folds::default(), Loads::default(), Scale::default());
+        Ok(Balancer { config, folds, loads, scale, foresight, window_left: 0 })
+    }
+
+    /// Refuses a configuration that does not fit so many workers. No commands are known before the run.
+    pub(crate) fn known(&self, workers: usize) -> Result<BTreeMap<u64, Vec<Command>>, Error> {
+        self.config.validate_for(workers)?;
+        Ok(BTreeMap::new())
+    }
+
+    /// The commands for the view's boundary.
+    pub(crate) fn decide(&mut self, view: &View<'_>) -> Vec<Command> {
+        let PolicyConfig { prediction_horizon: horizon, move_cost, max_shards, migration_window, .. } = self.config;
+        let records = self.look(view);
+        let foreseen = self.foresight.iter().flat_map(Foresight::keys);
+        let commands = self.folds.decide(view, self.config.fold_share, foreseen);
+        let mut shards = self.loads.observe(view, &self.folds.keys(), horizon);
+        let crew = self.crew(view, &shards, records);
+        let fair = crew.fair(&shards);
+        let mut draft = Draft { owners: view.assignment.iter().collect(), commands };
+        let limits = Limits::new(max_shards, migration_window, horizon, move_cost, &shards, fair);
+        let is_due = self.is_due(&shards, &crew);
+
+        draft.merge_cold(&shards, |range| self.loads.home(range), &limits);
+        self.update(&mut shards, &draft);
+        draft.make_room(&shards, &limits, is_due);
+        self.update(&mut shards, &draft);
+        if !is_due {
+            self.window_left = 0;
+            return draft.commands;
+        }
+        draft.split_hot(&shards, |range| self.loads.points(range), &limits);
+        self.update(&mut shards, &draft);
+        let Crew { capacities, evenly } = crew;
+        let (min_relief, overhead, error) = (Planner::MIN_RELIEF, Planner::OVERHEAD, self.error());
+        let planner =
+            Planner { capacities, evenly, min_relief, overhead, horizon, move_cost, error, ..Planner::new(0) };
+        let plan = planner.plan(&shards, &self.loads.likelihood(), |_| Vec::new());
+        draft.commands.extend(commands_for(self.share(&plan.steps)));
+        draft.commands
+    }
+
+    /// Takes in where the load of the newest epoch lay, and looks ahead. Gives the epoch's records.
+    fn look(&mut self, view: &View<'_>) -> f64 {
+        let seen = Measure::of(view.profiles, view.folded.iter().map(|f| (f.key, f.records)));
+        let records = seen.total();
+        self.loads.remember(seen.clone());
+        if let Some(foresight) = &mut self.foresight {
+            let usual = self.loads.usual();
+            foresight.observe(view, &seen, &usual);
+            self.loads.foresee(foresight.scenarios(&usual));
+        }
+        records
+    }
+
+    fn crew(&mut self, view: &View<'_>, shards: &[ShardLoad], records: f64) -> Crew {
+        let workers = view.assignment.workers();
+        let evenly = self.loads.folded(self.config.prediction_horizon) / workers as f64;
+        let foreseen = self.foresight.as_ref().and_then(Foresight::total);
+        let bytes = |worker| shards.iter().filter(|s| s.owner == worker).map(|s| s.bytes).sum();
+        let capacities = self.scale.capacities(view, &self.config, records, foreseen, bytes);
+        Crew { capacities, evenly }
+    }
+
+    /// How wrong the forecast of the shards' part of the records has been, in [0, 2].
+    fn error(&self) -> f64 {
+        self.loads.error() * self.foresight.as_ref().map_or(1.0, Foresight::relative_error)
+    }
+
+    /// Whether a worker is expected to be overloaded, soon, or, where that can be foreseen, in one of the epochs planned
+    /// for; or is to be put in or out of use.
+    fn is_due(&self, shards: &[ShardLoad], crew: &Crew) -> bool {
+        let threshold = self.config.health_threshold;
+        let foreseen = if self.loads.trust() >= TRUSTED { self.config.prediction_horizon } else { 0 };
+        crew.is_overloaded(shards, |shard| shard.load, threshold)
+            || (0..foreseen)
+                .any(|ahead| crew.is_overloaded(shards, |shard| self.loads.foreseen(shard)[ahead], threshold))
+            || shards.iter().any(|shard| crew.capacities[shard.owner] == 0.0)
+    }
+
+    /// Brings the shards up to date with the draft.
+    fn update(&self, shards: &mut Vec<ShardLoad>, draft: &Draft) {
+        if !draft.owners.iter().copied().eq(shards.iter().map(|s| (s.range, s.owner))) {
+            *shards = self.loads.shards(&draft.owners, self.config.prediction_horizon);
+        }
+    }
+
+    /// The part of a plan that is to be carried out now.
+    fn share<'a>(&mut self, plan: &'a [Step]) -> &'a [Step] {
+        if plan.is_empty() {
+            self.window_left = 0;
+            return plan;
+        }
+        if self.window_left == 0 {
+            self.window_left = self.config.migration_window;
+        }
+        let now = (plan.len() as u64).div_ceil(self.window_left) as usize;
+        self.window_left -= 1;
+        &plan[..now]
+    }
+}
+
+impl Crew {
+    /// What a worker in use has on average, folded keys included.
+    fn fair(&self, shards: &[ShardLoad]) -> f64 {
+        let in_use = self.capacities.iter().filter(|capacity| **capacity > 0.0).count();
+        self.evenly + shards.iter().map(|s| s.load).sum::<f64>() / in_use as f64
+    }
+
+    /// Whether a worker would have so much more than its part by capacity that its health is under the threshold.
+    fn is_overloaded(&self, shards: &[ShardLoad], load: impl Fn(&ShardLoad) -> f64, threshold: f64) -> bool {
+        let mut carried = vec![self.evenly; self.capacities.len()];
+        shards.iter().for_each(|s| carried[s.owner] += load(s));
+        let per_capacity = carried.iter().sum::<f64>() / self.capacities.iter().sum::<f64>();
+        let fair = self.capacities.iter().map(|capacity| capacity * per_capacity);
+        carried.iter().zip(fair).any(|(load, fair)| health(*load, fair) < threshold)
+    }
+}
