@@ -8,6 +8,8 @@ const RECEIVERS: usize = 16;
 pub(super) struct Board {
     /// Relative to the mean of those above 0.
     pub(super) capacities: Vec<f64>,
+    /// The largest of them.
+    largest: f64,
     /// The expected load.
     pub(super) expected: Vec<f64>,
     /// The most expected load for its capacity.
@@ -22,6 +24,8 @@ pub(super) struct Board {
     receivers: Vec<usize>,
     /// Records per epoch of a fair share.
     fair: f64,
+    /// What each worker has that can't be moved.
+    evenly: f64,
 }
 
 impl Board {
@@ -38,8 +42,10 @@ impl Board {
         let mut carried = Vec::with_capacity(capacities.len() * weights.len());
         capacities.iter().for_each(|_| carried.extend(weights.iter().map(|w| w * evenly)));
         let expected = vec![evenly / fair; capacities.len()];
+        let largest = capacities.iter().copied().fold(0.0, f64::max);
         let (least, receivers) = (Vec::new(), Vec::new());
-        let mut board = Board { capacities, expected, busiest: 0.0, carried, weights, least, receivers, fair };
+        let mut board =
+            Board { capacities, largest, expected, busiest: 0.0, carried, weights, least, receivers, fair, evenly };
         shards.iter().for_each(|shard| board.add(shard.owner, shard, 1.0));
         board.refresh();
         Some(board)
@@ -59,6 +65,11 @@ impl Board {
         self.expected[worker] / self.capacities[worker]
     }
 
+    /// A worker's expected load of shards.
+    pub(super) fn movable(&self, worker: usize) -> f64 {
+        self.expected[worker] - self.evenly / self.fair
+    }
+
     pub(super) fn is_in_use(&self, worker: usize) -> bool {
         self.capacities.get(worker).is_some_and(|c| *c > 0.0)
     }
@@ -75,7 +86,7 @@ impl Board {
 
     /// By how much they grow at least, whichever it joins.
     pub(super) fn joining_at_least(&self, shard: &ShardLoad) -> f64 {
-        2.0 * product(&self.least, &shard.recent)
+        2.0 * product(&self.least, &shard.recent) + self.square(shard) / self.largest
     }
 
     pub(super) fn square(&self, shard: &ShardLoad) -> f64 {
