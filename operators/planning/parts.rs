@@ -24,19 +24,20 @@ impl Parts {
         (0..self.all.len()).filter(|worker| !self.all[*worker].is_empty())
     }
 
-    /// Those found when last looked for.
-    pub(super) fn promising(&self, worker: usize) -> &[usize] {
-        &self.promising[worker]
+    /// Those found when last looked for, with what they promise now.
+    pub(super) fn promising(&self, worker: usize, promise: impl Fn(usize) -> Option<Ordered>) -> Vec<(Ordered, usize)> {
+        self.promising[worker].iter().filter_map(|part| Some((promise(*part)?, *part))).collect()
     }
 
     /// Looks for the most promising parts of a worker.
-    pub(super) fn look(&mut self, worker: usize, promise: impl Fn(usize) -> Option<Ordered>) {
-        let mut found: Vec<(Ordered, usize)> =
-            self.all[worker].iter().filter_map(|part| Some((promise(*part)?, *part))).collect();
+    pub(super) fn look(&mut self, worker: usize, promise: impl Fn(usize) -> Option<Ordered>) -> Vec<(Ordered, usize)> {
+        let of_all = self.all[worker].iter();
+        let mut found: Vec<(Ordered, usize)> = of_all.filter_map(|part| Some((promise(*part)?, *part))).collect();
         if found.len() > PROMISING {
             found.select_nth_unstable_by(PROMISING, |a, b| b.cmp(a));
             found.truncate(PROMISING);
         }
-        self.promising[worker] = found.into_iter().map(|(_, part)| part).collect();
+        self.promising[worker] = found.iter().map(|(_, part)| *part).collect();
+        found
     }
 }

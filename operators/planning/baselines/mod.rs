@@ -4,6 +4,9 @@ mod weighted_move;
 
 pub use weighted_move::WeightedMove;
 
+#[cfg(test)]
+mod tests;
+
 use super::room::Room;
 use super::{Plan, ShardLoad, Step};
 
