@@ -1,3 +1,5 @@
+use std::ops::Range;
+
 use super::ordered::Ordered;
 
 /// Parts of a worker that are looked at again and again, before all others are. With as many shards on each worker, or
@@ -22,6 +24,17 @@ impl Parts {
     /// The workers that have any.
     pub(super) fn workers(&self) -> impl Iterator<Item = usize> {
         (0..self.all.len()).filter(|worker| !self.all[*worker].is_empty())
+    }
+
+    /// All of a worker.
+    pub(super) fn all(&self, worker: usize) -> &[usize] {
+        &self.all[worker]
+    }
+
+    /// More of a worker.
+    pub(super) fn add(&mut self, worker: usize, parts: Range<usize>) {
+        self.all[worker].extend(parts);
+        self.promising[worker].clear();
     }
 
     /// Those found when last looked for, with what they promise now.

@@ -41,7 +41,7 @@ pub(super) struct Search<'a> {
     states: Vec<State>,
     /// What is left of shards that keys have left.
     rests: Vec<ShardLoad>,
-    /// For each shard, whether its keys were asked for.
+    /// For each worker, whether the keys of its shards were asked for.
     asked: Vec<bool>,
     /// Keys that may leave, each with the index of its shard, and whether it has.
     keys: Vec<(usize, ShardLoad, bool)>,
@@ -70,7 +70,7 @@ impl<'a> Search<'a> {
         risk: f64,
         inertia: f64,
     ) -> Self {
-        let (states, asked) = (vec![State::Whole; shards.len()], vec![false; shards.len()]);
+        let (states, asked) = (vec![State::Whole; shards.len()], vec![false; board.capacities.len()]);
         let (rests, keys, steps) = (Vec::new(), Vec::new(), Vec::new());
         Search { shards, states, rests, asked, keys, board, steps, bytes: 0.0, per_byte, risk, inertia, room, overhead }
     }
@@ -102,7 +102,6 @@ impl<'a> Search<'a> {
     pub(super) fn relieve(&mut self, target: f64, limit: usize, keys: impl Fn(&ShardLoad) -> Vec<ShardLoad>) {
         loop {
             let steps = self.steps.len();
-            self.find_keys(target, &keys);
             let mut parts = Parts::of(&self.owners(), self.board.capacities.len());
             let mut order: BinaryHeap<(Ordered, usize)> =
                 parts.workers().map(|w| (Ordered(f64::INFINITY), w)).collect();
@@ -110,11 +109,17 @@ impl<'a> Search<'a> {
                 && self.steps.len() < limit
                 && let Some((_, worker)) = order.pop()
             {
+                if self.board.ratio(worker) > target {
+                    self.ask(worker, &mut parts, &keys);
+                }
                 let Some(best) = self.best_of(&mut parts, worker) else { continue };
                 order.push((best.weight, worker));
                 if order.peek().is_some_and(|next| next.1 == worker) {
                     self.go(best.part, best.to);
                     self.board.rank();
+                    if self.board.ratio(best.to) > target {
+                        order.push((Ordered(f64::INFINITY), best.to));
+                    }
                 }
             }
             if self.steps.len() == steps || self.steps.len() >= limit || self.board.busiest <= target {
@@ -160,16 +165,18 @@ impl<'a> Search<'a> {
         best
     }
 
-    /// Asks for the keys of shards that must be relieved.
-    fn find_keys(&mut self, target: f64, keys: impl Fn(&ShardLoad) -> Vec<ShardLoad>) {
-        for (index, shard) in self.shards.iter().enumerate() {
-            let is_new = !self.asked[index] && self.states[index] == State::Whole && !shard.range.is_single();
-            if is_new && self.board.ratio(shard.owner) > target {
-                let single = |key: &ShardLoad| key.range.is_single() && shard.range.covers(&key.range);
-                self.asked[index] = true;
-                self.keys.extend(keys(shard).into_iter().filter(single).map(|key| (index, key, false)));
-            }
+    /// Asks, once, for the keys of a worker's shards.
+    fn ask(&mut self, worker: usize, parts: &mut Parts, keys: impl Fn(&ShardLoad) -> Vec<ShardLoad>) {
+        if std::mem::replace(&mut self.asked[worker], true) {
+            return;
         }
+        let before = self.shards.len() + self.keys.len();
+        let shards = parts.all(worker).iter().filter_map(|part| Some((*part, self.shards.get(*part)?)));
+        for (index, shard) in shards.filter(|(_, shard)| !shard.range.is_single()) {
+            let single = |key: &ShardLoad| key.range.is_single() && shard.range.covers(&key.range);
+            self.keys.extend(keys(shard).into_iter().filter(single).map(|key| (index, key, false)));
+        }
+        parts.add(worker, before..self.shards.len() + self.keys.len());
     }
 
     fn part(&self, index: usize) -> &ShardLoad {
