@@ -1,3 +1,5 @@
+use smallvec::SmallVec;
+
 use super::ShardLoad;
 
 /// Workers that are looked at as the new owner of a shard, those with the least load for their capacity: which of them
@@ -8,6 +10,8 @@ const RECEIVERS: usize = 16;
 pub(super) struct Board {
     /// Relative to the mean of those above 0.
     pub(super) capacities: Vec<f64>,
+    /// The largest of them.
+    largest: f64,
     /// The expected load.
     pub(super) expected: Vec<f64>,
     /// The most expected load for its capacity.
@@ -17,11 +21,20 @@ pub(super) struct Board {
     carried: Vec<f64>,
     /// For each scenario, its likelihood over the square of the fair share.
     weights: Vec<f64>,
-    /// For each scenario, no more than any worker carries for its capacity.
+    /// For each scenario, the least that a worker carries for its capacity.
     least: Vec<f64>,
     receivers: Vec<usize>,
     /// Records per epoch of a fair share.
     fair: f64,
+    /// What each worker has that can't be moved.
+    evenly: f64,
+}
+
+/// How much lower it may be elsewhere.
+pub(super) struct Slope {
+    /// For each scenario, what the worker carries for its capacity over the least.
+    over: SmallVec<[f64; 8]>,
+    steepness: f64,
 }
 
 impl Board {
@@ -38,10 +51,12 @@ impl Board {
         let mut carried = Vec::with_capacity(capacities.len() * weights.len());
         capacities.iter().for_each(|_| carried.extend(weights.iter().map(|w| w * evenly)));
         let expected = vec![evenly / fair; capacities.len()];
-        let (least, receivers) = (Vec::new(), Vec::new());
-        let mut board = Board { capacities, expected, busiest: 0.0, carried, weights, least, receivers, fair };
+        let largest = capacities.iter().copied().fold(0.0, f64::max);
+        let (least, receivers) = (vec![0.0; weights.len()], Vec::new());
+        let mut board =
+            Board { capacities, largest, expected, busiest: 0.0, carried, weights, least, receivers, fair, evenly };
         shards.iter().for_each(|shard| board.add(shard.owner, shard, 1.0));
-        board.refresh();
+        board.rank();
         Some(board)
     }
 
@@ -59,6 +74,11 @@ impl Board {
         self.expected[worker] / self.capacities[worker]
     }
 
+    /// A worker's expected load of shards.
+    pub(super) fn movable(&self, worker: usize) -> f64 {
+        self.expected[worker] - self.evenly / self.fair
+    }
+
     pub(super) fn is_in_use(&self, worker: usize) -> bool {
         self.capacities.get(worker).is_some_and(|c| *c > 0.0)
     }
@@ -73,9 +93,21 @@ impl Board {
         (2.0 * product(self.at(worker), &shard.recent) + square) / self.capacities[worker]
     }
 
-    /// By how much they grow at least, whichever it joins.
-    pub(super) fn joining_at_least(&self, shard: &ShardLoad) -> f64 {
-        2.0 * product(&self.least, &shard.recent)
+    /// What a worker has over the least that any has.
+    pub(super) fn slope(&self, worker: usize) -> Slope {
+        let capacity = self.capacities[worker];
+        let over = self.at(worker).iter().zip(&self.least).map(|(load, least)| load / capacity - least).collect();
+        Slope { over, steepness: capacity.recip() + self.largest.recip() }
+    }
+
+    /// No less than what the squares lessen by when a shard leaves its worker, wherever it goes.
+    pub(super) fn relief_at_most(&self, slope: &Slope, shard: &ShardLoad) -> f64 {
+        let (mut down, mut square) = (0.0, 0.0);
+        for ((x, over), weight) in shard.recent.iter().zip(&slope.over).zip(&self.weights) {
+            down += over * x;
+            square += weight * x * x;
+        }
+        2.0 * down - slope.steepness * square
     }
 
     pub(super) fn square(&self, shard: &ShardLoad) -> f64 {
@@ -86,7 +118,7 @@ impl Board {
     pub(super) fn receivers(&self, shard: &ShardLoad) -> impl Iterator<Item = usize> {
         let load = self.load(shard);
         let fits = move |worker: &usize| {
-            self.is_in_use(*worker) && (self.expected[*worker] + load) / self.capacities[*worker] <= self.busiest
+            self.is_in_use(*worker) && self.expected[*worker] + load <= self.busiest * self.capacities[*worker]
         };
         let home = (!self.receivers.contains(&shard.home)).then_some(shard.home);
         let (owner, receivers) = (shard.owner, self.receivers.iter().copied().chain(home));
@@ -96,14 +128,9 @@ impl Board {
     pub(super) fn go(&mut self, shard: &ShardLoad, to: usize) {
         self.add(shard.owner, shard, -1.0);
         self.add(to, shard, 1.0);
-        if self.is_in_use(shard.owner) {
-            let (scenarios, capacity) = (self.weights.len(), self.capacities[shard.owner]);
-            let carried = &self.carried[shard.owner * scenarios..][..scenarios];
-            self.least.iter_mut().zip(carried).for_each(|(least, load)| *least = least.min(load / capacity));
-        }
     }
 
-    /// Looks for the busiest and for those with the most room.
+    /// Looks for the busiest, and for those with the most room.
     pub(super) fn rank(&mut self) {
         let mut workers: Vec<usize> = (0..self.capacities.len()).filter(|w| self.is_in_use(*w)).collect();
         self.busiest = workers.iter().map(|w| self.ratio(*w)).fold(0.0, f64::max);
@@ -114,12 +141,7 @@ impl Board {
         }
         workers.sort_unstable_by(by_ratio);
         self.receivers = workers;
-    }
-
-    /// Brings all that is derived up to date.
-    pub(super) fn refresh(&mut self) {
-        self.rank();
-        self.least = vec![f64::INFINITY; self.weights.len()];
+        self.least.fill(f64::INFINITY);
         let in_use = self.carried.chunks_exact(self.weights.len().max(1)).zip(&self.capacities).filter(|w| *w.1 > 0.0);
         for (carried, capacity) in in_use {
             self.least.iter_mut().zip(carried).for_each(|(least, load)| *least = least.min(load / capacity));
@@ -142,6 +164,14 @@ impl Board {
     }
 }
 
+/// In four sums at once, which don't wait for each other.
 fn product(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
+    let common = a.len().min(b.len());
+    let (a, b) = (a[..common].chunks_exact(4), b[..common].chunks_exact(4));
+    let rest: f64 = a.remainder().iter().zip(b.remainder()).map(|(a, b)| a * b).sum();
+    let mut sums = [0.0; 4];
+    for (a, b) in a.zip(b) {
+        sums.iter_mut().zip(a.iter().zip(b)).for_each(|(sum, (a, b))| *sum += a * b);
+    }
+    sums.iter().sum::<f64>() + rest
 }

@@ -11,9 +11,11 @@ pub mod baselines;
 mod board;
 mod measure;
 mod ordered;
+mod parts;
 mod plan;
 mod planner;
 mod room;
+mod search;
 mod shape;
 mod shard;
 

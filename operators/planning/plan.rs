@@ -16,12 +16,12 @@ pub struct Plan {
     pub bytes: f64,
 }
 
-/// A move of a shard, or of a single routing key that is split off first.
+/// A move of a shard, or of a single routing key that is split off it first.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Step {
     /// The shard, as it was before the plan.
     pub shard: KeyRange,
-    /// What moves of it: all, or one routing key.
+    /// What moves of it: one routing key, or all that earlier steps have left of it.
     pub part: KeyRange,
     /// The new owner.
     pub to: usize,
@@ -37,26 +37,43 @@ impl Plan {
 /// The commands for some steps: those that begin a plan, or all.
 pub fn commands_for(steps: &[Step]) -> Vec<Command> {
     let mut commands = Vec::new();
-    let mut rests: BTreeMap<u64, KeyRange> = BTreeMap::new();
+    let mut cut: BTreeMap<KeyRange, Pieces> = BTreeMap::new();
     for step in steps {
-        let holds = |rest: &KeyRange| rest.covers(&step.part);
-        let within = rests.range(..=step.part.start()).next_back().map(|rest| *rest.1).filter(holds);
-        let rest = within.unwrap_or(step.shard);
-        if let Some((left, right)) = rest.split(step.part.start()) {
-            commands.push(Command::Split { shard: rest, at: right.start() });
-            rests.insert(left.start(), left);
-            rests.insert(right.start(), right);
+        if step.part == step.shard {
+            let pieces = cut.remove(&step.shard).unwrap_or_else(|| Pieces::whole(step.shard));
+            commands.extend(pieces.0.into_values().map(|shard| Command::Move { shard, to: step.to }));
+        } else {
+            let pieces = cut.entry(step.shard).or_insert_with(|| Pieces::whole(step.shard));
+            pieces.take(step.part, &mut commands);
+            commands.push(Command::Move { shard: step.part, to: step.to });
         }
-        let rest = KeyRange::new(step.part.start(), rest.end()).unwrap_or(rest);
-        let next = step.part.last().checked_add(1);
-        if let Some((left, right)) = next.and_then(|next| rest.split(next)) {
-            commands.push(Command::Split { shard: rest, at: right.start() });
-            rests.insert(left.start(), left);
-            rests.insert(right.start(), right);
-        }
-        commands.push(Command::Move { shard: step.part, to: step.to });
     }
     commands
+}
+
+/// What is left of a shard, by where it starts.
+struct Pieces(BTreeMap<u64, KeyRange>);
+
+impl Pieces {
+    fn whole(shard: KeyRange) -> Self {
+        Pieces(BTreeMap::from([(shard.start(), shard)]))
+    }
+
+    /// Splits off a part that lies in one of the pieces.
+    fn take(&mut self, part: KeyRange, commands: &mut Vec<Command>) {
+        let Some((&start, &piece)) = self.0.range(..=part.start()).next_back() else { return };
+        self.0.remove(&start);
+        let mut rest = piece;
+        if let Some((left, right)) = rest.split(part.start()) {
+            commands.push(Command::Split { shard: rest, at: right.start() });
+            self.0.insert(left.start(), left);
+            rest = right;
+        }
+        if let Some((_, right)) = part.last().checked_add(1).and_then(|next| rest.split(next)) {
+            commands.push(Command::Split { shard: rest, at: right.start() });
+            self.0.insert(right.start(), right);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -75,6 +92,15 @@ mod tests {
                 assert!(keys.iter().all(|key| (after.owner_of(*key) == 1) == moved(*key)), "{keys:?}, {kept}");
                 assert_eq!(after.iter().filter(|s| s.1 == 1).count(), kept);
             }
+            let rest = Step { shard: all, part: all, to: 2 };
+            let steps: Vec<Step> = steps.into_iter().chain([rest]).collect();
+            let after = Assignment::even(1, 3).unwrap().apply(&commands_for(&steps)).unwrap();
+            assert!(
+                after
+                    .iter()
+                    .all(|(range, owner)| owner
+                        == if range.is_single() && keys.contains(&range.start()) { 1 } else { 2 })
+            );
         }
     }
 }

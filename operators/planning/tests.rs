@@ -1,10 +1,12 @@
 //! What plans are like, against their definition.
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 
 use super::planner::RISK;
 use super::*;
-use crate::keyspace::KeyRange;
+use crate::keyspace::{Assignment, KeyRange};
 
 const LIKELIHOOD: [f64; 3] = [0.2, 0.3, 0.5];
 
@@ -92,6 +94,54 @@ fn nothing_to_carry_is_nothing_to_move() {
     assert_eq!(plan(1.0, 0.0, &[]), []);
 }
 
+type Keys = BTreeMap<KeyRange, Vec<ShardLoad>>;
+
+/// A shard's owner, records beside its keys in each scenario, and its keys with theirs.
+type Given = (usize, [u16; 3], BTreeMap<u64, [u8; 3]>);
+
+/// Shards of 100 routing keys, and some of these, each of 10 bytes.
+fn with_keys(given: &[Given]) -> (Vec<ShardLoad>, Keys) {
+    let one = |(i, (owner, others, keys)): (usize, &Given)| {
+        let (start, end) = (100 * i as u64, if i + 1 < given.len() { 100 * (i as u128 + 1) } else { 1 << 64 });
+        let load = |range, recent: Vec<f64>, bytes| {
+            let load = product(&recent, &LIKELIHOOD);
+            ShardLoad { range, owner: *owner, home: 0, load, recent, bytes }
+        };
+        let key = |(key, recent): (&u64, &[u8; 3])| {
+            load(KeyRange::single(start + key), recent.map(|r| 100.0 * f64::from(r)).to_vec(), 10.0)
+        };
+        let keys: Vec<ShardLoad> = keys.iter().map(key).collect();
+        let of = |e: usize| f64::from(others[e]) + keys.iter().map(|k| k.recent[e]).sum::<f64>();
+        let shard = load(KeyRange::new(start, end).unwrap(), (0..3).map(of).collect(), 1_000.0);
+        (shard.clone(), (shard.range, keys))
+    };
+    given.iter().enumerate().map(one).unzip()
+}
+
+/// What each part of the key space has, after some keys were split off: the keys, and the rests of the shards.
+fn divided(shards: &[ShardLoad], keys: &Keys, after: &Assignment) -> Vec<ShardLoad> {
+    let mut parts = Vec::new();
+    for shard in shards {
+        let mut rest = shard.clone();
+        let is_apart = |range: &KeyRange| keys[&shard.range].iter().any(|key| key.range == *range);
+        for key in keys[&shard.range].iter().filter(|key| after.position(key.range).is_some()) {
+            rest.load -= key.load;
+            parts.push(ShardLoad { owner: after.owner_of(key.range.start()), ..key.clone() });
+        }
+        rest.owner = after.iter().find(|(range, _)| shard.range.covers(range) && !is_apart(range)).unwrap().1;
+        parts.push(rest);
+    }
+    parts
+}
+
+/// The bytes that some steps move: 10 with a key, and with a shard what keys have left of it.
+fn bytes(shards: &[ShardLoad], steps: &[Step]) -> f64 {
+    let keys_of = |step: &Step, before: &[Step]| before.iter().filter(|s| s.shard == step.shard).count() as f64;
+    let whole = |step: &Step| shards.iter().find(|shard| shard.range == step.part).map(|shard| shard.bytes);
+    let moved = |(i, step)| whole(step).map_or(10.0, |bytes| bytes - 10.0 * keys_of(step, &steps[..i]));
+    steps.iter().enumerate().map(moved).sum()
+}
+
 proptest! {
     #[test]
     fn no_beginning_of_a_plan_is_expected_to_be_worse_than_none(
@@ -118,5 +168,45 @@ proptest! {
         moved.sort_unstable();
         moved.dedup();
         prop_assert_eq!(moved.len(), steps.len());
+    }
+
+    /// Shards with keys, on workers of any capacity.
+    #[test]
+    fn plans_do_what_they_say(
+        given in prop::collection::vec((0..5usize, any::<[u16; 3]>(), prop::collection::btree_map(0..100u64, any::<[u8; 3]>(), 0..4)), 1..30),
+        capacities in prop::collection::vec(prop_oneof![Just(0.0), Just(1.0), 0.1..9.0f64], 5),
+        target in prop_oneof![Just(1.0), 1.0..1.5f64],
+        max_shards in prop_oneof![Just(usize::MAX), 1..50usize],
+        error in prop_oneof![Just(0.0), 0.0..2.0f64],
+        evenly in prop_oneof![Just(0.0), 0.0..90_000.0f64],
+    ) {
+        let (shards, keys) = with_keys(&given);
+        let in_use = |worker: usize| capacities[worker] > 0.0;
+        let planner = Planner { capacities: capacities.clone(), target, max_shards, error, evenly, ..Planner::new(0) };
+        let plan = planner.plan(&shards, &LIKELIHOOD, |shard| keys[&shard.range].clone());
+        let total: f64 = shards.iter().map(|s| s.load).sum();
+        if total + evenly == 0.0 || !(0..5).any(in_use) {
+            prop_assert_eq!(plan, Plan::default());
+            return Ok(());
+        }
+        let before = Assignment::new(shards.iter().map(|s| (s.range, s.owner)), 5).unwrap();
+        let is = |kept: usize| -> (Assignment, f64) {
+            let after = before.apply(&commands_for(&plan.steps[..kept])).unwrap();
+            let parts = divided(&shards, &keys, &after);
+            (after, baselines::imbalance(&parts, &capacities, evenly))
+        };
+        let emptied = plan.steps.iter().take_while(|step| !in_use(before.owner_of(step.shard.start()))).count();
+        let (_, mut worst) = is(emptied);
+        worst = worst.max(1.0);
+        for kept in emptied..=plan.steps.len() {
+            let (after, imbalance) = is(kept);
+            prop_assert!(imbalance <= worst * (1.0 + 1e-9), "{} after {}", imbalance, worst);
+            prop_assert!(after.iter().all(|(_, owner)| in_use(owner)));
+            prop_assert!(after.len() <= max_shards.max(shards.len()));
+        }
+        let (_, imbalance) = is(plan.steps.len());
+        prop_assert!((imbalance - plan.after).abs() <= 1e-6 * imbalance, "{} is said to be {}", imbalance, plan.after);
+        prop_assert!((bytes(&shards, &plan.steps) - plan.bytes).abs() < 1e-6);
+        prop_assert_eq!(plan, planner.plan(&shards, &LIKELIHOOD, |shard| keys[&shard.range].clone()));
     }
 }

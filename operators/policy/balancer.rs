@@ -72,8 +72,9 @@ impl Balancer {
         draft.split_hot(&shards, |range| self.loads.points(range), &limits);
         self.update(&mut shards, &draft);
         let Crew { capacities, evenly } = crew;
-        let (min_relief, error) = (Planner::MIN_RELIEF, self.error());
-        let planner = Planner { capacities, evenly, min_relief, horizon, move_cost, error, ..Planner::new(0) };
+        let (min_relief, overhead, error) = (Planner::MIN_RELIEF, Planner::OVERHEAD, self.error());
+        let planner =
+            Planner { capacities, evenly, min_relief, overhead, horizon, move_cost, error, ..Planner::new(0) };
         let plan = planner.plan(&shards, &self.loads.likelihood(), |_| Vec::new());
         draft.commands.extend(commands_for(self.share(&plan.steps)));
         draft.commands

@@ -4,6 +4,9 @@ mod weighted_move;
 
 pub use weighted_move::WeightedMove;
 
+#[cfg(test)]
+mod tests;
+
 use super::room::Room;
 use super::{Plan, ShardLoad, Step};
 
@@ -61,11 +64,12 @@ pub fn lower_bound(loads: &[f64], capacities: &[f64], evenly: f64) -> f64 {
     let largest = in_use.iter().copied().fold(0.0, f64::max);
     let is_equal = in_use.iter().all(|c| *c == largest);
     let mut heaviest = loads.to_vec();
-    heaviest.sort_by(|a, b| b.total_cmp(a));
-    let together =
-        |each: usize| heaviest.get(each * workers).map(|_| &heaviest[each * workers - each..=each * workers]);
-    let first = heaviest.first().map_or(0.0, |load| load + evenly);
-    let crowded = (1..).map_while(|each| together(each).filter(|_| is_equal));
-    let busiest = crowded.map(|loads| loads.iter().sum::<f64>() + evenly).fold(first, f64::max);
+    heaviest.sort_unstable_by(|a, b| b.total_cmp(a));
+    let sum = |sum: &mut f64, load: &f64| Some(std::mem::replace(sum, *sum + load));
+    let before: Vec<f64> = heaviest.iter().chain([&0.0]).scan(0.0, sum).collect();
+    let crowded = (1..).map(|each| (each * workers - each, each * workers + 1));
+    let crowded = crowded.take_while(|(_, end)| is_equal && *end <= loads.len());
+    let crowded = crowded.map(|(first, end)| before[end] - before[first]);
+    let busiest = evenly + crowded.fold(heaviest.first().copied().unwrap_or(0.0), f64::max);
     (busiest / largest * capacity / total).max(1.0)
 }
