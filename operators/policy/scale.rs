@@ -23,14 +23,14 @@ pub(crate) struct Scale {
 
 impl Scale {
     /// The capacity of each worker from the view's boundary on, 0 for those not to be in use, after an epoch with so many
-    /// records. What is `foreseen` of all records begins at the boundary, and is believed as far as said. `bytes` is the
+    /// records. What is `foreseen` of all records begins at the boundary; it is empty where nothing can be. `bytes` is the
     /// state of a worker.
     pub(crate) fn capacities(
         &mut self,
         view: &View<'_>,
         config: &PolicyConfig,
         records: f64,
-        foreseen: (&[Forecast], f64),
+        foreseen: &[Forecast],
         bytes: impl Fn(usize) -> f64,
     ) -> Vec<f64> {
         let workers = view.assignment.workers();
@@ -55,14 +55,14 @@ impl Scale {
     }
 
     /// The records to provide for in each epoch of the horizon.
-    fn expected(&mut self, config: &PolicyConfig, records: f64, (foreseen, trust): (&[Forecast], f64)) -> Vec<f64> {
+    fn expected(&mut self, config: &PolicyConfig, records: f64, foreseen: &[Forecast]) -> Vec<f64> {
         self.recent.push_back(records);
         if self.recent.len() > config.prediction_horizon {
             self.recent.pop_front();
         }
         let most = self.recent.iter().copied().fold(0.0, f64::max);
         let expected = |ahead: usize| match foreseen.get(ahead).filter(|f| f.is_sure()) {
-            Some(f) => trust * (f.mean + MARGIN * (f.high - f.mean)) + (1.0 - trust) * most,
+            Some(f) => f.mean + MARGIN * (f.high - f.mean),
             None => most,
         };
         (0..config.prediction_horizon).map(expected).collect()
@@ -107,9 +107,9 @@ mod tests {
         fn in_use(&mut self, records: f64, foreseen: Option<[f64; 3]>, bytes: f64) -> usize {
             let assignment = &self.assignment;
             let view = View { epoch: 0, boundary: 1, assignment, profiles: &[], can_fold: false, folded: &[] };
-            let trust = if foreseen.is_some() { 1.0 } else { 0.0 };
-            let foreseen = foreseen.unwrap_or_default().map(|mean| Forecast { mean, low: mean, high: mean });
-            let capacities = self.scale.capacities(&view, &self.config, records, (&foreseen, trust), |_| bytes);
+            let foreseen = foreseen.map(|means| means.map(|mean| Forecast { mean, low: mean, high: mean }));
+            let foreseen = foreseen.as_ref().map_or(&[][..], |foreseen| foreseen);
+            let capacities = self.scale.capacities(&view, &self.config, records, foreseen, |_| bytes);
             let in_use = capacities.iter().take_while(|capacity| **capacity > 0.0).count();
             assert!(capacities[in_use..].iter().all(|capacity| *capacity == 0.0));
             in_use
