@@ -44,7 +44,7 @@ const REFUSED: u8 = 2;
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let refused = |error| fail(&error, ExitCode::from(REFUSED));
-    let series = match arguments.validate().and_then(|()| series::read(&arguments.input, &arguments.columns())) {
+    let series = match arguments.validate().and_then(|()| arguments.input.read()) {
         Ok(series) => series,
         Err(error) => return refused(error),
     };

@@ -12,6 +12,9 @@ mod arguments;
 #[path = "simulate/balance/mod.rs"]
 #[allow(dead_code, reason = "shared with tests and benches")]
 mod balance;
+#[path = "simulate/checkpoint/mod.rs"]
+#[allow(dead_code, reason = "shared with tests and benches")]
+mod checkpoint;
 #[path = "replay/decimal.rs"]
 #[allow(dead_code, reason = "shared with another example")]
 mod decimal;
@@ -28,6 +31,8 @@ mod fault;
 #[path = "replay/file.rs"]
 #[allow(dead_code, reason = "shared with another example")]
 mod file;
+#[path = "simulate/input.rs"]
+mod input;
 #[path = "simulate/log.rs"]
 mod log;
 #[path = "simulate/rates.rs"]
@@ -50,6 +55,7 @@ use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::arguments::BalanceArguments;
+use crate::checkpoint::CheckpointArguments;
 
 /// Runs policies over a trace without a dataflow: the very same code, as fast as it decides.
 #[derive(Debug, Parser)]
@@ -62,6 +68,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum What {
     Balance(Box<BalanceArguments>),
+    Checkpoint(Box<CheckpointArguments>),
 }
 
 /// What is asked for makes no sense, or the input doesn't.
@@ -85,6 +92,10 @@ fn main() -> ExitCode {
                 Arguments::command().error(clap::error::ErrorKind::ValueValidation, what).exit();
             }
             run::run(&arguments)
+        }
+        What::Checkpoint(arguments) => {
+            let series = arguments.input.read().map_err(|error| error.context(Refused));
+            series.and_then(|series| checkpoint::run(&arguments, series))
         }
     };
     let Err(error) = result else { return ExitCode::SUCCESS };

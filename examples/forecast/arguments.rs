@@ -8,7 +8,7 @@ use std::str::FromStr;
 use anyhow::{Result, bail};
 use clap::Parser;
 
-use crate::series::Columns;
+use crate::series::Input;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -26,22 +26,9 @@ Examples:
 #[derive(Clone, Debug, Parser)]
 #[command(name = "forecast", version, after_help = EXAMPLES, max_term_width = 100)]
 pub struct Arguments {
-    /// CSV file with a header, each series in time order, plain or compressed by zstd.
-    #[arg(long, value_name = "FILE")]
-    pub input: PathBuf,
-
-    /// Column with the time of a value: a number, or a date like 2014-07-01 00:30:00. Times that a series leaves out
-    /// are missing values.
-    #[arg(long, value_name = "COLUMN")]
-    pub time_column: String,
-
-    /// Column with the value: a number; nothing, or NaN, where it is missing.
-    #[arg(long, value_name = "COLUMN")]
-    pub value_column: String,
-
-    /// Column that tells series apart. [default: all is one series]
-    #[arg(long, value_name = "COLUMN")]
-    pub series_column: Option<String>,
+    /// What to read.
+    #[command(flatten)]
+    pub input: Input,
 
     /// How many steps to forecast.
     #[arg(long, value_name = "STEPS", default_value = "48")]
@@ -66,12 +53,6 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    /// Where in the rows the series are.
-    pub fn columns(&self) -> Columns<'_> {
-        let Arguments { time_column: time, value_column: value, series_column: series, .. } = self;
-        Columns { time, value, series: series.as_deref() }
-    }
-
     /// Refuses what no run can be made of, and says why.
     pub fn validate(&self) -> Result<()> {
         let Some(output) = &self.output else { return Ok(()) };
@@ -85,7 +66,7 @@ impl Arguments {
             }
             _ => {}
         }
-        match (fs::canonicalize(output), fs::canonicalize(&self.input)) {
+        match (fs::canonicalize(output), fs::canonicalize(&self.input.input)) {
             (Ok(output), Ok(input)) if output == input => {
                 bail!("--output {name} is the input, which it would overwrite")
             }

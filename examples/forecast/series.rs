@@ -1,12 +1,42 @@
 //! The series of a CSV file.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
+use clap::Args;
 use csv::ByteRecord;
 use indexmap::IndexMap;
 
 use crate::file;
+
+/// A CSV file, and the columns of it that matter.
+#[derive(Clone, Debug, Args)]
+pub struct Input {
+    /// CSV file with a header, each series in time order, plain or compressed by zstd.
+    #[arg(long, value_name = "FILE")]
+    pub input: PathBuf,
+
+    /// Column with the time of a value: a number, or a date like 2014-07-01 00:30:00. Times that a series leaves out
+    /// are missing values.
+    #[arg(long, value_name = "COLUMN")]
+    pub time_column: String,
+
+    /// Column with the value: a number; nothing, or NaN, where it is missing.
+    #[arg(long, value_name = "COLUMN")]
+    pub value_column: String,
+
+    /// Column that tells series apart. [default: all is one series]
+    #[arg(long, value_name = "COLUMN")]
+    pub series_column: Option<String>,
+}
+
+impl Input {
+    /// Reads all series, in the order in which they begin.
+    pub fn read(&self) -> Result<Vec<Series>> {
+        let Input { input, time_column: time, value_column: value, series_column } = self;
+        read(input, &Columns { time, value, series: series_column.as_deref() })
+    }
+}
 
 /// Where in the rows a series is: the names of columns.
 pub struct Columns<'a> {

@@ -11,7 +11,7 @@ use crate::event::Event;
 use crate::fault::Skipped;
 use crate::file::Progress;
 use crate::generate::Generator;
-use crate::rows::{Rows, Timed};
+use crate::rows::{Layout, Rows, Timed};
 
 /// One record and the epoch it belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ impl Source {
     /// Opens the file that the arguments name, or else the built-in stream.
     pub fn open(arguments: &InputArguments) -> Result<Self> {
         let reader = match &arguments.input {
-            Some(path) => Reader::File(Box::new(Rows::open(path, arguments)?)),
+            Some(path) => Reader::File(Box::new(Rows::open(path, &layout(arguments))?)),
             None => Reader::Generated(Box::new(Generator::new(arguments.seed, arguments.records, arguments.keys))),
         };
         Ok(Source { reader, epochs: arguments.epochs(), first: None, position: 0 })
@@ -97,6 +97,16 @@ impl Source {
             Reader::File(rows) => rows.progress(),
             Reader::Generated(generator) => generator.progress(),
         }
+    }
+}
+
+fn layout(arguments: &InputArguments) -> Layout<'_> {
+    Layout {
+        time: arguments.time_column.as_deref().unwrap_or_default(),
+        unit: arguments.time_unit,
+        keys: &arguments.key_columns,
+        value: arguments.value_column.as_deref(),
+        lenient: arguments.lenient,
     }
 }
 

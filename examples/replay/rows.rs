@@ -5,7 +5,6 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow, bail};
 use csv::ByteRecord;
 
-use crate::arguments::InputArguments;
 use crate::decimal::{self, Refusal};
 use crate::epoch::TimeUnit;
 use crate::event::{Event, ONE, parse_value};
@@ -20,6 +19,18 @@ pub struct Timed {
     pub line: u64,
     /// The event.
     pub event: Event,
+}
+
+/// What is read of a file: the names of columns, and what is in them.
+pub struct Layout<'a> {
+    pub time: &'a str,
+    pub unit: TimeUnit,
+    /// Together the key.
+    pub keys: &'a [String],
+    /// Without one, every value is 1.
+    pub value: Option<&'a str>,
+    /// Rows that can't be read are left out.
+    pub lenient: bool,
 }
 
 /// Which of a row's fields are of interest.
@@ -45,7 +56,7 @@ pub struct Rows {
 }
 
 impl Rows {
-    pub fn open(path: &Path, arguments: &InputArguments) -> Result<Self> {
+    pub fn open(path: &Path, layout: &Layout<'_>) -> Result<Self> {
         let name = path.display().to_string();
         let (bytes, watch, progress) = file::open(path)?;
         // Ending rows at \n alone keeps the count of lines right in files that end them with \r\n.
@@ -60,13 +71,13 @@ impl Rows {
         if !found {
             bail!("the input {name} has no header: expected a line with the names of the columns");
         }
-        let columns = Columns::of(&header, arguments).with_context(|| format!("the header of {name}"))?;
+        let columns = Columns::of(&header, layout).with_context(|| format!("the header of {name}"))?;
         Ok(Rows {
             reader,
             record: header,
             columns,
-            unit: arguments.time_unit,
-            lenient: arguments.lenient,
+            unit: layout.unit,
+            lenient: layout.lenient,
             before: None,
             skipped: Skipped::default(),
             watch,
@@ -220,7 +231,7 @@ impl Rows {
 }
 
 impl Columns {
-    fn of(header: &ByteRecord, arguments: &InputArguments) -> Result<Self> {
+    fn of(header: &ByteRecord, layout: &Layout<'_>) -> Result<Self> {
         let names: Vec<String> = header.iter().map(|n| String::from_utf8_lossy(n.trim_ascii()).into_owned()).collect();
         let find = |wanted: &str, flag: &str| -> Result<usize> {
             let mut places = names.iter().enumerate().filter(|(_, name)| *name == wanted).map(|(i, _)| i);
@@ -230,9 +241,9 @@ impl Columns {
                 (None, _) => bail!("has no column {wanted:?}, which {flag} names; it has {}", listed(&names)),
             }
         };
-        let time = find(arguments.time_column.as_deref().unwrap_or_default(), "--time-column")?;
-        let keys: Result<Vec<_>> = arguments.key_columns.iter().map(|key| find(key, "--key-columns")).collect();
-        let value = arguments.value_column.as_deref().map(|value| find(value, "--value-column")).transpose()?;
+        let time = find(layout.time, "--time-column")?;
+        let keys: Result<Vec<_>> = layout.keys.iter().map(|key| find(key, "--key-columns")).collect();
+        let value = layout.value.map(|value| find(value, "--value-column")).transpose()?;
         Ok(Columns { time, keys: keys?, value, names })
     }
 }

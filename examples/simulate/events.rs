@@ -6,14 +6,21 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use thalweg::stable_hash;
 
-use crate::arguments::InputArguments;
 use crate::balance::{Epoch, Trace};
 use crate::fault::Skipped;
-use crate::rows::{Rows, Timed};
+use crate::input::InputArguments;
+use crate::rows::{Layout, Rows, Timed};
 
 /// Counts the events of each key and epoch, and the rows that were left out.
 pub fn read(path: &Path, arguments: &InputArguments) -> Result<(Trace, Skipped)> {
-    let mut rows = Rows::open(path, arguments)?;
+    let layout = Layout {
+        time: arguments.time_column.as_deref().unwrap_or_default(),
+        unit: arguments.time_unit,
+        keys: &arguments.key_columns,
+        value: None,
+        lenient: arguments.lenient,
+    };
+    let mut rows = Rows::open(path, &layout)?;
     let epochs = arguments.epochs();
     let mut indices: HashMap<u64, u32> = HashMap::new();
     let mut counted: Vec<Epoch> = Vec::new();

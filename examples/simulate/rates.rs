@@ -5,8 +5,8 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use thalweg::stable_hash;
 
-use crate::arguments::InputArguments;
 use crate::balance::{Epoch, Trace};
+use crate::input::InputArguments;
 use crate::series::{self, Columns, Series};
 
 /// Epochs for each value, up to which epochs may be without any.
@@ -48,7 +48,7 @@ struct Key {
 
 impl Key {
     fn records(&self, epoch: u64) -> u32 {
-        let since = epoch.checked_sub(self.first).filter(|since| since % self.every == 0);
+        let since = epoch.checked_sub(self.first).filter(|since| since.is_multiple_of(self.every));
         let value = since.and_then(|since| self.values.get((since / self.every) as usize));
         value.map_or(0, |value| value.round() as u32)
     }

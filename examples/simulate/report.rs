@@ -5,12 +5,14 @@ use std::fmt;
 use indicatif::{BinaryBytes, HumanCount};
 
 use crate::balance::Figures;
+use crate::fault::Skipped;
 
 /// What is shown of a simulation.
 pub struct Report<'a> {
     /// The arm whose assignment never changes: with it the others are compared.
     pub fixed: &'a Figures,
     pub figures: Vec<&'a Figures>,
+    pub skipped: Skipped,
     pub records: u64,
     pub epochs: u64,
     pub keys: usize,
@@ -26,7 +28,11 @@ impl fmt::Display for Report<'_> {
         let [records, keys, epochs] = [self.records, self.keys as u64, self.epochs].map(HumanCount);
         let [workers, shards] = [self.workers, self.shards].map(|count| HumanCount(count as u64));
         writeln!(f, "simulated  {records} records of {keys} keys in {epochs} epochs")?;
-        writeln!(f, "on         {workers} workers, with {shards} shards at the start\n")?;
+        writeln!(f, "on         {workers} workers, with {shards} shards at the start")?;
+        if self.skipped.total() > 0 {
+            writeln!(f, "skipped    {} rows: {}", HumanCount(self.skipped.total()), self.skipped)?;
+        }
+        writeln!(f)?;
         self.balance(f)?;
         writeln!(f)?;
         self.moves(f)?;
@@ -41,17 +47,17 @@ impl fmt::Display for Report<'_> {
 impl Report<'_> {
     fn balance(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let over = format!("over {}", self.target);
-        writeln!(f, "{:10}{:>40}{:>37}", "", "busiest worker's load over the mean", "epochs more than above static")?;
+        writeln!(f, "{:10}{:>40}{:>32}", "", "busiest worker's load over the mean", "epochs")?;
         writeln!(
             f,
-            "{:10}{:>8}{:>8}{:>8}{:>8}{:>8}{over:>13}{:>12}{:>12}",
-            "policy", "mean", "p50", "p90", "p99", "max", "2 %", "5 %"
+            "{:10}{:>8}{:>8}{:>8}{:>8}{:>8}{over:>12}{:>18}{:>18}",
+            "policy", "mean", "p50", "p90", "p99", "max", "2 % above static", "5 % above static"
         )?;
         for figures in &self.figures {
             let [p50, p90, p99, max] = figures.quantiles([0.5, 0.9, 0.99, 1.0]);
             let [by_2, by_5] = [1.02, 1.05].map(|factor| figures.worse_than(self.fixed, factor));
             write!(f, "{:10}{:>8.3}{p50:>8.3}{p90:>8.3}{p99:>8.3}{max:>8.3}", figures.name, figures.mean())?;
-            writeln!(f, "{:>13}{by_2:>12}{by_5:>12}", figures.over(self.target))?;
+            writeln!(f, "{:>12}{by_2:>18}{by_5:>18}", figures.over(self.target))?;
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use thalweg::policy::{Proactive, Reactive};
 
@@ -10,14 +10,14 @@ use crate::arguments::{BalanceArguments, Choice};
 use crate::balance::{Sight, Simulation, Trace};
 use crate::log::Log;
 use crate::report::Report;
-use crate::{Refused, events, print, rates};
+use crate::{Refused, input, print};
 
 /// The arm with which the others are compared.
 const FIXED: &str = "static";
 
 /// Simulates what the arguments say, and prints what came of it.
 pub fn run(arguments: &BalanceArguments) -> Result<()> {
-    let Trace { keys, epochs, length } = open(arguments)?;
+    let (Trace { keys, epochs, length }, skipped) = input::open(&arguments.input).context(Refused)?;
     let mut log = arguments.events.as_deref().map(Log::create).transpose()?;
     let distinct = keys.len();
     let mut simulation = Simulation::new(keys, arguments.setup())?;
@@ -43,6 +43,7 @@ pub fn run(arguments: &BalanceArguments) -> Result<()> {
     log.map_or(Ok(()), Log::finish)?;
     let Some(fixed) = simulation.figures().next() else { return Ok(()) };
     print(&Report {
+        skipped,
         fixed,
         figures: simulation.figures().filter(|figures| is_wanted(&figures.name)).collect(),
         records,
@@ -53,19 +54,6 @@ pub fn run(arguments: &BalanceArguments) -> Result<()> {
         target: arguments.target,
         capacity: !arguments.config.policy.capacity.is_empty(),
     })
-}
-
-fn open(arguments: &BalanceArguments) -> Result<Trace> {
-    let input = &arguments.input;
-    let Some(path) = &input.input else { return Ok(input.generated().trace()) };
-    if input.value_column.is_some() {
-        return rates::read(path, input).map_err(|error| error.context(Refused));
-    }
-    let (trace, skipped) = events::read(path, input).map_err(|error| error.context(Refused))?;
-    if skipped.total() > 0 {
-        eprintln!("skipped {} rows: {skipped}", skipped.total());
-    }
-    Ok(trace)
 }
 
 fn add(simulation: &mut Simulation, choice: Choice, arguments: &BalanceArguments) -> Result<()> {

@@ -3,6 +3,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::cost::CostModel;
 use crate::error::Error;
 
 /// When checkpoints are taken, and how many are kept.
@@ -10,20 +11,26 @@ use crate::error::Error;
 #[cfg_attr(feature = "clap", derive(clap::Args))]
 #[serde(default, deny_unknown_fields)]
 pub struct CheckpointConfig {
-    /// When to take a checkpoint: `integral` when the records that a failure is expected to have delayed since the
-    /// last one reach the cost of one; `literal` when predicted arrival rate times estimated recovery time exceeds
-    /// the threshold; `every:N` each N epochs.
+    /// When to take a checkpoint: `foresight` when one now is expected to cost less than any later one; `integral`
+    /// when what failures are expected to have cost since the last one reaches the cost of one; `literal` when
+    /// predicted arrival rate times estimated recovery time exceeds the threshold; `every:N` each N epochs.
     #[cfg_attr(feature = "clap", arg(
-        long, value_name = "integral|literal|every:N",
-        default_value_t = TriggerKind::Integral
+        long, value_name = "foresight|integral|literal|every:N",
+        default_value_t = TriggerKind::Foresight
     ))]
     pub trigger: TriggerKind,
+    /// For `foresight` and `integral`: what counts. `replay` is work done twice, `delay` the records that have to wait,
+    /// `backlog` the records that have to wait times how long.
+    #[cfg_attr(feature = "clap", arg(
+        long, value_name = "replay|delay|backlog", default_value_t = CostModel::Delay
+    ))]
+    pub cost_model: CostModel,
     /// For `literal`: records that may be expected to arrive during a recovery before a checkpoint is taken.
     #[cfg_attr(feature = "clap", arg(
         long, value_name = "RECORDS", default_value_t = Self::CHECKPOINT_THRESHOLD
     ))]
     pub checkpoint_threshold: f64,
-    /// For `integral`: seconds between failures of the whole computation, on average.
+    /// For `foresight` and `integral`: seconds between failures of the whole computation, on average.
     #[cfg_attr(feature = "clap", arg(
         long, value_name = "SECONDS", default_value_t = Self::MEAN_TIME_BETWEEN_FAILURES
     ))]
@@ -38,7 +45,8 @@ pub struct CheckpointConfig {
 impl Default for CheckpointConfig {
     fn default() -> Self {
         CheckpointConfig {
-            trigger: TriggerKind::Integral,
+            trigger: TriggerKind::Foresight,
+            cost_model: CostModel::Delay,
             checkpoint_threshold: Self::CHECKPOINT_THRESHOLD,
             mean_time_between_failures: Self::MEAN_TIME_BETWEEN_FAILURES,
             keep: Self::KEEP,
@@ -76,12 +84,14 @@ impl CheckpointConfig {
     }
 }
 
-/// The rule by which checkpoints are taken. As text: `integral`, `literal` or `every:N`.
+/// The rule by which checkpoints are taken. As text: `foresight`, `integral`, `literal` or `every:N`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum TriggerKind {
-    /// When the records that a failure is expected to have delayed since the last checkpoint reach the cost of one.
+    /// When a checkpoint now is expected to cost less than any later one.
     #[default]
+    Foresight,
+    /// When what failures are expected to have cost since the last checkpoint reaches the cost of one.
     Integral,
     /// When predicted arrival rate times estimated recovery time exceeds a threshold.
     Literal,
@@ -92,6 +102,7 @@ pub enum TriggerKind {
 impl fmt::Display for TriggerKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            TriggerKind::Foresight => f.pad("foresight"),
             TriggerKind::Integral => f.pad("integral"),
             TriggerKind::Literal => f.pad("literal"),
             TriggerKind::Every(epochs) => f.pad(&format!("every:{epochs}")),
@@ -105,12 +116,13 @@ impl FromStr for TriggerKind {
     fn from_str(text: &str) -> Result<Self, Error> {
         let every = || text.strip_prefix("every:")?.parse().ok().filter(|epochs| *epochs > 0);
         match text {
+            "foresight" => Ok(TriggerKind::Foresight),
             "integral" => Ok(TriggerKind::Integral),
             "literal" => Ok(TriggerKind::Literal),
             _ => every().map(TriggerKind::Every).ok_or_else(|| {
                 Error::usage(format!(
-                    "no checkpoint trigger is called {text:?}: expected `integral`, `literal`, or `every:N` with a \
-                     number of epochs of at least 1"
+                    "no checkpoint trigger is called {text:?}: expected `foresight`, `integral`, `literal`, or \
+                     `every:N` with a number of epochs of at least 1"
                 ))
             }),
         }
@@ -137,7 +149,7 @@ mod tests {
 
     #[test]
     fn triggers_are_read_as_they_are_printed() {
-        for trigger in [TriggerKind::Integral, TriggerKind::Literal, TriggerKind::Every(7)] {
+        for trigger in [TriggerKind::Foresight, TriggerKind::Integral, TriggerKind::Literal, TriggerKind::Every(7)] {
             assert_eq!(trigger.to_string().parse::<TriggerKind>().unwrap(), trigger);
             let json = serde_json::to_string(&trigger).unwrap();
             assert_eq!(serde_json::from_str::<TriggerKind>(&json).unwrap(), trigger);

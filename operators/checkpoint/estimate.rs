@@ -2,6 +2,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::cost::{CostModel, Costs};
+
 /// Bandwidth of restoring until it has been measured: that of a slow disk.
 pub const DEFAULT_RESTORE_BYTES_PER_SECOND: f64 = 100e6;
 
@@ -47,7 +49,7 @@ impl Speeds {
     pub fn recovery(&self, state_bytes: u64, records: f64) -> RecoveryEstimate {
         RecoveryEstimate {
             restore_seconds: state_bytes as f64 / self.restore_bandwidth(),
-            replay_seconds: records / self.replay_records_per_second.unwrap_or(DEFAULT_REPLAY_RECORDS_PER_SECOND),
+            replay_seconds: records / self.replay_rate(),
         }
     }
 
@@ -55,6 +57,21 @@ impl Speeds {
     pub fn checkpoint(&self, state_bytes: u64) -> f64 {
         let unmeasured = || (state_bytes as f64 / self.restore_bandwidth()).max(DEFAULT_CHECKPOINT_SECONDS);
         self.checkpoint_seconds.unwrap_or_else(unmeasured)
+    }
+
+    /// What is to be paid, counted by this model, with so much state and so many seconds between failures.
+    pub fn costs(&self, model: CostModel, state_bytes: u64, mean_time_between_failures: f64) -> Costs {
+        Costs {
+            model,
+            service_rate: self.replay_rate(),
+            checkpoint_seconds: self.checkpoint(state_bytes),
+            outage_seconds: self.recovery(state_bytes, 0.0).restore_seconds,
+            failure_rate: 1.0 / mean_time_between_failures,
+        }
+    }
+
+    fn replay_rate(&self) -> f64 {
+        self.replay_records_per_second.unwrap_or(DEFAULT_REPLAY_RECORDS_PER_SECOND)
     }
 
     fn restore_bandwidth(&self) -> f64 {

@@ -12,7 +12,8 @@
 //!
 //! The protocol:
 //!
-//! 1. A [`Trigger`] decides on a boundary. It is a pure function of counts, and of times that it is told.
+//! 1. A [`Trigger`] decides on a boundary. It is a pure function of counts, and of times and forecasts that it is told;
+//!    [`Hindsight`] says what that was worth.
 //! 2. Each worker packs its chunks into objects with an [`ObjectWriter`] and puts them on a thread
 //!    of its own. What is put is durable when it is reported.
 //! 3. When all workers' objects of all [`Operators`] are durable, one worker writes the manifest. From then on the
@@ -29,11 +30,13 @@
 mod checkpoints;
 mod commit;
 mod config;
+mod cost;
 mod directory;
 mod estimate;
 mod fingerprint;
 mod format;
 mod gather;
+mod hindsight;
 mod manifest;
 mod object;
 mod operators;
@@ -48,6 +51,7 @@ mod writer;
 pub use checkpoints::Checkpoints;
 pub use commit::commit;
 pub use config::{CheckpointConfig, TriggerKind};
+pub use cost::{CostModel, Costs, LEAST_HEADROOM, Prices};
 pub use directory::{Directory, LEFTOVER_AGE};
 pub use estimate::{
     DEFAULT_CHECKPOINT_SECONDS, DEFAULT_REPLAY_RECORDS_PER_SECOND, DEFAULT_RESTORE_BYTES_PER_SECOND, RecoveryEstimate,
@@ -55,6 +59,7 @@ pub use estimate::{
 };
 pub use fingerprint::Fingerprint;
 pub use format::{OBJECT_FORMAT, read_chunk, verify};
+pub use hindsight::Hindsight;
 pub use manifest::{MANIFEST_FORMAT, Manifest, Space};
 pub use object::{MAX_OPERATOR_NAME, OBJECT_BYTES, Object, ObjectWriter};
 pub use operators::Operators;
@@ -63,4 +68,4 @@ pub use resume::{Resume, resolve};
 pub use retain::{Retained, retain};
 pub use save::{Saved, save};
 pub use store::{MAX_NAME_PART, Memory, Store, check_name};
-pub use trigger::{LULL, Observation, Reason, Trigger};
+pub use trigger::{LOOK_AHEAD, LULL, Observation, Reason, Trigger};

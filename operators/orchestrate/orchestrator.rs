@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::director::{Director, Seen};
-use crate::checkpoint::{Observation, Trigger};
-use crate::forecast::{Exponential, Forecaster};
+use crate::checkpoint::{LOOK_AHEAD, Observation, Trigger};
+use crate::forecast::{Blend, Forecaster};
 use crate::keyed::Report;
 use crate::keyspace::{Assignment, Command};
 use crate::observe::{CheckpointEvent, EpochEvent};
@@ -46,7 +46,6 @@ pub struct Orchestrator {
     spaces: Vec<Director>,
     /// The key space of each operator.
     operators: Vec<usize>,
-    arrivals: Exponential,
     checkpoints: Option<CheckpointClock>,
 }
 
@@ -60,11 +59,10 @@ pub struct Decision {
     pub events: Vec<EpochEvent>,
 }
 
-/// What decides on checkpoints, and how long epochs take.
+/// What decides on checkpoints, and what it is told of arrivals to come.
 struct CheckpointClock {
     trigger: Trigger,
-    horizon: usize,
-    seconds: Exponential,
+    arrivals: Blend,
 }
 
 impl Orchestrator {
@@ -85,7 +83,7 @@ impl Orchestrator {
             }
         }
         let spaces = spaces.into_iter().map(|space| Director::new(space, window)).collect();
-        Orchestrator { lead, spaces, operators, arrivals: Exponential::new(ARRIVALS_ALPHA), checkpoints: None }
+        Orchestrator { lead, spaces, operators, checkpoints: None }
     }
 
     /// The commands that were known before the run, with the epochs that have to be complete first.
@@ -100,10 +98,9 @@ impl Orchestrator {
         self.spaces.iter().enumerate().flat_map(of_space)
     }
 
-    /// Decides on checkpoints too, by `trigger`. It is told the arrivals that are forecast `horizon` epochs ahead.
-    pub fn decide_checkpoints(&mut self, trigger: Trigger, horizon: usize) {
-        let seconds = Exponential::new(ARRIVALS_ALPHA);
-        self.checkpoints = Some(CheckpointClock { trigger, horizon, seconds });
+    /// Decides on checkpoints too, by `trigger`. It is told what arrivals are forecast.
+    pub fn decide_checkpoints(&mut self, trigger: Trigger) {
+        self.checkpoints = Some(CheckpointClock { trigger, arrivals: Blend::new(LOOK_AHEAD) });
     }
 
     /// Learns what became of a checkpoint.
@@ -176,15 +173,12 @@ impl Orchestrator {
     /// Sees to it that a checkpoint is taken in all key spaces or none, and asks the trigger for one.
     fn consider_checkpoint(&mut self, events: &mut [EpochEvent], seconds: f64) {
         let mut wanted = events.iter().any(|event| event.commands.contains(&Command::Checkpoint));
-        let records: u64 = events.iter().map(|event| event.records).sum();
-        self.arrivals.observe(records as f64);
         if let (Some(clock), Some(EpochEvent { epoch, boundary, .. })) = (&mut self.checkpoints, events.first()) {
-            clock.seconds.observe(seconds);
-            let arrivals = self.arrivals.forecast(clock.horizon);
-            let rate = arrivals.is_sure().then(|| arrivals.mean / clock.seconds.forecast(1).mean);
+            let records = events.iter().map(|event| event.records).sum();
+            let forecast = clock.forecast(records);
             let state_bytes = events.iter().map(|event| event.state_bytes).sum();
             let observation = Observation { epoch: *epoch, records, seconds, state_bytes };
-            let reason = clock.trigger.decide(&observation, rate, *boundary).map(|reason| reason.to_string());
+            let reason = clock.trigger.decide(&observation, &forecast, *boundary).map(|reason| reason.to_string());
             wanted |= reason.is_some();
             let recovery = clock.trigger.recovery().seconds();
             for event in &mut *events {
@@ -195,5 +189,16 @@ impl Orchestrator {
         for event in events.iter_mut().filter(|event| wanted && !event.commands.contains(&Command::Checkpoint)) {
             event.commands.push(Command::Checkpoint);
         }
+    }
+}
+
+impl CheckpointClock {
+    /// Takes the records of an epoch, and forecasts those of the next, once it is known how good that is.
+    fn forecast(&mut self, records: u64) -> Vec<f64> {
+        self.arrivals.observe(records as f64);
+        let known = self.arrivals.skill(1).is_some();
+        let mut forecast = vec![0.0; if known { LOOK_AHEAD } else { 0 }];
+        self.arrivals.expect(&mut forecast);
+        forecast
     }
 }

@@ -96,7 +96,7 @@ impl Balancer {
     fn crew(&mut self, view: &View<'_>, shards: &[ShardLoad], records: f64) -> Crew {
         let workers = view.assignment.workers();
         let evenly = self.loads.folded(self.config.prediction_horizon) / workers as f64;
-        let foreseen = self.foresight.as_ref().and_then(Foresight::total);
+        let foreseen = self.foresight.as_ref().map_or((&[][..], 0.0), |f| (f.total(), f.total_trust()));
         let bytes = |worker| shards.iter().filter(|s| s.owner == worker).map(|s| s.bytes).sum();
         let capacities = self.scale.capacities(view, &self.config, records, foreseen, bytes);
         Crew { capacities, evenly }

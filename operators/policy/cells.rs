@@ -103,11 +103,9 @@ impl Cells {
         forecast
     }
 
-    /// All records expected in the next epochs, if more is known of them than that they go on as they did.
-    pub(crate) fn total(&self) -> Option<Vec<Forecast>> {
-        let forecasts = self.total.forecasts(self.ahead);
-        let is_known = self.total.skill(self.ahead).is_some_and(|skill| skill > 0.0);
-        (is_known && forecasts.iter().all(Forecast::is_sure)).then_some(forecasts)
+    /// All records expected in each of the next epochs.
+    pub(crate) fn total(&self) -> Vec<Forecast> {
+        self.total.forecasts(self.ahead)
     }
 
     fn take(&mut self, seen: &Measure) {
@@ -208,7 +206,7 @@ mod tests {
 
     #[test]
     fn epochs_left_out_keep_the_phase() {
-        let cycle = |epoch: u64| if epoch % 4 == 0 { 90.0 } else { 10.0 };
+        let cycle = |epoch: u64| if epoch.is_multiple_of(4) { 90.0 } else { 10.0 };
         let mut cells = Cells::new(&Assignment::even(1, 1).unwrap(), 4);
         (0..80).for_each(|epoch| cells.observe(epoch, &measure(&[(5, cycle(epoch))]), 100.0));
         // After 78 the phase would be another if 80 were taken for 79.

@@ -195,6 +195,16 @@ mod tests {
         for fold_share in [0.0, -1.0, f64::INFINITY, f64::NAN] {
             assert!(what(PolicyConfig { fold_share, ..default() }).starts_with("fold_share is "));
         }
+        for each in [0.0, -1.0, f64::INFINITY, f64::NAN] {
+            assert!(what(PolicyConfig { capacity: vec![5.0, each], ..default() }).starts_with("capacity has "));
+        }
+        for utilization in [0.0, 1.1, f64::NAN] {
+            assert!(what(PolicyConfig { utilization, ..default() }).starts_with("utilization is "));
+        }
+        let without = PolicyConfig { min_workers: Some(1), ..default() };
+        assert!(what(without.clone()).contains("without a capacity"));
+        let none = PolicyConfig { min_workers: Some(0), capacity: vec![5.0], ..without };
+        assert!(what(none).starts_with("min_workers is 0"));
     }
 
     #[test]

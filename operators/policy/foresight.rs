@@ -16,9 +16,12 @@ pub(crate) struct Foresight {
     cells: Option<Cells>,
     /// The parts of the key space with their records in those epochs.
     expected: Vec<(Place, Vec<f64>)>,
+    /// All records in those epochs.
+    total: Vec<Forecast>,
     /// What was expected of the first of them, by the epoch meant; oldest first.
     claims: VecDeque<Claim>,
     trust: Trust,
+    total_trust: Trust,
 }
 
 /// What was expected of an epoch when it was planned for.
@@ -27,11 +30,21 @@ struct Claim {
     epoch: u64,
     /// For each part of the key space, what was foreseen, and what the epochs before make one expect.
     parts: Vec<(Place, f64, f64)>,
+    /// The same of all records, for which those of the newest epoch are the usual.
+    total: (f64, f64),
 }
 
 impl Foresight {
     pub(crate) fn new(horizon: usize) -> Self {
-        Foresight { horizon, cells: None, expected: Vec::new(), claims: VecDeque::new(), trust: Trust::default() }
+        Foresight {
+            horizon,
+            cells: None,
+            expected: Vec::new(),
+            total: Vec::new(),
+            claims: VecDeque::new(),
+            trust: Trust::default(),
+            total_trust: Trust::default(),
+        }
     }
 
     /// Takes what an epoch showed; `usual` is what the epochs remembered, this one included, make one expect of any.
@@ -39,18 +52,21 @@ impl Foresight {
         let lead = view.boundary.saturating_sub(view.epoch).max(1) as usize;
         let ahead = lead + self.horizon - 1;
         let cells = self.cells.get_or_insert_with(|| Cells::new(view.assignment, ahead));
-        cells.observe(view.epoch, seen, seen.total() / view.assignment.workers() as f64);
-        while let Some(claim) = self.claims.pop_front_if(|claim| claim.epoch <= view.epoch) {
-            if claim.epoch == view.epoch {
-                self.trust.learn(&compared(&claim.parts, seen));
-            }
+        let records = seen.total();
+        cells.observe(view.epoch, seen, records / view.assignment.workers() as f64);
+        let due = self.claims.partition_point(|claim| claim.epoch <= view.epoch);
+        for claim in self.claims.drain(..due).filter(|claim| claim.epoch == view.epoch) {
+            self.trust.learn(&compared(&claim.parts, seen));
+            self.total_trust.learn(&[[claim.total.0, claim.total.1, records]]);
         }
         self.expected = cells.forecast();
         self.expected.iter_mut().for_each(|(_, path)| drop(path.drain(..lead - 1)));
         let places: Vec<Place> = self.expected.iter().map(|e| e.0).collect();
         let usual = by_place(&places, usual);
         let parts = self.expected.iter().zip(usual).map(|((place, path), usual)| (*place, path[0], usual));
-        self.claims.push_back(Claim { epoch: view.boundary, parts: parts.collect() });
+        self.total = cells.total().split_off(lead - 1);
+        let total = (self.total[0].mean, records);
+        self.claims.push_back(Claim { epoch: view.boundary, parts: parts.collect(), total });
     }
 
     /// How wrong it is, its trust in itself considered, in proportion to how wrong it would be to expect what was.
@@ -58,11 +74,14 @@ impl Foresight {
         self.trust.relative_error()
     }
 
-    /// All records of the epochs from the boundary on, if they can be foreseen.
-    pub(crate) fn total(&self) -> Option<Vec<Forecast>> {
-        let mut forecasts = self.cells.as_ref()?.total()?;
-        forecasts.drain(..forecasts.len().saturating_sub(self.horizon));
-        Some(forecasts)
+    /// All records of each epoch from the boundary on.
+    pub(crate) fn total(&self) -> &[Forecast] {
+        &self.total
+    }
+
+    /// How far that is to be believed, rather than that there will be as many as in the newest epoch.
+    pub(crate) fn total_trust(&self) -> f64 {
+        self.total_trust.weight()
     }
 
     /// The keys that have a forecast of their own, with what they can be relied on to have at the boundary.

@@ -3,9 +3,10 @@ use std::collections::VecDeque;
 use super::{PolicyConfig, View};
 use crate::forecast::Forecast;
 
-/// The part of the way from a forecast's mean to the end of its 95 % interval that is provided for: one epoch in twenty
-/// has more.
-const PROVIDED: f64 = 0.84;
+/// The part of the way from a forecast's mean to the end of its 95 % interval that is provided for. On half-hourly taxi
+/// trips, over 8 workers, 0 left a worker over its capacity in 2.4 % of the epochs at 1.04 times the fewest workers that
+/// would have done, the end of the interval itself in 0.3 % at 1.4 times.
+const MARGIN: f64 = 0.15;
 
 /// Decides how many workers are in use, the first ones always: so many that the load of the epochs to come fits into
 /// the part of their capacity that is to be used.
@@ -22,23 +23,24 @@ pub(crate) struct Scale {
 
 impl Scale {
     /// The capacity of each worker from the view's boundary on, 0 for those not to be in use, after an epoch with so many
-    /// records. What is `foreseen` begins at the boundary. `bytes` is the state of a worker.
+    /// records. What is `foreseen` of all records begins at the boundary, and is believed as far as said. `bytes` is the
+    /// state of a worker.
     pub(crate) fn capacities(
         &mut self,
         view: &View<'_>,
         config: &PolicyConfig,
         records: f64,
-        foreseen: Option<Vec<Forecast>>,
+        foreseen: (&[Forecast], f64),
         bytes: impl Fn(usize) -> f64,
     ) -> Vec<f64> {
         let workers = view.assignment.workers();
         let mut capacities = config.capacities(workers);
         let Some(least) = config.min_workers.filter(|least| *least < workers) else { return capacities };
-        let expected = self.expected(config.prediction_horizon, records, foreseen);
+        let expected = self.expected(config, records, foreseen);
         let usable = |worker: usize| config.utilization * capacities[worker];
         let needed: Vec<usize> = expected.iter().map(|records| needed(*records, least, workers, usable)).collect();
         let now = self.in_use.unwrap_or_else(|| owners(view));
-        let carried_out = needed.iter().take(config.migration_window.saturating_add(1) as usize);
+        let carried_out = needed.iter().take(config.migration_window as usize);
         let mut in_use = carried_out.max().map_or(workers, |most| *most);
         for worker in (in_use..now).rev() {
             let idle = needed.iter().take_while(|needed| **needed <= worker).count() as f64;
@@ -53,16 +55,17 @@ impl Scale {
     }
 
     /// The records to provide for in each epoch of the horizon.
-    fn expected(&mut self, horizon: usize, records: f64, foreseen: Option<Vec<Forecast>>) -> Vec<f64> {
+    fn expected(&mut self, config: &PolicyConfig, records: f64, (foreseen, trust): (&[Forecast], f64)) -> Vec<f64> {
         self.recent.push_back(records);
-        if self.recent.len() > horizon {
+        if self.recent.len() > config.prediction_horizon {
             self.recent.pop_front();
         }
-        let provided = |f: Forecast| f.mean + PROVIDED * (f.high - f.mean);
-        match foreseen {
-            Some(foreseen) => foreseen.into_iter().map(provided).collect(),
-            None => vec![self.recent.iter().copied().fold(0.0, f64::max); horizon],
-        }
+        let most = self.recent.iter().copied().fold(0.0, f64::max);
+        let expected = |ahead: usize| match foreseen.get(ahead).filter(|f| f.is_sure()) {
+            Some(f) => trust * (f.mean + MARGIN * (f.high - f.mean)) + (1.0 - trust) * most,
+            None => most,
+        };
+        (0..config.prediction_horizon).map(expected).collect()
     }
 }
 
@@ -104,8 +107,9 @@ mod tests {
         fn in_use(&mut self, records: f64, foreseen: Option<[f64; 3]>, bytes: f64) -> usize {
             let assignment = &self.assignment;
             let view = View { epoch: 0, boundary: 1, assignment, profiles: &[], can_fold: false, folded: &[] };
-            let foreseen = foreseen.map(|means| means.map(|mean| Forecast { mean, low: mean, high: mean }).to_vec());
-            let capacities = self.scale.capacities(&view, &self.config, records, foreseen, |_| bytes);
+            let trust = if foreseen.is_some() { 1.0 } else { 0.0 };
+            let foreseen = foreseen.unwrap_or_default().map(|mean| Forecast { mean, low: mean, high: mean });
+            let capacities = self.scale.capacities(&view, &self.config, records, (&foreseen, trust), |_| bytes);
             let in_use = capacities.iter().take_while(|capacity| **capacity > 0.0).count();
             assert!(capacities[in_use..].iter().all(|capacity| *capacity == 0.0));
             in_use
@@ -126,7 +130,7 @@ mod tests {
 
     #[test]
     fn workers_are_there_before_they_are_needed() {
-        let mut run = Run::new(PolicyConfig { min_workers: Some(1), migration_window: 1, ..Default::default() });
+        let mut run = Run::new(PolicyConfig { min_workers: Some(1), migration_window: 2, ..Default::default() });
         assert_eq!(run.in_use(10.0, Some([10.0, 10.0, 500.0]), 0.0), 1);
         assert_eq!(run.in_use(10.0, Some([10.0, 500.0, 10.0]), 0.0), 7);
         assert_eq!(run.in_use(10.0, Some([500.0, 10.0, 10.0]), 0.0), 7);

@@ -2,6 +2,7 @@
 
 mod fold;
 mod foresight;
+mod scale;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -253,17 +254,37 @@ fn hot_keys_that_change_with_every_epoch_are_not_chased() {
 
 fn config() -> impl Strategy<Value = PolicyConfig> {
     let move_cost = prop_oneof![Just(0.0), 0.0..2.0f64];
-    (0.3..0.5f64, 1..5u64, 1..80usize, 1..9usize, move_cost, 0.01..2.0f64).prop_map(
-        |(health_threshold, migration_window, max_shards, prediction_horizon, move_cost, fold_share)| PolicyConfig {
-            health_threshold,
-            migration_window,
-            max_shards,
-            prediction_horizon,
-            move_cost,
-            fold_share,
-            ..PolicyConfig::default()
+    let balance = (0.3..0.5f64, 1..5u64, 1..80usize, 1..9usize, move_cost, 0.01..2.0f64);
+    let capacity = prop_oneof![Just(vec![]), (1.0..9_000.0f64).prop_map(|each| vec![each])];
+    (balance, capacity, prop::option::of(1..4usize), 0.1..1.0f64).prop_map(
+        |(
+            (health_threshold, migration_window, max_shards, prediction_horizon, move_cost, fold_share),
+            capacity,
+            min_workers,
+            utilization,
+        )| {
+            let min_workers = min_workers.filter(|_| !capacity.is_empty());
+            PolicyConfig {
+                health_threshold,
+                migration_window,
+                max_shards,
+                prediction_horizon,
+                move_cost,
+                fold_share,
+                capacity,
+                min_workers,
+                utilization,
+            }
         },
     )
+}
+
+/// The policy that looks ahead, or the one that doesn't.
+fn policy(looks_ahead: bool, config: PolicyConfig) -> Box<dyn Policy> {
+    match looks_ahead {
+        true => Box::new(Proactive::new(config).unwrap()),
+        false => Box::new(Reactive::new(config).unwrap()),
+    }
 }
 
 /// Loads of some epochs over few keys, at the ends of the key space and next to each other too.
@@ -284,9 +305,11 @@ proptest! {
         workers in 1..7usize,
         lead in 1..6u64,
         can_fold: bool,
+        looks_ahead: bool,
     ) {
         let run = || {
-            let mut world = World { can_fold, ..World::new(config.clone(), even(shards, workers), lead) };
+            let policy = policy(looks_ahead, config.clone());
+            let mut world = World { can_fold, policy, ..World::new(config.clone(), even(shards, workers), lead) };
             let commands: Vec<_> = loads.iter().map(|load| world.step(load)).collect();
             (commands, world.planned)
         };
@@ -302,8 +325,9 @@ proptest! {
         config in config(),
         strange in prop::collection::vec((any::<(u64, u64, u64)>(), any::<Vec<(u64, f64)>>(), any::<Vec<u64>>()), 0..20),
         strange_folded in prop::collection::vec((0..9u64, any::<u64>()), 0..20),
+        looks_ahead: bool,
     ) {
-        let mut policy = Reactive::new(config).unwrap();
+        let mut policy = policy(looks_ahead, config);
         let mut assignment = even(5, 3);
         let strange_folded: Vec<_> = strange_folded.into_iter().map(|(key, records)| FoldedKey { key, records }).collect();
         for epoch in 0..4 {

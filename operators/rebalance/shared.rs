@@ -247,7 +247,7 @@ impl<'scope, T: Ticks> Shared<'scope, T> {
             snapshots.extend(operator.member.keeps_state.then_some(operator.snapshots));
         }
         let store = self.checkpoints.take().map(|(checkpoints, trigger)| {
-            orchestrator.decide_checkpoints(trigger, self.config.policy.prediction_horizon);
+            orchestrator.decide_checkpoints(trigger);
             checkpoints
         });
         let (feedback, outcomes) = scope.feedback(T::Summary::default());

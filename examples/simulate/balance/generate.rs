@@ -166,7 +166,7 @@ impl State {
                 (self.weights.iter().zip(&mut self.walked).map(|(w, at)| w * step(at, STEP)).collect(), total)
             }
             Kind::Shift => {
-                if epoch > 0 && epoch % period == 0 {
+                if epoch > 0 && epoch.is_multiple_of(period) {
                     self.shift();
                 }
                 (self.weights.clone(), 1.0)

@@ -56,7 +56,7 @@ fn a_load_that_cannot_be_foreseen_is_met_as_ever() {
 fn keys_that_will_be_hot_are_folded_before_they_are() {
     let load = |epoch: u64| -> Load {
         let mut load = zipf(100, 50.0);
-        load.insert(stable_hash("daily"), if epoch % PERIOD == 0 { 900 } else { 1 });
+        load.insert(stable_hash("daily"), if epoch.is_multiple_of(PERIOD) { 900 } else { 1 });
         load
     };
     let mut world = World::with(Proactive::new(PolicyConfig::default()).unwrap(), even(16, 4), 1);
