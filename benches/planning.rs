@@ -2,9 +2,10 @@
 //!
 //! The load of a million keys is a Zipf distribution, and in balance. Then half of the hottest 2,000 keys swap places
 //! with cold ones. Both planners start from the same assignment, which was planned for the load before. Weighted move
-//! knows the load of each of its shards, and where half of it lies, exactly and anew before each of its rounds, of which
-//! it has as many as it takes to be as balanced as the plan, or as it can be. The plan is made once. It knows of keys
-//! either the loads of the hottest 4,000, or what profiles of an epoch show. Imbalances are of the true loads.
+//! knows the load of each of its shards, and where half of it lies, exactly and anew before each of its rounds, of
+//! which it has as many as it takes to be as balanced as the plan, or as it can be. The plan is made once. It knows
+//! of keys either the loads of the hottest 4,000, or what profiles of an epoch show. Imbalances are of the true
+//! loads.
 
 mod common;
 
