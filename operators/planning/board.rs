@@ -4,7 +4,7 @@ use super::ShardLoad;
 
 /// Workers that are looked at as the new owner of a shard, those with the least load for their capacity: which of them
 /// fits best depends on the epochs in which their load comes. With up to so many workers nothing is left out.
-const RECEIVERS: usize = 16;
+const RECEIVERS: usize = 8;
 
 /// What each worker carries, in fair shares: of a worker of mean capacity, so that a fair share is its capacity.
 pub(super) struct Board {

@@ -19,19 +19,19 @@ const INERTIA: f64 = 0.1;
 
 /// Decides which shards, and which single routing keys out of them, to move where.
 ///
-/// The next epoch will be like one of several scenarios, each with its likelihood: epochs remembered, or forecast. What
-/// counts is the sum of the squares of the workers' loads for their capacities that is to be expected then, in fair
-/// shares: unlike the busiest worker alone it sees what can be mended beside a key that no worker can carry. Between
-/// workers of equal capacity, moving a load `x` from one with `a` to one with `b` relieves it by `2x (a - b - x)`, which
-/// near balance is about the load that the busier one gets rid of.
+/// The next epoch will be like one of several scenarios, each with its likelihood: epochs remembered, or forecast.
+/// What counts is the sum of the squares of the workers' loads for their capacities that is to be expected then, in
+/// fair shares: unlike the busiest worker alone it sees what can be mended beside a key that no worker can carry.
+/// Between workers of equal capacity, moving a load `x` from one with `a` to one with `b` relieves it by
+/// `2x (a - b - x)`, which near balance is about the load that the busier one gets rid of.
 ///
 /// Against the relief stand the bytes of state to move, and the risk of being wrong: a shard away from home has to
 /// earn the risk of a forecast that has been as wrong as this one, and goes home when it no longer does. So a
 /// stream that can't be foreseen is left as it was, and what it never showed is where it always was.
 ///
-/// Of the moves that pay, the one comes first that relieves most per byte, as in Slicer (Adya et al., OSDI 2016, section
-/// 4.4). But while a slice of the key space brings along the state of all its keys, a hot key can be split off and
-/// leaves alone: it is most of the load, and next to nothing of the bytes.
+/// Of the moves that pay, the one comes first that relieves most per byte, as in Slicer (Adya et al., OSDI 2016,
+/// section 4.4). But while a slice of the key space brings along the state of all its keys, a hot key can be split
+/// off and leaves alone: it is most of the load, and next to nothing of the bytes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Planner {
     /// What each worker can carry, in any unit: records per epoch, or 1 for each. From one with 0, and from owners
@@ -44,8 +44,8 @@ pub struct Planner {
     pub target: f64,
     /// The least relief, in squared fair shares, for which a move is made at all.
     pub min_relief: f64,
-    /// Bytes that a move is held to cost beside its state, at least 1: the more, the sooner what relieves most moves; the
-    /// less, the sooner what relieves most per byte.
+    /// Bytes that a move is held to cost beside its state, at least 1: the more, the sooner what relieves most moves;
+    /// the less, the sooner what relieves most per byte.
     pub overhead: f64,
     /// Shards that there may be in all, beyond which no key is split off.
     pub max_shards: usize,
@@ -58,20 +58,20 @@ pub struct Planner {
 }
 
 impl Planner {
-    /// On recorded streams 0.003: at 0.01 a stable stream of 70 keys was balanced 1 % worse, at 0.001 no better than here
-    /// but with more moves.
+    /// On recorded streams 0.003: at 0.01 a stable stream of 70 keys was balanced 1 % worse, at 0.001 no better than
+    /// here but with more moves.
     pub const MIN_RELIEF: f64 = 0.003;
 
-    /// Of a plan that is spread over a window only the beginning may ever be carried out. On a stream whose hot keys are
-    /// others in every session, with 256 the median imbalance was 2.6 where it was 2.25 with this, as it was with any
-    /// more; with this, fewer bytes moved.
+    /// Of a plan that is spread over a window only the beginning may ever be carried out. On a stream whose hot keys
+    /// are others in every session, with 256 the median imbalance was 2.6 where it was 2.25 with this, as it was with
+    /// any more; with this, fewer bytes moved.
     pub const OVERHEAD: f64 = 4096.0;
 
     /// About what a command takes, and a shard more in a profile.
     const COMMAND_BYTES: f64 = 64.0;
 
-    /// One for so many workers of equal capacity, that trusts the loads it is given, moves whatever relieves, and counts
-    /// a byte for nothing but the order.
+    /// One for so many workers of equal capacity, that trusts the loads it is given, moves whatever relieves, and
+    /// counts a byte for nothing but the order.
     pub fn new(workers: usize) -> Self {
         Planner {
             capacities: vec![1.0; workers],
@@ -86,8 +86,9 @@ impl Planner {
         }
     }
 
-    /// The moves that pay. `likelihood` is that of each scenario, together 1; `keys` gives the single routing keys that a
-    /// shard may be relieved of, and is asked about shards of workers over the target only.
+    /// The moves that pay. `likelihood` is that of each scenario, together 1; `keys` gives the single routing keys
+    /// that a shard may be relieved of, together no more than the shard; it is asked about shards of workers over the
+    /// target only. Keys that are to be folded are no part of the shards' loads, but of [`evenly`](Self::evenly).
     ///
     /// After any number of steps the busiest worker is expected to carry no more for its capacity than before, and the
     /// squares with bytes and risk are no more: unless workers were to be emptied, which comes before all else.

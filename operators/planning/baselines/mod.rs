@@ -31,8 +31,8 @@ pub fn imbalance(shards: &[ShardLoad], capacities: &[f64], evenly: f64) -> f64 {
 }
 
 /// The assignment from scratch: each shard, the heaviest first, goes where the load for its capacity will be least,
-/// whatever it moves. Among as many workers of equal capacity the busiest carries at most 4/3 of what the busiest of the
-/// best assignment does (Graham, Bounds on multiprocessing timing anomalies, 1969).
+/// whatever it moves. Among as many workers of equal capacity the busiest carries at most 4/3 of what the busiest of
+/// the best assignment does (Graham, Bounds on multiprocessing timing anomalies, 1969).
 pub fn longest_first(shards: &[ShardLoad], capacities: &[f64], evenly: f64) -> Plan {
     let before = imbalance(shards, capacities, evenly);
     let mut room = Room::new(capacities, &vec![evenly; capacities.len()]);

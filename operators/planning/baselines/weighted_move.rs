@@ -33,7 +33,8 @@ pub struct WeightedMove {
 }
 
 impl WeightedMove {
-    /// Begins with these shards, which are in order. Their owners are below the number of capacities, and those above 0.
+    /// Begins with these shards, which are in order. Their owners are below the number of capacities, and those above
+    /// 0.
     pub fn new(shards: Vec<ShardLoad>, capacities: Vec<f64>, evenly: f64) -> Self {
         let state = shards.iter().map(|s| s.bytes).sum();
         WeightedMove { slices: shards, capacities, evenly, state, bytes: 0.0 }
@@ -54,8 +55,8 @@ impl WeightedMove {
         self.bytes
     }
 
-    /// One round, which ends once the imbalance is at most the target. `halves` divides a shard, if it can be. Gives the
-    /// commands: none where nothing could be improved.
+    /// One round, which ends once the imbalance is at most the target. `halves` divides a shard, if it can be. Gives
+    /// the commands: none where nothing could be improved.
     pub fn round(
         &mut self,
         target: f64,
