@@ -29,9 +29,9 @@ const KEEP: f64 = 0.998;
 /// The most features of an order: differences, errors, and the constant.
 const FEATURES: usize = 4;
 
-/// After so many observations, the equations are solved after every eighth only.
+/// After so many observations, the equations are solved after every sixteenth only.
 const SETTLED: usize = 64;
-const RARELY: usize = 8;
+const RARELY: usize = 16;
 
 /// Enough to solve the equations of few observations.
 const RIDGE: f64 = 1e-6;

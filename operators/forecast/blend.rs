@@ -1,7 +1,7 @@
 use super::history::History;
 use super::pool::Pool;
 use super::scale::Scale;
-use super::{Forecast, Forecaster, Seasons};
+use super::{FURTHEST, Forecast, Forecaster, Seasons};
 
 /// All models together, each trusted as far as it has been right.
 ///
@@ -24,13 +24,14 @@ use super::{Forecast, Forecaster, Seasons};
 /// }
 /// assert_eq!(model.seasons().unwrap().period, 24);
 /// assert!((model.forecast(9).mean - 900.0).abs() < 1.0);
-/// // So exact a cycle can't be forecast better than by repeating it.
-/// assert!(model.skill(9).unwrap() <= 0.0);
+/// // So exact a cycle can't be forecast better than by repeating it; but much better than by the last value.
+/// assert!(model.skill(9).unwrap() <= 0.0 && model.gain(9).unwrap() > 0.9);
 /// ```
 #[derive(Clone, Debug)]
 pub struct Blend {
     horizon: usize,
     period: Option<usize>,
+    memory: usize,
     values: History,
     seen: usize,
     /// How many values there are when seasons are looked for again.
@@ -40,8 +41,9 @@ pub struct Blend {
     pool: Pool,
 }
 
-/// How many values are remembered.
+/// How many values are remembered, if nothing else is said: four weeks of five minutes.
 const MEMORY: usize = 8192;
+const LEAST_MEMORY: usize = 64;
 
 /// Seasons are looked for first after so many values, and then whenever there are a quarter more; half as many
 /// more once they are not few.
@@ -54,17 +56,30 @@ impl Blend {
         Self::of(horizon, None)
     }
 
-    /// The same with a period that is known; longer ones it still finds. One below 2 is none.
+    /// The same with a period that is known, and taken unless the values plainly have another; longer ones it still
+    /// finds. One below 2 is none.
     pub fn with_period(horizon: usize, period: usize) -> Self {
         Self::of(horizon, Some(period).filter(|period| *period > 1))
     }
 
+    /// The same, but remembers only so many values, at least 64; the default is 8,192. A season must have come twice in
+    /// them to be found, and what the models hold is in proportion to it. In bytes, that is at most some 10 for each
+    /// value and 200 for each epoch of the seasons, and 50,000 besides.
+    ///
+    /// To be said before the first value, as what was observed is forgotten.
+    #[must_use]
+    pub fn remembering(self, values: usize) -> Self {
+        let memory = values.max(LEAST_MEMORY);
+        Blend { memory, values: History::new(memory), ..Self::of(self.horizon, self.period) }
+    }
+
     fn of(horizon: usize, period: Option<usize>) -> Self {
-        let horizon = horizon.max(1);
+        let horizon = horizon.clamp(1, FURTHEST);
         let seasons = period.map(|period| Seasons { period, long: None });
         Blend {
             horizon,
             period,
+            memory: MEMORY,
             values: History::new(MEMORY),
             seen: 0,
             look: FIRST_LOOK,
@@ -81,9 +96,15 @@ impl Blend {
 
     /// How much better its forecasts of about this horizon have been than the better of the last value and the seasonal
     /// naive ones: the part of their mean absolute error that it saved. 0 or less means that it knows nothing they
-    /// don't; none, that it can't tell yet.
+    /// don't; none, that it can't tell yet. See [`gain`](Self::gain) for what it is worth to act on a forecast.
     pub fn skill(&self, horizon: usize) -> Option<f64> {
         self.pool.skill(horizon)
+    }
+
+    /// The same, compared with the last value alone: what is saved by acting on the forecast instead of on what is. A
+    /// plain cycle has much gain and no skill, as to repeat it is all there is to know.
+    pub fn gain(&self, horizon: usize) -> Option<f64> {
+        self.pool.gain(horizon)
     }
 
     /// The models' names, and their parts in a forecast of this horizon.
@@ -94,7 +115,7 @@ impl Blend {
     /// Looks for seasons, and for the right scale; begins anew with what is remembered if they have changed.
     fn look_again(&mut self) {
         let part = if self.seen < FEW { 4 } else { 2 };
-        self.look = self.seen + (self.seen / part).min(MEMORY / 2);
+        self.look = self.seen + (self.seen / part).min(self.memory);
         let own = Scale::of(self.values.as_slice());
         let scale = if self.seen > FIRST_LOOK && self.scale.does_for(own) { self.scale } else { own };
         let seasons = self.found(scale);
@@ -104,20 +125,14 @@ impl Blend {
     }
 
     fn found(&self, scale: Scale) -> Option<Seasons> {
-        let mut scaled: Vec<f64> = Vec::with_capacity(MEMORY);
+        let mut scaled: Vec<f64> = Vec::with_capacity(self.memory.min(self.seen));
         for value in self.values.as_slice() {
             let value = scale.take(*value);
             let last = scaled.last().copied().unwrap_or(0.0);
             scaled.push(if value.is_nan() { last } else { value });
         }
-        let found = match self.period {
-            Some(period) => Some(Seasons::with_period(&scaled, period)),
-            None => Seasons::find_again(&scaled, self.seasons.map(|s| s.period)),
-        };
-        match (found, self.seasons) {
-            (Some(new), Some(old)) if new.period == old.period => Some(Seasons { long: new.long.or(old.long), ..new }),
-            (new, _) => new,
-        }
+        let known = || self.period.map(|period| Seasons::with_period(&scaled, period));
+        Seasons::find_again(&scaled, self.seasons).or_else(known)
     }
 
     fn begin(&mut self, scale: Scale, seasons: Option<Seasons>) {

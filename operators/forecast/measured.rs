@@ -1,5 +1,5 @@
 use super::scores::Scores;
-use super::{Forecast, Forecaster};
+use super::{FURTHEST, Forecast, Forecaster};
 
 /// A model whose intervals are taken from its own errors, per horizon.
 ///
@@ -17,7 +17,7 @@ const MEMORY: usize = 200;
 
 impl<M: Forecaster> Measured<M> {
     pub(super) fn new(model: M, horizon: usize) -> Self {
-        Measured { model, scores: Scores::new(0, horizon.max(1), STRIDE, MEMORY) }
+        Measured { model, scores: Scores::new(0, horizon.clamp(1, FURTHEST), STRIDE, MEMORY) }
     }
 
     /// The model.

@@ -1,4 +1,5 @@
 use std::fmt::Debug;
+use std::slice::SliceIndex;
 
 use super::scores::{Scores, span_of, steps};
 use super::{
@@ -34,6 +35,7 @@ impl Clone for Box<dyn Model> {
     }
 }
 
+/// The last value is the first of the models, and this the second.
 const SEASONAL_NAIVE: usize = 1;
 
 /// Forecasts are scored every so many epochs, or so often while a score matters.
@@ -75,7 +77,7 @@ impl Pool {
         self.scores.compare(value);
         self.pass(value);
         // What models of a season expected before it had come once says nothing of them.
-        if self.seasons.is_some_and(|s| self.seen == s.period || Some(self.seen) == s.long) {
+        if self.seasons.is_some_and(|s| self.seen == s.period) {
             self.scores.begin_anew();
         }
         if self.scores.is_due() {
@@ -91,15 +93,18 @@ impl Pool {
     /// Writes down what is expected now.
     fn score(&mut self) {
         let mut paths = std::mem::take(&mut self.paths);
-        self.expect(&mut paths, self.scores.targets().last().unwrap_or(1));
-        let horizon = paths.len() / self.models.len();
         let targets: Vec<usize> = self.scores.targets().collect();
-        let forecasts = targets.iter().flat_map(|target| {
-            let expected = paths[target - 1..].iter().copied().step_by(horizon);
-            let blended = expected.clone().zip(self.weights(*target)).map(|(mean, weight)| weight * mean).sum();
-            expected.chain([blended])
-        });
-        let forecasts: Vec<f64> = forecasts.collect();
+        let horizon = targets.last().copied().unwrap_or(1);
+        self.expect(&mut paths, horizon);
+        let mut forecasts = Vec::with_capacity(targets.len() * (self.models.len() + 1));
+        for targets in targets.chunk_by(|a, b| span_of(*a) == span_of(*b)) {
+            let weights = self.weights(targets[0]);
+            for target in targets {
+                let expected = paths[target - 1..].iter().copied().step_by(horizon);
+                forecasts.extend(expected.clone());
+                forecasts.push(weights.iter().zip(expected).map(|(weight, mean)| weight * mean).sum());
+            }
+        }
         self.scores.write(forecasts.into_iter());
         self.paths = paths;
     }
@@ -145,11 +150,20 @@ impl Pool {
         self.scores.around(self.blended(horizon))
     }
 
+    /// The part of the mean absolute error of the better of the naive models that was saved.
     pub(super) fn skill(&self, horizon: usize) -> Option<f64> {
-        let span = self.scores.span(horizon)?;
-        let naive = span.errors[..=SEASONAL_NAIVE].iter().copied().fold(f64::INFINITY, f64::min);
-        let blend = span.errors[self.models.len()];
-        Some(if naive > 0.0 { 1.0 - blend / naive } else { 0.0 })
+        self.saved(horizon, ..=SEASONAL_NAIVE)
+    }
+
+    /// The same of the last value's.
+    pub(super) fn gain(&self, horizon: usize) -> Option<f64> {
+        self.saved(horizon, ..SEASONAL_NAIVE)
+    }
+
+    fn saved(&self, horizon: usize, models: impl SliceIndex<[f64], Output = [f64]>) -> Option<f64> {
+        let errors = &self.scores.span(horizon)?.errors;
+        let least = errors[models].iter().copied().fold(f64::INFINITY, f64::min);
+        Some(if least > 0.0 { 1.0 - errors[self.models.len()] / least } else { 0.0 })
     }
 }
 

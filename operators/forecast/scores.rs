@@ -169,6 +169,7 @@ impl Scores {
         }
         let done = self.open.iter().position(|origin| origin.age >= self.horizon);
         let mut origin = done.map(|index| self.open.swap_remove(index)).unwrap_or_default();
+        self.open.retain(|origin| origin.age < self.horizon);
         origin.forecasts.clear();
         origin.forecasts.extend(forecasts);
         self.open.push(Origin { number: self.origins, age: 0, compared: 0, ..origin });

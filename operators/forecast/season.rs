@@ -44,6 +44,9 @@ const MOST_SHORT: usize = 14;
 /// to it.
 const LONG_RISE: f64 = 0.05;
 
+/// And by how much in proportion to `1/√n`, for `n` products of random values.
+const RANDOM_RISE: f64 = 1.5;
+
 impl Seasons {
     /// The periods of these values, if they repeat themselves.
     ///
@@ -56,16 +59,18 @@ impl Seasons {
     }
 
     /// The same, but the period found before stays unless another stands out more.
-    pub(super) fn find_again(values: &[f64], before: Option<usize>) -> Option<Self> {
+    pub(super) fn find_again(values: &[f64], before: Option<Self>) -> Option<Self> {
         let values = without_trend(values);
         let correlation = autocorrelation(&values, values.len() * 3 / 5);
-        let period = shortest(&correlation, values.len(), before)?;
-        Some(Seasons { period, long: long(&values, period) })
+        let period = shortest(&correlation, values.len(), before.map(|b| b.period))?;
+        let before = before.filter(|b| b.period == period).and_then(|b| b.long);
+        Some(Seasons { period, long: long(&values, period, before) })
     }
 
-    /// The periods of these values when the shorter one is known.
+    /// The periods of these values when the shorter one, of at least 1, is known.
     pub fn with_period(values: &[f64], period: usize) -> Self {
-        Seasons { period, long: long(&without_trend(values), period) }
+        let period = period.max(1);
+        Seasons { period, long: long(&without_trend(values), period, None) }
     }
 }
 
@@ -123,14 +128,19 @@ fn teeth(correlation: &[f64], lag: usize) -> impl Iterator<Item = f64> {
 }
 
 /// The multiple of the period at which what is left without it is most alike, compared with the multiples next to it.
-fn long(values: &[f64], period: usize) -> Option<usize> {
+fn long(values: &[f64], period: usize, before: Option<usize>) -> Option<usize> {
     let left = without_means(values, period);
     let most = (MOST_SHORT + 1).min(left.len() / LONG_CYCLES / period);
     let correlation: Vec<f64> = (0..=most).map(|times| product(&left, times * period)).collect();
     let rise = |times: usize| correlation[times] - correlation[times - 1].max(correlation[times + 1]);
-    let highest = (2..most).map(rise).fold(LONG_RISE * correlation[0], f64::max);
-    let times = (2..most).find(|times| rise(*times) >= SHORTER * highest && rise(*times) >= LONG_RISE * correlation[0]);
-    times.filter(|_| correlation[0] > 0.0).map(|times| times * period)
+    let least = |times: usize| {
+        let random = RANDOM_RISE / ((left.len() - (times + 1) * period) as f64).sqrt();
+        LONG_RISE.max(random) * correlation[0] * if before == Some(times * period) { SHORTER } else { 1.0 }
+    };
+    let rises = (2..most).map(|times| (times, rise(times)));
+    let found: Vec<(usize, f64)> = rises.filter(|(times, rise)| *rise > least(*times)).collect();
+    let highest = found.iter().map(|f| f.1).fold(0.0, f64::max);
+    found.iter().find(|f| f.1 >= SHORTER * highest).map(|f| f.0 * period)
 }
 
 /// The mean product of values so far apart.

@@ -23,7 +23,13 @@ fn a_daily_cycle_is_found_and_beats_the_naive() {
     for ahead in [1, 6, 24] {
         let forecast = model.forecast(ahead);
         assert!((forecast.mean / day(599 + ahead) - 1.0).abs() < 0.1, "{ahead}: {forecast:?}");
-        assert!(forecast.is_sure() && model.skill(ahead).unwrap() > 0.1);
+        assert!(
+            forecast.is_sure() && model.skill(ahead).unwrap() > 0.1,
+            "{ahead} {:?} {:?} {:?}",
+            model.skill(ahead),
+            model.seasons(),
+            model.weights(ahead)
+        );
     }
 }
 
@@ -95,6 +101,71 @@ fn a_negative_value_ends_logarithms() {
 fn beyond_its_horizon_it_goes_on() {
     let model = fed((0..300).map(day));
     assert!((model.forecast(100).mean / day(399) - 1.0).abs() < 0.1);
+}
+
+#[test]
+fn a_cycle_is_found_before_it_has_come_three_times_and_worth_something() {
+    for period in [12, 24, 96, 288] {
+        let value = |t: usize| if t % period < period / 3 { 900.0 } else { 100.0 } * (1.0 + 0.1 * noise(t));
+        let model = fed((0..3 * period + 1).map(value));
+        assert_eq!(model.seasons().map(|s| s.period), Some(period));
+        assert!(model.gain(period.min(24) / 2).unwrap() > 0.3, "{period}: {:?}", model.gain(period.min(24) / 2));
+    }
+}
+
+#[test]
+fn a_known_period_is_taken_at_once_and_given_up_for_one_that_is_plain() {
+    let mut model = Blend::with_period(6, 24);
+    assert_eq!(model.seasons().map(|s| s.period), Some(24));
+    (0..400).for_each(|t| model.observe(noise(t) + 5.0));
+    assert_eq!(model.seasons().map(|s| s.period), Some(24));
+    let mut model = Blend::with_period(6, 24);
+    (0..400).for_each(|t| model.observe([9.0, 1.0, 5.0, 2.0, 7.0][t % 5] + 0.1 * noise(t)));
+    assert_eq!(model.seasons().map(|s| s.period), Some(5));
+}
+
+#[test]
+fn skill_said_is_skill_found() {
+    let value = |t: usize| day(t) * (1.0 + 0.3 * noise(t));
+    let mut model = fed((0..1_000).map(value));
+    let (said, mut naive, mut own) = (model.skill(6).unwrap(), 0.0, 0.0);
+    for t in 1_000..1_500 {
+        own += (model.forecast(6).mean.ln() - value(t + 5).ln()).abs();
+        naive += (value(t + 5 - 24).ln() - value(t + 5).ln()).abs();
+        model.observe(value(t));
+    }
+    assert!((said - (1.0 - own / naive)).abs() < 0.1 && said > 0.1, "{said} {}", 1.0 - own / naive);
+}
+
+#[test]
+fn what_is_not_remembered_is_not_found() {
+    let cycle = |model: Blend| {
+        let mut model = model;
+        (0..1_500).for_each(|t| model.observe((t as f64 / 300.0 * std::f64::consts::TAU).sin() + 2.0));
+        model.seasons()
+    };
+    assert!(cycle(Blend::new(4)).is_some_and(|s| s.period.abs_diff(300) < 6));
+    assert_eq!(cycle(Blend::new(4).remembering(400)), None);
+}
+
+#[test]
+fn long_zeros_lone_counts_leaps_and_the_largest_numbers_are_survived() {
+    let series: [(&str, fn(usize) -> f64, f64); 6] = [
+        ("silence after a load", |t| if t < 300 { day(t) } else { 0.0 }, 0.0),
+        ("a load after silence", |t| if t < 300 { 0.0 } else { day(t) }, 200.0),
+        ("lone counts", |t| if t % 37 == 0 { 1.0 } else { 0.0 }, 0.0),
+        ("a hundred times as much", |t| day(t) * if t < 550 { 1.0 } else { 100.0 }, 20_000.0),
+        ("another period", |t| if t < 300 { day(t) } else { day(t * 2) }, 200.0),
+        ("the largest", |t| 1e300 * (2.0 + noise(t)), 2e100),
+    ];
+    for (name, value, about) in series {
+        let model = fed((0..600).map(value));
+        for forecast in model.forecasts(24) {
+            let Forecast { mean, low, high } = forecast;
+            assert!(mean.is_finite() && low <= mean && mean <= high, "{name}: {forecast:?}");
+            assert!(mean >= 0.1 * about - 1.0 && mean <= 10.0 * about + 1.0, "{name}: {forecast:?}");
+        }
+    }
 }
 
 proptest! {
