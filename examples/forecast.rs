@@ -25,6 +25,7 @@ mod series;
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -69,7 +70,8 @@ fn run(arguments: &Arguments, series: &[Series]) -> Result<()> {
         print(&Summary { predicted: &predicted, horizon, output: output.display().to_string(), seconds })?;
     }
     if arguments.backtest {
-        let mut backtest = Backtest::new(horizon, arguments.origins.get(), known);
+        let every = arguments.every.map_or(horizon + 1, NonZeroUsize::get);
+        let mut backtest = Backtest::new(horizon, arguments.origins.get(), every, known);
         with_bar(series).for_each(|series| backtest.add(&series.values));
         print(&backtest)?;
     }

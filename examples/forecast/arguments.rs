@@ -18,7 +18,7 @@ Examples:
 
   How good that would have been, from four earlier origins:
     forecast --input m4_hourly.csv.zst --time-column hour --value-column value \\
-             --series-column series --horizon 48 --season 24 --backtest --origins 4";
+             --series-column series --horizon 48 --season 24 --backtest --origins 4 --every 24";
 
 /// Forecasts the series in a CSV file, with 95 % intervals, or tells how good such forecasts would have been.
 ///
@@ -47,9 +47,13 @@ pub struct Arguments {
     #[arg(long)]
     pub backtest: bool,
 
-    /// Do so from so many origins, each STEPS + 1 before the next, so that they differ in their phase.
+    /// Do so from so many origins.
     #[arg(long, value_name = "COUNT", default_value = "1", requires = "backtest")]
     pub origins: NonZeroUsize,
+
+    /// Origins are so many steps apart. [default: one more than the horizon, so that they differ in their phase]
+    #[arg(long, value_name = "STEPS", requires = "backtest")]
+    pub every: Option<NonZeroUsize>,
 }
 
 impl Arguments {

@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use thalweg::forecast::{
-    Arima, Blend, DampedHolt, Exponential, Forecast, Forecaster, HoltWinters, LastValue, Periodic, SeasonalNaive,
+    Adjusted, Arima, Blend, DampedHolt, Exponential, Forecast, Forecaster, HoltWinters, LastValue, Periodic,
+    SeasonalNaive,
 };
 
 use crate::measures::{absolute_error, naive2, scale, smape};
@@ -18,15 +19,28 @@ pub struct Method {
 }
 
 /// All of them; the first is the one that is used.
-pub const METHODS: [Method; 8] = [
+pub const METHODS: [Method; 9] = [
     Method { name: "blend", make: |horizon, _, known| Box::new(blend(horizon, known)) },
-    Method { name: "last value", make: |_, _, _| Box::new(LastValue::default()) },
-    Method { name: "seasonal naive", make: |_, period, _| Box::new(SeasonalNaive::new(period)) },
-    Method { name: "exponential smoothing", make: |_, _, _| Box::new(Exponential::new(0.3)) },
-    Method { name: "damped Holt", make: |_, _, _| Box::new(DampedHolt::new(0.5, 0.1, 0.9)) },
-    Method { name: "Holt-Winters", make: |_, period, _| Box::new(HoltWinters::tuned(period, None)) },
-    Method { name: "ARIMA", make: |_, _, _| Box::new(Arima::tuned()) },
-    Method { name: "periodic", make: |_, period, _| Box::new(Periodic::new(period, &[1, 2, 3, 7], 3, 0.05)) },
+    Method { name: "last value", make: |horizon, _, _| Box::new(LastValue::default().measured(horizon)) },
+    Method {
+        name: "seasonal naive",
+        make: |horizon, period, _| Box::new(SeasonalNaive::new(period).measured(horizon)),
+    },
+    Method { name: "exponential smoothing", make: |horizon, _, _| Box::new(Exponential::new(0.3).measured(horizon)) },
+    Method { name: "damped Holt", make: |horizon, _, _| Box::new(DampedHolt::new(0.5, 0.1, 0.9).measured(horizon)) },
+    Method {
+        name: "Holt-Winters",
+        make: |horizon, period, _| Box::new(HoltWinters::tuned(period, None).measured(horizon)),
+    },
+    Method { name: "ARIMA", make: |horizon, _, _| Box::new(Arima::tuned().measured(horizon)) },
+    Method {
+        name: "adjusted ARIMA",
+        make: |horizon, period, _| Box::new(Adjusted::arima(period, None).measured(horizon)),
+    },
+    Method {
+        name: "periodic",
+        make: |horizon, period, _| Box::new(Periodic::new(period, &[1, 2, 3, 7], 3, 0.05).measured(horizon)),
+    },
 ];
 
 /// The combination of all models, with the season that is known, if it is.
@@ -74,6 +88,7 @@ pub struct Backtest {
     pub tallies: Vec<Tally>,
     pub naive2: Tally,
     pub origins: usize,
+    every: usize,
     /// Series too short to hold anything out.
     pub short: usize,
     horizon: usize,
@@ -81,9 +96,9 @@ pub struct Backtest {
 }
 
 impl Backtest {
-    pub fn new(horizon: usize, origins: usize, known: Option<usize>) -> Self {
+    pub fn new(horizon: usize, origins: usize, every: usize, known: Option<usize>) -> Self {
         let tallies = METHODS.iter().map(|_| Tally::default()).collect();
-        Backtest { tallies, naive2: Tally::default(), origins, short: 0, horizon, known }
+        Backtest { tallies, naive2: Tally::default(), origins, every, short: 0, horizon, known }
     }
 
     /// How many steps each forecast goes.
@@ -94,7 +109,7 @@ impl Backtest {
     /// Tries all methods on a series.
     pub fn add(&mut self, values: &[f64]) {
         let last = values.len().saturating_sub(self.horizon);
-        let origin = |back: usize| last.checked_sub(back * (self.horizon + 1)).filter(|at| *at >= 2);
+        let origin = |back: usize| last.checked_sub(back * self.every).filter(|at| *at >= 2);
         let origins: Vec<usize> = (0..self.origins).rev().filter_map(origin).collect();
         let Some(first) = origins.first() else {
             self.short += 1;

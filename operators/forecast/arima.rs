@@ -1,8 +1,7 @@
+use super::Forecaster;
 use super::history::Bounds;
-use super::intervals::Spread;
 use super::regression::Regression;
 use super::tuned::Tuned;
-use super::{Forecast, Forecaster};
 
 /// An autoregressive integrated moving average of low order, fitted while the series goes on.
 ///
@@ -22,7 +21,6 @@ pub struct Arima {
     seen: usize,
     regression: Regression,
     bounds: Bounds,
-    errors: Spread,
 }
 
 /// What is left of an observation's weight one later.
@@ -31,8 +29,9 @@ const KEEP: f64 = 0.998;
 /// The most features of an order: differences, errors, and the constant.
 const FEATURES: usize = 4;
 
-/// After so many observations, the equations are solved after every fourth only.
+/// After so many observations, the equations are solved after every sixteenth only.
 const SETTLED: usize = 64;
+const RARELY: usize = 16;
 
 /// Enough to solve the equations of few observations.
 const RIDGE: f64 = 1e-6;
@@ -56,15 +55,14 @@ impl Arima {
             features,
             seen: 0,
             bounds: Bounds::default(),
-            errors: Spread::default(),
         }
     }
 
-    /// The orders up to (2, 1, 1) and (3, 0, 0), to choose from.
+    /// Orders to choose from: (0, 1, 1), (1, 1, 1), (2, 1, 1), (1, 0, 1) and (2, 0, 1). Those without an average, and
+    /// (3, 0, 0), changed no error by more than half a percent on any series at hand.
     pub fn tuned() -> Tuned<Self> {
-        let stationary = [(1, 0), (2, 0), (3, 0), (1, 1), (2, 1)].map(|(p, q)| Arima::new(p, false, q));
-        let integrated = [(0, 1), (1, 0), (2, 0), (1, 1), (2, 1)].map(|(p, q)| Arima::new(p, true, q));
-        Tuned::new(integrated.into_iter().chain(stationary))
+        let integrated = (0..=2).map(|p| Arima::new(p, true, 1));
+        Tuned::new(integrated.chain((1..=2).map(|p| Arima::new(p, false, 1))))
     }
 
     /// The order: autoregressive, whether integrated, and of the moving average.
@@ -80,6 +78,46 @@ impl Arima {
             lags.first_mut().into_iter().for_each(|first| *first = newest);
         }
     }
+}
+
+/// Makes these coefficients of an autoregression those of one whose forecasts don't run away, by moving its poles
+/// towards 0 until all lie within the unit circle. Least squares doesn't see to that, and a few bursts are enough.
+fn fade(coefficients: &mut [f64]) {
+    for _ in 0..MOST_STEPS {
+        if fades(coefficients) {
+            return;
+        }
+        let mut power = 1.0;
+        for coefficient in coefficients.iter_mut() {
+            power *= STEP;
+            *coefficient *= power;
+        }
+    }
+    coefficients.fill(0.0);
+}
+
+const STEP: f64 = 0.95;
+const MOST_STEPS: usize = 50;
+
+/// A reflection coefficient as large as this is taken for one on the circle.
+const ON_CIRCLE: f64 = 0.999;
+
+/// Whether all poles lie within the unit circle: by the reflection coefficients of Levinson's recursion, backwards
+/// (Jury's criterion).
+fn fades(coefficients: &[f64]) -> bool {
+    let mut left = [0.0; FEATURES];
+    left[..coefficients.len()].copy_from_slice(coefficients);
+    for order in (1..=coefficients.len()).rev() {
+        let reflection = left[order - 1];
+        if reflection.is_nan() || reflection.abs() >= ON_CIRCLE {
+            return false;
+        }
+        let before = left;
+        for index in 0..order - 1 {
+            left[index] = (before[index] + reflection * before[order - 2 - index]) / (1.0 - reflection * reflection);
+        }
+    }
+    true
 }
 
 impl Forecaster for Arima {
@@ -98,32 +136,14 @@ impl Forecaster for Arima {
         let difference = value - base;
         let error = difference - expected;
         self.seen += 1;
-        if self.seen > self.p + self.q + 1 {
-            self.errors.add(error);
-        }
         self.regression.add(&self.features[..=self.p + self.q], difference, 1.0);
-        if self.seen < SETTLED || self.seen.is_multiple_of(4) {
+        if self.seen < SETTLED || self.seen.is_multiple_of(RARELY) {
             self.regression.solve(RIDGE, RIDGE);
+            fade(&mut self.regression.coefficients[..self.p]);
         }
         Arima::advance(&mut self.features, self.p, self.q, difference, error);
         self.last = Some(value);
         self.bounds.add(value);
-    }
-
-    fn forecast(&self, horizon: usize) -> Forecast {
-        let mut means = vec![0.0; horizon.max(1)];
-        self.expect(&mut means);
-        let coefficients = self.regression.coefficients();
-        let mut impulse = [0.0; FEATURES];
-        Arima::advance(&mut impulse, self.p, self.q, 1.0, 1.0);
-        let (mut response, mut variance) = (1.0, 1.0);
-        for _ in 1..horizon {
-            let next: f64 = coefficients.iter().zip(&impulse).map(|(c, i)| c * i).sum();
-            Arima::advance(&mut impulse, self.p, self.q, next, 0.0);
-            response = if self.integrated { response + next } else { next };
-            variance += response * response;
-        }
-        self.errors.around(means[means.len() - 1], variance)
     }
 
     fn expect(&self, means: &mut [f64]) {
@@ -155,11 +175,11 @@ mod tests {
             (before, last) = (last, 5.0 + 1.2 * last - 0.4 * before + noise(i));
             model.observe(last);
         }
-        let found = model.regression.coefficients();
+        let found = &model.regression.coefficients;
         assert!((found[0] - 1.2).abs() < 0.1 && (found[1] + 0.4).abs() < 0.1, "{found:?}");
-        // Far ahead: the mean, 5 / (1 - 1.2 + 0.4), and the variance of the process.
+        // Far ahead: the mean, 5 / (1 - 1.2 + 0.4).
         let far = model.forecast(200);
-        assert!((far.mean - 25.0).abs() < 1.0 && (far.high - far.mean) > 2.0 && (far.high - far.mean) < 4.0, "{far:?}");
+        assert!((far.mean - 25.0).abs() < 1.0, "{far:?}");
     }
 
     #[test]
@@ -173,5 +193,26 @@ mod tests {
         }
         let (_, integrated, q) = model.best().order();
         assert!(integrated && q == 1, "{:?}", model.best().order());
+    }
+    #[test]
+    fn an_autoregression_is_made_to_fade() {
+        for (coefficients, stays) in [
+            (vec![0.5, 0.3], true),
+            (vec![1.2, -0.4], true),
+            (vec![1.02], false),
+            (vec![1.5, -0.4], false),
+            (vec![0.2, 0.1, 0.9], false),
+            (vec![f64::NAN, 0.0], false),
+        ] {
+            let mut faded = coefficients.clone();
+            fade(&mut faded);
+            assert_eq!(faded == coefficients, stays, "{coefficients:?}");
+            let mut response = vec![0.0, 0.0, 1.0];
+            for t in 3..2_000 {
+                let next = faded.iter().enumerate().map(|(lag, c)| c * response[t - 1 - lag]).sum();
+                response.push(next);
+            }
+            assert!(response[1_999].abs() < 0.2, "{coefficients:?} became {faded:?}");
+        }
     }
 }

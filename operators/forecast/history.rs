@@ -1,6 +1,6 @@
 /// The newest values of a series, as a slice.
 ///
-/// Twice as many are held at most, so that the old ones are dropped rarely and the slice never wraps.
+/// A quarter more are held at most, so that the old ones are dropped rarely and the slice never wraps.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct History {
     values: Vec<f64>,
@@ -14,8 +14,13 @@ impl History {
     }
 
     pub(super) fn push(&mut self, value: f64) {
-        if self.values.len() == 2 * self.capacity {
-            self.values.drain(..self.capacity);
+        let most = self.capacity + self.capacity.div_ceil(4);
+        if self.values.len() == most {
+            self.values.drain(..most - self.capacity);
+        }
+        let held = self.values.len();
+        if held == self.values.capacity() {
+            self.values.reserve_exact((2 * held).max(4).min(most) - held);
         }
         self.values.push(value);
     }

@@ -1,5 +1,4 @@
-use super::intervals::Spread;
-use super::{Forecast, Forecaster};
+use super::Forecaster;
 
 /// Holt's linear trend, damped: a level, and a growth that fades by `damping` per epoch.
 ///
@@ -14,7 +13,6 @@ pub struct DampedHolt {
     beta: f64,
     damping: f64,
     state: Option<(f64, f64)>,
-    errors: Spread,
 }
 
 impl DampedHolt {
@@ -22,7 +20,7 @@ impl DampedHolt {
     /// 1]; what lies outside is taken for the nearer end, and what is not a number for 0.
     pub fn new(alpha: f64, beta: f64, damping: f64) -> Self {
         let [alpha, beta, damping] = [alpha, beta, damping].map(|p| if p.is_nan() { 0.0 } else { p.clamp(0.0, 1.0) });
-        DampedHolt { alpha, beta, damping, state: None, errors: Spread::default() }
+        DampedHolt { alpha, beta, damping, state: None }
     }
 }
 
@@ -39,21 +37,7 @@ impl Forecaster for DampedHolt {
             self.state = Some(if expected.is_finite() { (expected, growth) } else { (level, 0.0) });
             return;
         }
-        self.errors.add(error);
         self.state = Some((expected + self.alpha * error, growth + self.beta * error));
-    }
-
-    fn forecast(&self, horizon: usize) -> Forecast {
-        let Some((level, growth)) = self.state else { return Forecast::unsure(0.0) };
-        let (mut fade, mut sum, mut variance) = (1.0, 0.0, 1.0);
-        for step in 1..=horizon.max(1) {
-            fade *= self.damping;
-            sum += fade;
-            if step < horizon {
-                variance += (self.alpha + self.beta * sum).powi(2);
-            }
-        }
-        self.errors.around(level + sum * growth, variance)
     }
 
     fn expect(&self, means: &mut [f64]) {
@@ -77,8 +61,6 @@ mod tests {
         // e = 2: l = 11, b = 0.4. Expected 11.36, e = 1.64: l = 12.18, b = 0.36 + 0.328 = 0.688.
         let two = model.forecast(2);
         assert!((two.mean - (12.18 + (0.9 + 0.81) * 0.688)).abs() < 1e-12);
-        let variance = (4.0 + 1.64 * 1.64) / 2.0 * (1.0 + (0.5 + 0.2 * 0.9) * (0.5 + 0.2 * 0.9));
-        assert!((two.high - two.mean - 1.959_963_984_540_054 * f64::sqrt(variance)).abs() < 1e-12);
     }
 
     #[test]

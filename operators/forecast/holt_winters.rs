@@ -1,6 +1,6 @@
-use super::intervals::{Size, Spread};
+use super::intervals::Size;
 use super::tuned::Tuned;
-use super::{Forecast, Forecaster};
+use super::{Forecaster, wrapped};
 
 /// Holt-Winters with one or two additive seasons, a damped trend, and errors of which a part persists.
 ///
@@ -24,7 +24,6 @@ pub struct HoltWinters {
     /// Epochs since the states began, modulo each period.
     phase: (usize, usize),
     persisting: f64,
-    errors: Spread,
     size: Size,
     robust: bool,
     last: Option<f64>,
@@ -83,7 +82,6 @@ impl HoltWinters {
             long: Vec::new(),
             phase: (0, 0),
             persisting: 0.0,
-            errors: Spread::default(),
             size: Size::default(),
             robust: false,
             last: None,
@@ -130,7 +128,6 @@ impl HoltWinters {
         let smooth = self.level + trend + self.short[short_at] + slow;
         let error = if value.is_finite() { value - smooth - persistence * self.persisting } else { 0.0 };
         if value.is_finite() {
-            self.errors.add(error);
             self.size.add(error);
         }
         let error = self.bounded(error);
@@ -142,8 +139,7 @@ impl HoltWinters {
         }
         let taken = level + season + if self.long.is_empty() { 0.0 } else { long };
         self.persisting = persistence * self.persisting + (1.0 - taken) * error;
-        let wrap = |at: usize, period: usize| if at + 1 >= period { 0 } else { at + 1 };
-        self.phase = (wrap(short_at, self.short.len()), wrap(long_at, self.long.len()));
+        self.phase = (wrapped(short_at + 1, self.short.len()), wrapped(long_at + 1, self.long.len()));
     }
 
     fn bounded(&self, error: f64) -> f64 {
@@ -155,23 +151,13 @@ impl HoltWinters {
         }
     }
 
-    /// The sum of `damping^j`, and `persistence` to the power of `steps`, both for `j` from 1 to `steps`.
-    fn fade(&self, steps: usize) -> (f64, f64) {
-        let (mut sum, mut power) = (0.0, 1.0);
-        for _ in 0..steps {
-            power *= self.weights.damping;
-            sum += power;
-        }
-        (sum, self.weights.persistence.powi(i32::try_from(steps).unwrap_or(i32::MAX)))
-    }
-
     fn mean(&self, horizon: usize, sum: f64, left: f64) -> f64 {
         if self.short.is_empty() {
             return self.last.unwrap_or(0.0);
         }
         let ahead = horizon - 1;
-        let short = self.short[(self.phase.0 + ahead) % self.short.len()];
-        let long = self.long.get((self.phase.1 + ahead) % self.long.len().max(1)).copied().unwrap_or(0.0);
+        let short = self.short[wrapped(self.phase.0 + ahead, self.short.len())];
+        let long = self.long.get(wrapped(self.phase.1 + ahead, self.long.len())).copied().unwrap_or(0.0);
         self.level + sum * self.growth + short + long + left * self.persisting
     }
 }
@@ -189,29 +175,6 @@ impl Forecaster for HoltWinters {
         if self.first.len() >= self.periods.0.max(self.periods.1) {
             self.begin();
         }
-    }
-
-    /// The variance is `s² Σ c(j)²`, `c(j)` being what an error leaves in the forecast `j` epochs later.
-    fn forecast(&self, horizon: usize) -> Forecast {
-        let horizon = horizon.max(1);
-        let (sum, left) = self.fade(horizon);
-        let Weights { level, growth, damping, season, long, persistence } = self.weights;
-        let taken = level + season + if self.long.is_empty() { 0.0 } else { long };
-        let (mut variance, mut fade, mut power, mut persisting) = (1.0, 0.0, 1.0, 1.0 - taken);
-        for step in 1..horizon {
-            power *= damping;
-            fade += power;
-            persisting *= persistence;
-            let mut response = level + growth * fade + persisting;
-            if step.is_multiple_of(self.periods.0) {
-                response += season;
-            }
-            if self.periods.1 > 0 && step.is_multiple_of(self.periods.1) {
-                response += long;
-            }
-            variance += response * response;
-        }
-        self.errors.around(self.mean(horizon, sum, left), variance)
     }
 
     fn expect(&self, means: &mut [f64]) {
@@ -240,17 +203,6 @@ mod tests {
         for ahead in 1..=24 {
             let forecast = model.forecast(ahead);
             assert!((forecast.mean - value(599 + ahead)).abs() < 0.01, "{ahead}: {forecast:?}");
-        }
-    }
-
-    #[test]
-    fn all_means_at_once_are_those_of_each() {
-        let mut model = HoltWinters::new(3, None, Weights { growth: 0.1, damping: 0.9, ..WEIGHTS });
-        (0..50).for_each(|t| model.observe(f64::from(t * t % 17)));
-        let mut means = [0.0; 8];
-        model.expect(&mut means);
-        for (ahead, mean) in means.iter().enumerate() {
-            assert!((mean - model.forecast(ahead + 1).mean).abs() < 1e-9);
         }
     }
 }

@@ -21,6 +21,7 @@
 //! microsecond. Of the crates there are, `anofox-forecast` has exponential smoothing that learns so, but its ARIMA is
 //! fitted in milliseconds, and `augurs` has neither ARIMA nor seasonal smoothing.
 
+mod adjusted;
 mod arima;
 mod blend;
 mod exponential;
@@ -29,7 +30,10 @@ mod holt;
 mod holt_winters;
 mod intervals;
 mod last;
+mod measured;
 mod periodic;
+mod pool;
+mod profile;
 mod regression;
 mod scale;
 mod scores;
@@ -38,16 +42,21 @@ mod seasonal;
 mod spectrum;
 mod tuned;
 
+pub use adjusted::Adjusted;
 pub use arima::Arima;
 pub use blend::Blend;
 pub use exponential::Exponential;
 pub use holt::DampedHolt;
 pub use holt_winters::{HoltWinters, Weights};
 pub use last::LastValue;
+pub use measured::Measured;
 pub use periodic::Periodic;
 pub use season::Seasons;
 pub use seasonal::SeasonalNaive;
 pub use tuned::Tuned;
+
+/// How many epochs ahead a single epoch is forecast: all epochs before it are forecast on the way.
+pub const FURTHEST: usize = 1 << 16;
 
 /// A model of a series of one value per epoch.
 pub trait Forecaster {
@@ -55,20 +64,47 @@ pub trait Forecaster {
     /// from it.
     fn observe(&mut self, value: f64);
 
-    /// The value expected `horizon` epochs after the last one observed; a horizon of 0 is taken for 1.
-    fn forecast(&self, horizon: usize) -> Forecast;
+    /// The values expected of the next epochs: of as many as there is room for.
+    fn expect(&self, means: &mut [f64]);
 
-    /// The forecasts of the next `horizon` epochs.
+    /// The value expected `horizon` epochs after the last one observed; a horizon of 0 is taken for 1, and one beyond
+    /// [`FURTHEST`] for that.
+    fn forecast(&self, horizon: usize) -> Forecast {
+        self.forecasts(horizon.clamp(1, FURTHEST)).pop().unwrap_or(Forecast::unsure(0.0))
+    }
+
+    /// The forecasts of the next `horizon` epochs. A bare model gives no interval, as what a model takes for granted is
+    /// seldom so: see [`measured`](Self::measured).
     fn forecasts(&self, horizon: usize) -> Vec<Forecast> {
-        (1..=horizon).map(|ahead| self.forecast(ahead)).collect()
+        let mut means = vec![0.0; horizon];
+        self.expect(&mut means);
+        means.into_iter().map(Forecast::unsure).collect()
     }
 
-    /// The values expected of the next epochs, without intervals.
-    fn expect(&self, means: &mut [f64]) {
-        for (ahead, mean) in means.iter_mut().enumerate() {
-            *mean = self.forecast(ahead + 1).mean;
-        }
+    /// This model with 95 % intervals from the errors it makes, for forecasts of up to `horizon` epochs ahead. Further
+    /// ahead they are those of that horizon.
+    ///
+    /// ```
+    /// use thalweg::forecast::{Exponential, Forecaster};
+    ///
+    /// let mut model = Exponential::new(0.5).measured(1);
+    /// for epoch in 0..50 {
+    ///     model.observe(f64::from(epoch * 7 % 10));
+    /// }
+    /// let next = model.forecast(1);
+    /// assert!(next.low < 1.0 && next.high > 8.0);
+    /// ```
+    fn measured(self, horizon: usize) -> Measured<Self>
+    where
+        Self: Sized,
+    {
+        Measured::new(self, horizon)
     }
+}
+
+/// The index in a cycle of this length. Most are within it already, and a division takes longer than all else.
+fn wrapped(index: usize, length: usize) -> usize {
+    if index < length { index } else { index.checked_rem(length).unwrap_or(0) }
 }
 
 /// What a model expects of one epoch, in the unit of the series.
@@ -91,11 +127,6 @@ impl Forecast {
         Forecast { mean, low: f64::NEG_INFINITY, high: f64::INFINITY }
     }
 
-    /// The forecast with normally distributed errors of this standard deviation.
-    pub fn normal(mean: f64, deviation: f64) -> Self {
-        Forecast { mean, low: mean - Self::Z95 * deviation, high: mean + Self::Z95 * deviation }
-    }
-
     /// Whether the model knows how far it may be off; where it doesn't, rules without a forecast are to be used.
     pub fn is_sure(&self) -> bool {
         self.low.is_finite() && self.high.is_finite()
@@ -115,6 +146,8 @@ mod tests {
             Box::new(DampedHolt::new(0.5, 0.3, 0.9)),
             Box::new(HoltWinters::tuned(3, Some(6))),
             Box::new(Arima::tuned()),
+            Box::new(Adjusted::arima(3, Some(6))),
+            Box::new(LastValue::default().measured(4)),
             Box::new(Periodic::new(3, &[1, 2], 3, 0.1)),
         ]
     }

@@ -1,7 +1,7 @@
+use super::Forecaster;
 use super::history::{Bounds, History};
-use super::intervals::{Size, Spread};
+use super::intervals::Size;
 use super::regression::Regression;
-use super::{Forecast, Forecaster};
 
 /// Sparse periodic autoregression: the same phase in some of the last periods, and the last deviations from it.
 ///
@@ -15,8 +15,7 @@ use super::{Forecast, Forecaster};
 /// connection-intensive internet services* (NSDI 2008), section 4; used for provisioning by Taft et al., *P-Store*
 /// (SIGMOD 2018). Here the coefficients are ridge-fitted around "as one period ago", with an outlier's weight bounded
 /// as by Huber (Robust estimation of a location parameter, Annals of Mathematical Statistics 35, 1964), and one
-/// regression serves all horizons: what is expected of one epoch is taken as its value for the next. The variance is
-/// that of the regression's errors carried along in the same way.
+/// regression serves all horizons: what is expected of one epoch is taken as its value for the next.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Periodic {
     period: usize,
@@ -31,7 +30,6 @@ pub struct Periodic {
     bounds: Bounds,
     regression: Regression,
     features: Vec<f64>,
-    errors: Spread,
     size: Size,
 }
 
@@ -62,7 +60,6 @@ impl Periodic {
             bounds: Bounds::default(),
             regression: Regression::new(features, 1.0 - 1.0 / (MEMORY * longest.max(features)) as f64),
             features: vec![0.0; features],
-            errors: Spread::default(),
             size: Size::default(),
             lags,
         }
@@ -86,9 +83,6 @@ impl Periodic {
 
     fn learn(&mut self, change: f64) {
         let error = change - self.regression.predict(&self.features);
-        if self.regression.coefficients().iter().any(|c| *c != 0.0) {
-            self.errors.add(error);
-        }
         self.size.add(error);
         let trust = if error == 0.0 { 1.0 } else { (OUTLIER * self.size.mean() / error.abs()).min(1.0) };
         self.regression.add(&self.features, change, trust);
@@ -142,24 +136,6 @@ impl Forecaster for Periodic {
         self.bounds.add(value);
     }
 
-    fn forecast(&self, horizon: usize) -> Forecast {
-        let mut means = vec![0.0; horizon.max(1)];
-        self.expect(&mut means);
-        let coefficients = self.regression.coefficients();
-        // The response to an impulse: how an error of one epoch is carried along.
-        let mut response: Vec<f64> = vec![1.0];
-        for step in 1..horizon {
-            let back = |steps: usize| step.checked_sub(steps).map_or(0.0, |index| response[index]);
-            let base = back(self.period);
-            let lags = self.lags.iter().zip(coefficients).map(|(lag, c)| c * (back(*lag) - base));
-            let recent = coefficients[self.lags.len()..].iter().take(self.deviations).enumerate();
-            let deviations = recent.map(|(j, c)| c * (back(j + 1) - back(j + 1 + self.period)));
-            response.push(base + lags.sum::<f64>() + deviations.sum::<f64>());
-        }
-        let variance = response.iter().map(|r| r * r).sum();
-        self.errors.around(means[means.len() - 1], variance)
-    }
-
     fn expect(&self, means: &mut [f64]) {
         let mut features = vec![0.0; self.features.len()];
         let mut changes = self.changes.as_slice().to_vec();
@@ -181,6 +157,7 @@ impl Forecaster for Periodic {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::forecast::Forecast;
 
     fn model(values: impl IntoIterator<Item = f64>) -> Periodic {
         let mut model = Periodic::new(4, &[1, 2], 2, 0.01);

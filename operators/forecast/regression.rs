@@ -11,7 +11,8 @@ pub(super) struct Regression {
     /// The lower triangle, row by row.
     products: Vec<f64>,
     targets: Vec<f64>,
-    coefficients: Vec<f64>,
+    /// One per feature; all zero until solved for.
+    pub(super) coefficients: Vec<f64>,
     /// Where the equations are solved: the triangle, then the right-hand side.
     scratch: (Vec<f64>, Vec<f64>),
 }
@@ -26,11 +27,6 @@ impl Regression {
             coefficients: vec![0.0; features],
             scratch: Default::default(),
         }
-    }
-
-    /// One per feature; all zero until solved for.
-    pub(super) fn coefficients(&self) -> &[f64] {
-        &self.coefficients
     }
 
     pub(super) fn predict(&self, features: &[f64]) -> f64 {
@@ -107,22 +103,22 @@ mod tests {
     #[test]
     fn what_is_linear_is_found() {
         let found = line(0.0);
-        assert!((found.coefficients()[0] - 2.0).abs() < 1e-6 && (found.coefficients()[1] + 0.5).abs() < 1e-6);
+        assert!((found.coefficients[0] - 2.0).abs() < 1e-6 && (found.coefficients[1] + 0.5).abs() < 1e-6);
         assert!((found.predict(&[1.0, 2.0, 1.0]) - 1.0).abs() < 1e-6);
     }
 
     #[test]
     fn a_ridge_shrinks() {
         let (free, held) = (line(0.0), line(1.0));
-        assert!(held.coefficients()[0] < free.coefficients()[0] && held.coefficients()[0] > 0.5);
+        assert!(held.coefficients[0] < free.coefficients[0] && held.coefficients[0] > 0.5);
     }
 
     #[test]
     fn what_can_not_be_solved_changes_nothing() {
         let mut regression = line(0.0);
-        let before = regression.coefficients().to_vec();
+        let before = regression.coefficients.clone();
         regression.add(&[f64::MAX, f64::MAX, 1.0], f64::MAX, 1.0);
         regression.solve(0.0, 0.0);
-        assert_eq!(regression.coefficients(), before);
+        assert_eq!(regression.coefficients, before);
     }
 }

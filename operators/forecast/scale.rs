@@ -15,6 +15,9 @@ impl Default for Scale {
     }
 }
 
+/// An offset is as good as another within this factor.
+const NEAR: f64 = 4.0;
+
 /// Larger ones are taken for these: their squares can still be added up.
 const LARGEST: f64 = 1e100;
 
@@ -33,6 +36,17 @@ impl Scale {
             _ if positive == 0 => Scale::default(),
             _ if lowest > 0.0 => Scale::Logarithmic { offset: 0.0 },
             _ => Scale::Logarithmic { offset: (sum / positive as f64).min(1.0) },
+        }
+    }
+
+    /// Whether this scale does for values whose own is another. Zeros and negative values that were, will be again.
+    pub(super) fn does_for(self, other: Scale) -> bool {
+        match (self, other) {
+            (Scale::Plain, _) => true,
+            (_, Scale::Plain) => false,
+            (Scale::Logarithmic { offset }, Scale::Logarithmic { offset: other }) => {
+                other == 0.0 || (offset <= NEAR * other && other <= NEAR * offset)
+            }
         }
     }
 
@@ -72,11 +86,19 @@ mod tests {
     #[test]
     fn logarithms_are_for_counts() {
         assert_eq!(Scale::of(&[]), Scale::default());
-        assert_eq!(Scale::of(&[0.0, 0.0]), Scale::default());
+        assert_eq!(Scale::of(&[0.0, 0.0]), Scale::Logarithmic { offset: 1.0 });
         assert_eq!(Scale::of(&[3.0, f64::NAN, -1.0]), Scale::Plain);
         assert_eq!(Scale::of(&[3.0, f64::NAN, 1.0]), Scale::Logarithmic { offset: 0.0 });
         assert_eq!(Scale::of(&[3.0, 0.0, 1.0]), Scale::Logarithmic { offset: 1.0 });
         assert_eq!(Scale::of(&[0.3, 0.0, 0.1]), Scale::Logarithmic { offset: 0.2 });
+    }
+
+    #[test]
+    fn a_scale_stays_while_it_does() {
+        let logarithmic = |offset| Scale::Logarithmic { offset };
+        assert!(Scale::Plain.does_for(logarithmic(1.0)) && !logarithmic(1.0).does_for(Scale::Plain));
+        assert!(logarithmic(1.0).does_for(logarithmic(0.0)) && !logarithmic(0.0).does_for(logarithmic(1.0)));
+        assert!(logarithmic(0.3).does_for(logarithmic(1.0)) && !logarithmic(0.001).does_for(logarithmic(1.0)));
     }
 
     #[test]

@@ -1,46 +1,35 @@
 use super::history::History;
-use super::intervals::Spread;
-use super::{Forecast, Forecaster};
+use super::{Forecaster, wrapped};
 
-/// The value of the same phase in the last period.
-///
-/// The variance `k` periods ahead is `k` times the mean of the squared differences between periods: Hyndman and
-/// Athanasopoulos, *Forecasting: Principles and Practice* (3rd edition, OTexts 2021), section 5.5. In its first period
-/// it is the last value.
+/// The value of the same phase in the last period. In its first period it is the last value.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SeasonalNaive {
     period: usize,
     values: History,
-    steps: Spread,
 }
 
 impl SeasonalNaive {
     /// A model of a period of so many epochs, at least 1.
     pub fn new(period: usize) -> Self {
         let period = period.max(1);
-        SeasonalNaive { period, values: History::new(period), steps: Spread::default() }
+        SeasonalNaive { period, values: History::new(period) }
     }
 }
 
 impl Forecaster for SeasonalNaive {
     fn observe(&mut self, value: f64) {
-        let before = self.values.back(self.period);
-        if !value.is_finite() {
-            if let Some(expected) = before.or(self.values.back(1)) {
-                self.values.push(expected);
-            }
-            return;
+        if value.is_finite() {
+            self.values.push(value);
+        } else if let Some(expected) = self.values.back(self.period).or(self.values.back(1)) {
+            self.values.push(expected);
         }
-        if let Some(before) = before {
-            self.steps.add(value - before);
-        }
-        self.values.push(value);
     }
 
-    fn forecast(&self, horizon: usize) -> Forecast {
-        let ahead = horizon.max(1) - 1;
-        let mean = self.values.back(self.period - ahead % self.period).or(self.values.back(1));
-        self.steps.around(mean.unwrap_or(0.0), (ahead / self.period + 1) as f64)
+    fn expect(&self, means: &mut [f64]) {
+        for (ahead, mean) in means.iter_mut().enumerate() {
+            let same = self.values.back(self.period - wrapped(ahead, self.period));
+            *mean = same.or(self.values.back(1)).unwrap_or(0.0);
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-use super::{Forecast, Forecaster};
+use super::Forecaster;
 
 /// The best of several models, by the squares of the errors each made one epoch ahead.
 ///
@@ -59,10 +59,6 @@ impl<M: Forecaster> Forecaster for Tuned<M> {
                 self.best = index;
             }
         }
-    }
-
-    fn forecast(&self, horizon: usize) -> Forecast {
-        self.best().forecast(horizon)
     }
 
     fn expect(&self, means: &mut [f64]) {
