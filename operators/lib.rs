@@ -50,7 +50,7 @@
 //! | profile | what one shard saw in one epoch, and rolling over a window of epochs: [`profile::Profile`] |
 //! | boundary | the instant before an epoch: after all data before it, before any data at or after it |
 //! | command | split, merge, move, fold (a hot key) or checkpoint, effective *at* a boundary: [`Command`] |
-//! | policy | a pure function from profiles to commands: [`policy::Policy`] |
+//! | policy | a pure function from profiles, and what it foresees from them, to commands: [`policy::Policy`] |
 //! | lead | how many epochs lie between the epoch a command was decided from and its boundary |
 //! | snapshot | the state of shards as of a time `t`: all data before `t`, none at or after it |
 //! | manifest | the one small object that makes a set of snapshot objects a checkpoint: [`checkpoint::Manifest`] |

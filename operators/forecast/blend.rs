@@ -89,6 +89,12 @@ impl Blend {
         }
     }
 
+    /// Looks for seasons so many values later than it would, at most twice as late, so that many models which are given
+    /// their values together do not all look at once.
+    pub(crate) fn looking_later(self, values: usize) -> Self {
+        Blend { look: self.look + values % FIRST_LOOK, ..self }
+    }
+
     /// The seasons found.
     pub fn seasons(&self) -> Option<Seasons> {
         self.seasons

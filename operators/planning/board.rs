@@ -33,7 +33,7 @@ pub(super) struct Board {
 /// How much lower it may be elsewhere.
 pub(super) struct Slope {
     /// For each scenario, what the worker carries for its capacity over the least.
-    over: SmallVec<[f64; 8]>,
+    over: SmallVec<[f64; 16]>,
     steepness: f64,
 }
 

@@ -57,7 +57,7 @@ impl Balancer {
         let mut shards = self.loads.observe(view, &self.folds.keys(), horizon);
         let crew = self.crew(view, &shards, records);
         let fair = crew.fair(&shards);
-        let mut draft = Draft { owners: view.assignment.iter().collect(), commands };
+        let mut draft = Draft { owners: Vec::new(), commands };
         let limits = Limits::new(max_shards, migration_window, horizon, move_cost, &shards, fair);
         let is_due = self.is_due(&shards, &crew);
 
@@ -115,7 +115,7 @@ impl Balancer {
         crew.is_overloaded(shards, |shard| shard.load, threshold)
             || (0..foreseen)
                 .any(|ahead| crew.is_overloaded(shards, |shard| self.loads.foreseen(shard)[ahead], threshold))
-            || shards.iter().any(|shard| crew.capacities[shard.owner] == 0.0)
+            || self.config.min_workers.is_some() && crew.is_to_change(shards)
     }
 
     /// Brings the shards up to date with the draft.
@@ -141,18 +141,31 @@ impl Balancer {
 }
 
 impl Crew {
+    fn in_use(&self) -> impl Iterator<Item = (usize, f64)> {
+        self.capacities.iter().copied().enumerate().filter(|(_, capacity)| *capacity > 0.0)
+    }
+
     /// What a worker in use has on average, folded keys included.
     fn fair(&self, shards: &[ShardLoad]) -> f64 {
-        let in_use = self.capacities.iter().filter(|capacity| **capacity > 0.0).count();
-        self.evenly + shards.iter().map(|s| s.load).sum::<f64>() / in_use as f64
+        self.evenly + shards.iter().map(|s| s.load).sum::<f64>() / self.in_use().count() as f64
+    }
+
+    /// Whether one that is not in use owns shards, or one that is in use owns none.
+    fn is_to_change(&self, shards: &[ShardLoad]) -> bool {
+        let mut owns = vec![false; self.capacities.len()];
+        shards.iter().for_each(|shard| owns[shard.owner] = true);
+        self.capacities.iter().zip(owns).any(|(capacity, owns)| owns != (*capacity > 0.0))
     }
 
     /// Whether a worker would have so much more than its part by capacity that its health is under the threshold.
     fn is_overloaded(&self, shards: &[ShardLoad], load: impl Fn(&ShardLoad) -> f64, threshold: f64) -> bool {
         let mut carried = vec![self.evenly; self.capacities.len()];
-        shards.iter().for_each(|s| carried[s.owner] += load(s));
-        let per_capacity = carried.iter().sum::<f64>() / self.capacities.iter().sum::<f64>();
-        let fair = self.capacities.iter().map(|capacity| capacity * per_capacity);
-        carried.iter().zip(fair).any(|(load, fair)| health(*load, fair) < threshold)
+        let mut total = self.evenly * self.in_use().count() as f64;
+        for shard in shards {
+            carried[shard.owner] += load(shard);
+            total += load(shard);
+        }
+        let per_capacity = total / self.capacities.iter().sum::<f64>();
+        self.in_use().any(|(worker, capacity)| health(carried[worker], capacity * per_capacity) < threshold)
     }
 }

@@ -16,6 +16,9 @@ const NOTABLE: f64 = 1.0 / 32.0;
 /// The weight of the newest epoch in what a key is worth remembering for, so that it outlasts a cycle.
 const WORTH_ALPHA: f64 = 0.01;
 
+/// Epochs remembered of each series: two weeks of five minutes.
+const MEMORY: usize = 4_096;
+
 /// How often as much as a key that it replaces another must have.
 const REPLACES: f64 = 2.0;
 
@@ -62,16 +65,21 @@ impl Cells {
             KeyRange::new(assignment.range(i).start(), last.end())
         };
         let ranges: Vec<KeyRange> = (0..assignment.len()).step_by(each).filter_map(of).collect();
-        let totals = ranges.iter().map(|_| Blend::new(ahead)).collect();
-        Cells { ahead, ranges, totals, total: Blend::new(ahead), keys: BTreeMap::new(), last: None }
+        let totals = (0..ranges.len()).map(|index| model(ahead, index)).collect();
+        Cells { ahead, ranges, totals, total: model(ahead, 0), keys: BTreeMap::new(), last: None }
+    }
+
+    /// Epochs ahead that are forecast.
+    pub(crate) fn ahead(&self) -> usize {
+        self.ahead
     }
 
     /// Takes what was seen in an epoch, in which a worker's fair share was so much.
     pub(crate) fn observe(&mut self, epoch: u64, seen: &Measure, fair: f64) {
         let left_out = self.last.map_or(0, |last| epoch.saturating_sub(last).saturating_sub(1));
         if left_out > LONGEST_GAP {
-            self.totals.fill(Blend::new(self.ahead));
-            self.total = Blend::new(self.ahead);
+            self.totals.iter_mut().enumerate().for_each(|(index, total)| *total = model(self.ahead, index));
+            self.total = model(self.ahead, 0);
             self.keys.clear();
         } else {
             (0..left_out).for_each(|_| self.pass());
@@ -141,10 +149,15 @@ impl Cells {
                     _ => break,
                 };
             }
-            let notable = Notable { model: Blend::new(self.ahead), worth: Exponential::new(WORTH_ALPHA) };
+            let notable = Notable { model: model(self.ahead, self.keys.len()), worth: Exponential::new(WORTH_ALPHA) };
             self.keys.insert(key, notable);
         }
     }
+}
+
+/// The model of one of many series, that does not look for seasons in the same epoch as the others.
+fn model(ahead: usize, index: usize) -> Blend {
+    Blend::new(ahead).remembering(MEMORY).looking_later(index)
 }
 
 #[cfg(test)]

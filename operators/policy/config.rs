@@ -21,7 +21,8 @@ pub struct PolicyConfig {
     #[cfg_attr(feature = "clap", arg(long, value_name = "SHARDS", default_value_t = Self::MAX_SHARDS))]
     pub max_shards: usize,
 
-    /// Epochs ahead for which load is forecast, and within which a move must pay for itself, at least 1.
+    /// Epochs, from the one on in which a plan takes effect, for which load is forecast and within which a move must pay
+    /// for itself: 1 to 128.
     #[cfg_attr(feature = "clap", arg(long, value_name = "EPOCHS", default_value_t = Self::PREDICTION_HORIZON))]
     pub prediction_horizon: usize,
 
@@ -34,9 +35,12 @@ pub struct PolicyConfig {
     #[cfg_attr(feature = "clap", arg(long, value_name = "SHARE", default_value_t = Self::FOLD_SHARE))]
     pub fold_share: f64,
 
-    /// Records per epoch that a worker can process: one number for all workers, or one for each. Without, workers are
-    /// taken for alike, and all are in use.
-    #[cfg_attr(feature = "clap", arg(long, value_name = "RECORDS,…", value_delimiter = ','))]
+    /// Records per epoch that a worker can process: one number for each, by which load is divided, or one for all, which
+    /// matters to `min_workers` only. Without, workers are taken for alike.
+    #[cfg_attr(
+        feature = "clap",
+        arg(long, value_name = "RECORDS,…", value_delimiter = ',', allow_negative_numbers = true)
+    )]
     pub capacity: Vec<f64>,
 
     /// Workers that are in use however little there is to do, at least 1; the others are while they are needed, which
@@ -44,8 +48,11 @@ pub struct PolicyConfig {
     #[cfg_attr(feature = "clap", arg(long, value_name = "WORKERS", requires = "capacity"))]
     pub min_workers: Option<usize>,
 
-    /// Part of the capacity of the workers in use that the load is to fit into, above 0 and at most 1.
-    #[cfg_attr(feature = "clap", arg(long, value_name = "PART", default_value_t = Self::UTILIZATION))]
+    /// With `min_workers`: part of the capacity of the workers in use that the load is to fit into, above 0 and at most
+    /// 1.
+    #[cfg_attr(feature = "clap", arg(
+        long, value_name = "PART", default_value_t = Self::UTILIZATION, allow_negative_numbers = true
+    ))]
     pub utilization: f64,
 }
 
@@ -62,12 +69,14 @@ impl PolicyConfig {
     /// A load that lasts less than four epochs is not worth a move of a state that is large.
     pub const PREDICTION_HORIZON: usize = 4;
 
+    /// What is noted of forecasts goes with the square of the horizon.
+    pub const MAX_PREDICTION_HORIZON: usize = 128;
+
     /// Encoding, sending and decoding a megabyte takes some 5 ms, in which a worker counts some 5,000 records.
     pub const MOVE_COST: f64 = 0.005;
 
     /// On a stream whose hot keys are others in every session, over 12 hashes of 40 epochs each, the busiest worker was
-    /// over
-    /// 1.3 fair shares at 0.1 where a key newly turned hot and in one epoch besides; at 0.2 in 7, at 0.3 in 37. At 0.05 the
+    /// over 1.3 fair shares at 0.1 where a key newly turned hot and in one epoch besides; at 0.2 in 7, at 0.3 in 37. At 0.05 the
     /// median was 6 % better, with twice as many folds and half as many partials again.
     pub const FOLD_SHARE: f64 = 0.1;
 
@@ -109,6 +118,13 @@ impl PolicyConfig {
             if value == 0 {
                 return Err(Error::usage(format!("{name} is 0, but must be at least 1")));
             }
+        }
+        if self.prediction_horizon > Self::MAX_PREDICTION_HORIZON {
+            return Err(Error::usage(format!(
+                "prediction_horizon is {}, but must be at most {}",
+                self.prediction_horizon,
+                Self::MAX_PREDICTION_HORIZON
+            )));
         }
         if !(self.move_cost >= 0.0 && self.move_cost.is_finite()) {
             return Err(Error::usage(format!(
@@ -156,6 +172,13 @@ impl PolicyConfig {
                 "capacity has {known} numbers, but there are {workers} workers: give one for each, or one for all"
             )));
         }
+        if self.max_shards < workers {
+            return Err(Error::usage(format!(
+                "max_shards is {}, but there are {workers} workers: allow as many shards at least, and best many times \
+                 as many",
+                self.max_shards
+            )));
+        }
         match self.min_workers {
             Some(least) if least > workers => Err(Error::usage(format!(
                 "min_workers is {least}, but there are {workers} workers: leave it out where all are to be in use"
@@ -189,6 +212,7 @@ mod tests {
         assert!(what(PolicyConfig { migration_window: 0, ..default() }).starts_with("migration_window is 0"));
         assert!(what(PolicyConfig { max_shards: 0, ..default() }).starts_with("max_shards is 0"));
         assert!(what(PolicyConfig { prediction_horizon: 0, ..default() }).starts_with("prediction_horizon is 0"));
+        assert!(what(PolicyConfig { prediction_horizon: 129, ..default() }).starts_with("prediction_horizon is 129"));
         for move_cost in [-1.0, f64::INFINITY, f64::NAN] {
             assert!(what(PolicyConfig { move_cost, ..default() }).starts_with("move_cost is "));
         }

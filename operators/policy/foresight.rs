@@ -8,6 +8,9 @@ use crate::forecast::Forecast;
 use crate::keyspace::KeyRange;
 use crate::planning::{Measure, Point, spread};
 
+/// The farthest epoch that is foreseen. What a model notes of its forecasts goes with the square.
+const FARTHEST: usize = 256;
+
 /// What will be: the records of the epochs from the boundary on, and how far that is to be believed.
 #[derive(Clone, Debug)]
 pub(crate) struct Foresight {
@@ -50,8 +53,14 @@ impl Foresight {
     /// Takes what an epoch showed; `usual` is what the epochs remembered, this one included, make one expect of any.
     pub(crate) fn observe(&mut self, view: &View<'_>, seen: &Measure, usual: &Measure) {
         let lead = view.boundary.saturating_sub(view.epoch).max(1) as usize;
-        let ahead = lead + self.horizon - 1;
-        let cells = self.cells.get_or_insert_with(|| Cells::new(view.assignment, ahead));
+        let ahead = lead.saturating_add(self.horizon - 1);
+        if ahead > FARTHEST {
+            return;
+        }
+        if self.cells.as_ref().is_none_or(|cells| cells.ahead() != ahead) {
+            *self = Foresight { cells: Some(Cells::new(view.assignment, ahead)), ..Foresight::new(self.horizon) };
+        }
+        let Some(cells) = &mut self.cells else { return };
         let records = seen.total();
         cells.observe(view.epoch, seen, records / view.assignment.workers() as f64);
         let due = self.claims.partition_point(|claim| claim.epoch <= view.epoch);

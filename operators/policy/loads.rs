@@ -139,7 +139,7 @@ impl Loads {
 
     /// Sets these keys apart in every epoch, so that nothing is planned for what they were before they were folded.
     fn set_folded(&mut self, folded: &[u64]) {
-        let known = if self.folded == folded { self.epochs.len() - 1 } else { 0 };
+        let known = if self.folded == folded { self.epochs.len().saturating_sub(1) } else { 0 };
         let epochs = self.epochs.range_mut(known..).chain(self.foreseen.iter_mut().map(|f| &mut f.0));
         epochs.for_each(|epoch| epoch.set_folded(folded));
         self.folded = folded.to_vec();

@@ -1,11 +1,13 @@
-//! What to do: pure functions from profiles to commands. [`Static`] does nothing, a [`Script`] what it says, and
-//! [`Reactive`] what the load that was asks for:
+//! What to do: pure functions from profiles to commands. [`Static`] does nothing, a [`Script`] what it says,
+//! [`Reactive`] what the load that was asks for, and [`Proactive`], the default, what the load that will be asks for, as
+//! far as it can be foreseen:
 //!
 //! ```text
-//!   profiles ──▶ fold ──▶ measure ──▶ loads ──▶ shape ──▶ plan ──▶ commands
-//!                keys     points      of the    merges,   moves
-//!                too hot  in the key  shards    splits    that
-//!                         space       to come             pay
+//!   profiles ──▶ foresight ──▶ fold ────▶ loads ────▶ scale ────▶ planning ──▶ commands
+//!                where load    keys that  of shards,  workers     merges,
+//!                will lie, if  are too    that were   to be       splits and
+//!                it can be     hot        or will be  in use      moves that pay
+//!                told
 //! ```
 
 mod balancer;

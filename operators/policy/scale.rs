@@ -12,13 +12,15 @@ const MARGIN: f64 = 0.15;
 /// the part of their capacity that is to be used.
 ///
 /// Workers are put to use for the epochs over which a plan is carried out; and out of use while what that spares is
-/// worth more than moving their state away and back. Where nothing is foreseen, the most of the newest epochs is
-/// expected of the next ones.
+/// worth more than moving their state away and back: what that has been for long is taken to go on. Where nothing is
+/// foreseen, the most of the newest epochs is expected of the next ones.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Scale {
     /// The records of the newest epochs, oldest first.
     recent: VecDeque<f64>,
     in_use: Option<usize>,
+    /// For each worker, the epochs in a row in which it would not have been needed.
+    spare: Vec<u64>,
 }
 
 impl Scale {
@@ -39,12 +41,18 @@ impl Scale {
         let expected = self.expected(config, records, foreseen);
         let usable = |worker: usize| config.utilization * capacities[worker];
         let needed: Vec<usize> = expected.iter().map(|records| needed(*records, least, workers, usable)).collect();
+        let needed_now = self::needed(records, least, workers, usable);
+        self.spare.resize(workers, 0);
+        for (worker, spare) in self.spare.iter_mut().enumerate() {
+            *spare = if worker < needed_now { 0 } else { spare.saturating_add(1) };
+        }
         let now = self.in_use.unwrap_or_else(|| owners(view));
         let carried_out = needed.iter().take(config.migration_window as usize);
         let mut in_use = carried_out.max().map_or(workers, |most| *most);
         for worker in (in_use..now).rev() {
-            let idle = needed.iter().take_while(|needed| **needed <= worker).count() as f64;
-            if idle * usable(worker) < 2.0 * config.move_cost * bytes(worker) {
+            let to_come = needed.iter().take_while(|needed| **needed <= worker).count();
+            let idle = if to_come < needed.len() { 0 } else { self.spare[worker] } + to_come as u64;
+            if idle as f64 * usable(worker) < 2.0 * config.move_cost * bytes(worker) {
                 in_use = worker + 1;
                 break;
             }
@@ -141,8 +149,10 @@ mod tests {
     fn a_worker_stays_while_its_state_is_dear() {
         let mut run = Run::new(PolicyConfig { min_workers: Some(1), move_cost: 1.0, ..Default::default() });
         assert_eq!(run.in_use(640.0, None, 0.0), 8);
-        // Three epochs of 80 records each, against twice the bytes.
-        assert_eq!(run.in_use(10.0, Some([10.0; 3]), 121.0), 8);
-        assert_eq!(run.in_use(10.0, Some([10.0; 3]), 119.0), 1);
+        // Of 80 records each: an epoch that was, and three to come, against twice the bytes.
+        assert_eq!(run.in_use(10.0, Some([10.0; 3]), 161.0), 8);
+        assert_eq!(run.in_use(640.0, Some([10.0, 10.0, 640.0]), 81.0), 8);
+        assert_eq!(run.in_use(10.0, Some([10.0; 3]), 161.0), 8);
+        assert_eq!(run.in_use(10.0, Some([10.0; 3]), 161.0), 1);
     }
 }

@@ -66,6 +66,7 @@ fn what_does_not_fit_the_workers_is_refused() {
     };
     let default = PolicyConfig::default;
     assert!(refused(PolicyConfig { capacity: vec![1.0; 3], ..default() }).starts_with("capacity has 3 numbers"));
+    assert!(refused(PolicyConfig { max_shards: 3, ..default() }).starts_with("max_shards is 3"));
     assert!(refused(PolicyConfig { min_workers: Some(5), ..config() }).starts_with("min_workers is 5"));
     assert!(
         Proactive::new(PolicyConfig { capacity: vec![1.0; 4], ..default() }).unwrap().known(&even(16, 4), 0).is_ok()
