@@ -55,11 +55,12 @@ impl FromStr for File {
 }
 
 /// By how many epochs the best interval at the mean rate is long, how many times the peak rate is served, and the lead.
-const SETTINGS: [(f64, f64, u64); 5] = [(30.0, 2.0, 1), (10.0, 2.0, 1), (90.0, 2.0, 1), (30.0, 1.2, 1), (30.0, 2.0, 2)];
+const SETTINGS: [(f64, f64, u64); 6] =
+    [(30.0, 2.0, 1), (10.0, 2.0, 1), (90.0, 2.0, 1), (200.0, 2.0, 1), (30.0, 1.2, 1), (30.0, 2.0, 2)];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
-    let (epochs, settings) = (arguments.common.sized(3_000, 10_000), arguments.common.sized(1, 5));
+    let (epochs, settings) = (arguments.common.sized(3_000, 10_000), arguments.common.sized(1, 6));
     let generated = traces::KINDS.map(|(name, make)| (name.to_owned(), make(epochs as usize, 1)));
     let mut all = Vec::from(generated);
     for File(input) in &arguments.files {

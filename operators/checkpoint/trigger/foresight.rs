@@ -8,8 +8,8 @@ use crate::checkpoint::cost::Costs;
 /// The rule that looks ahead, and what it has learnt.
 ///
 /// Forecasts are corrected by what came of earlier ones. On those, a [`Plan`] says whether a checkpoint at the next
-/// boundary costs less than at any later one. Beside it the integral rule decides, both on paper; the one that would
-/// have cost less so far is followed. So a forecast is trusted as far as it has been worth something: its skill in
+/// boundary costs less than at any later one. Beside it the integral rule decides, both on paper; the plan
+/// is followed once plans would have cost less. So a forecast is trusted when it has been worth something: its skill in
 /// records would not tell, as a cycle that repeats itself exactly leaves none over repeating it, and is worth most.
 #[derive(Clone, Debug)]
 pub(super) struct Foresight {
@@ -35,11 +35,13 @@ pub(super) struct Outlook<'a> {
     pub boundary: u64,
 }
 
-/// The integral rule is followed if it was cheaper by more than this part: less is chance.
+/// Plans are followed if they were cheaper by more than this part: less is chance. With intervals of 200 epochs, to
+/// follow the integral rule only if that was cheaper by as much costs 4 % more under `delay`; with 30, it saves 0.5 %
+/// at most.
 const MARGIN: f64 = 0.02;
 
 /// Both rules start with the costs of so many intervals, so that the first few checkpoints don't decide.
-const INTERVALS: f64 = 10.0;
+const INTERVALS: f64 = 3.0;
 
 /// A mean is over so many epochs, once there are as many.
 const MEAN_EPOCHS: u64 = 10_000;
@@ -88,6 +90,6 @@ impl Foresight {
     fn trusts_plans(&self, costs: &Costs) -> bool {
         // Of the cost of an interval, the checkpoint is half.
         let start = INTERVALS * 2.0 * costs.at(self.mean).checkpoint;
-        start + self.planned.cost() <= (1.0 + MARGIN) * (start + self.integral.cost())
+        start + self.planned.cost() <= (1.0 - MARGIN) * (start + self.integral.cost())
     }
 }
