@@ -112,7 +112,7 @@ impl Pool {
     /// What each model expects of the next `horizon` epochs, one model after the other.
     fn expect(&self, paths: &mut Vec<f64>, horizon: usize) {
         paths.resize(self.models.len() * horizon, 0.0);
-        for ((_, model), path) in self.models.iter().zip(paths.chunks_mut(horizon)) {
+        for ((_, model), path) in self.models.iter().zip(paths.chunks_mut(horizon.max(1))) {
             model.expect(path);
         }
     }

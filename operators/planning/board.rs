@@ -38,15 +38,17 @@ pub(super) struct Slope {
 }
 
 impl Board {
-    /// `None` if there is nothing to carry, or nobody.
+    /// `None` if there is nobody to carry anything.
     pub(super) fn new(capacities: &[f64], evenly: f64, shards: &[ShardLoad], likelihood: &[f64]) -> Option<Self> {
         let in_use = capacities.iter().filter(|c| **c > 0.0).count();
         let mean = capacities.iter().map(|c| c.max(0.0)).sum::<f64>() / in_use as f64;
         let capacities: Vec<f64> = capacities.iter().map(|c| c.max(0.0) / mean).collect();
         let fair = evenly + shards.iter().map(|s| s.load).sum::<f64>() / in_use as f64;
-        if !(mean.is_finite() && fair > 0.0 && fair.is_finite()) {
+        if !(mean.is_finite() && fair >= 0.0 && fair.is_finite()) {
             return None;
         }
+        // Where there is no load, any share is fair.
+        let fair = if fair > 0.0 { fair } else { 1.0 };
         let weights: Vec<f64> = likelihood.iter().map(|l| l / (fair * fair)).collect();
         let mut carried = Vec::with_capacity(capacities.len() * weights.len());
         capacities.iter().for_each(|_| carried.extend(weights.iter().map(|w| w * evenly)));

@@ -1,5 +1,6 @@
 //! What a policy does over many epochs, in a world without a dataflow.
 
+mod extremes;
 mod fold;
 mod foresight;
 mod scale;

@@ -104,6 +104,16 @@ fn beyond_its_horizon_it_goes_on() {
 }
 
 #[test]
+fn nothing_may_be_asked_for() {
+    let mut model = Blend::new(4);
+    for value in [1.0, 2.0, 3.0] {
+        model.expect(&mut []);
+        assert_eq!(model.forecasts(0), []);
+        model.observe(value);
+    }
+}
+
+#[test]
 fn a_cycle_is_found_before_it_has_come_three_times_and_worth_something() {
     for period in [12, 24, 96, 288] {
         let value = |t: usize| if t % period < period / 3 { 900.0 } else { 100.0 } * (1.0 + 0.1 * noise(t));
