@@ -111,7 +111,8 @@ fn what_is_not_known_is_left_empty() {
 #[test]
 fn a_backtest_measures_every_method() {
     let folder = folder("in.csv", two_series());
-    let said = succeeds(&folder, "in.csv", "--series-column s --horizon 12 --season 6 --backtest --origins 3");
+    let said =
+        succeeds(&folder, "in.csv", "--series-column s --horizon 12 --season 6 --backtest --origins 3 --every 6");
     for name in
         ["MASE", "sMAPE", "OWA", "coverage", "blend", "last value", "seasonal naive", "ARIMA", "Naive2", "step 12"]
     {
@@ -131,6 +132,7 @@ fn what_makes_no_sense_is_refused_in_words() {
     for (text, arguments, message) in [
         ("t,v\n1,2\n", "", "required arguments were not provided"),
         ("t,v\n1,2\n", "--horizon 0 --output out.csv", "number would be zero"),
+        ("t,v\n1,2\n", "--every 3 --output out.csv", "--backtest"),
         ("t,v\n1,2\n", "--season often --output out.csv", "expected auto, or a number of steps"),
         ("t,v\n1,2\n", "--output nowhere/out.csv", "there is no directory nowhere"),
         ("t,v\n1,2\n", "--output in.csv", "which it would overwrite"),

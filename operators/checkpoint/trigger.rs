@@ -82,8 +82,9 @@ pub struct Trigger {
     /// What would be lost, since the boundary of the last complete checkpoint and of each in flight. Never empty.
     since: Vec<Exposure>,
     foresight: Foresight,
-    /// Records per second, and seconds of an epoch.
-    rate: Option<f64>,
+    /// Records and seconds of an epoch, smoothed each, as epochs that had to wait are complete together: then one has all
+    /// of the time.
+    epoch_records: Option<f64>,
     epoch_seconds: Option<f64>,
     state_bytes: u64,
 }
@@ -97,7 +98,7 @@ impl Trigger {
             speeds: Speeds::default(),
             since: vec![Exposure::from(start)],
             foresight: Foresight::from(start),
-            rate: None,
+            epoch_records: None,
             epoch_seconds: None,
             state_bytes: 0,
         })
@@ -111,8 +112,8 @@ impl Trigger {
         let seconds = if seconds.is_finite() { seconds.max(0.0) } else { 0.0 };
         let records = records as f64;
         self.state_bytes = state_bytes;
-        smooth(&mut self.epoch_seconds, seconds);
-        self.note_rate(records / seconds);
+        smooth_any(&mut self.epoch_records, records);
+        smooth_any(&mut self.epoch_seconds, seconds);
         let costs = self.costs();
         for exposure in &mut self.since {
             exposure.add(epoch, records, seconds, &costs);
@@ -130,13 +131,6 @@ impl Trigger {
             self.since.push(Exposure::from(boundary));
         }
         reason
-    }
-
-    /// Unlike a speed, a rate of 0 is one.
-    fn note_rate(&mut self, rate: f64) {
-        if rate.is_finite() {
-            self.rate = Some(self.rate.map_or(rate, |before| before + SMOOTHING * (rate - before)));
-        }
     }
 
     fn every(&self, every: u64, boundary: u64) -> Option<Reason> {
@@ -158,8 +152,7 @@ impl Trigger {
 
     /// Rules on paper go on while a checkpoint is in flight.
     fn foresee(&mut self, costs: &Costs, forecast: &[f64], epoch: u64, boundary: u64) -> Option<Reason> {
-        let (rate, seconds) = (self.rate(), self.epoch_seconds.unwrap_or(0.0));
-        let path = forecast.iter().map(|records| sane(records / seconds)).collect();
+        let (rate, seconds, path) = (self.rate(), self.epoch_seconds.unwrap_or(0.0), forecast.to_vec());
         let exposure = self.exposure().copied();
         let outlook = Outlook { costs, seconds, path, rate, late: late(epoch, boundary), boundary };
         self.foresight.is_due(exposure.as_ref(), outlook)
@@ -172,7 +165,7 @@ impl Trigger {
 
     /// Arrivals as seen so far, smoothed, in records per second.
     fn rate(&self) -> f64 {
-        self.rate.unwrap_or(0.0)
+        self.epoch_records.zip(self.epoch_seconds).map_or(0.0, |(records, seconds)| sane(records / seconds))
     }
 
     /// Arrivals forecast for the epoch after the boundary; without a forecast, as seen.
@@ -230,7 +223,12 @@ fn late(epoch: u64, boundary: u64) -> usize {
     usize::try_from(boundary.saturating_sub(epoch).saturating_sub(1)).unwrap_or(usize::MAX)
 }
 
-/// A forecast rate as it may be counted with.
+/// Moves a smoothed value towards a measurement, which unlike a speed may be 0.
+fn smooth_any(value: &mut Option<f64>, measured: f64) {
+    *value = Some(value.map_or(measured, |before| before + SMOOTHING * (measured - before)));
+}
+
+/// A rate as it may be counted with.
 fn sane(rate: f64) -> f64 {
     if rate.is_finite() { rate.clamp(0.0, MOST) } else { 0.0 }
 }

@@ -5,17 +5,19 @@
 //! | model | what it expects | an observation |
 //! |---|---|---|
 //! | [`LastValue`] | the last value again | 5 ns |
-//! | [`SeasonalNaive`] | the same phase of the last period again | 7 ns |
+//! | [`SeasonalNaive`] | the same phase of the last period again | 10 ns |
 //! | [`Exponential`] | a mean of the past, fading | 5 ns |
 //! | [`DampedHolt`] | the same, with growth that fades | 5 ns |
-//! | [`HoltWinters`] | the same, with one or two seasons | 70 ns, eight of them |
-//! | [`Arima`] | what autoregression and errors of low order give | 400 ns, ten orders |
+//! | [`HoltWinters`] | the same, with one or two seasons | 80 ns, eight of them |
+//! | [`Arima`] | what autoregression and errors of low order give | 200 ns, five orders |
+//! | [`Adjusted`] | that of what is left without the seasons, and these | 300 ns |
 //! | [`Periodic`] | the same phase in some past periods, and the last deviations | 30 to 250 ns |
-//! | [`Blend`] | all of these, each as far as it has been right | 2 µs |
+//! | [`Blend`] | all of these, each as far as it has been right | 1 to 2.5 µs |
 //!
-//! [`Tuned`] chooses parameters and orders by what was predicted. [`Seasons`] are found in the autocorrelation.
-//! [`Blend`] is what to use where a series isn't known beforehand; its [`skill`](Blend::skill) tells whether it is to
-//! be believed.
+//! [`Measured`] gives any of them intervals from the errors it makes. [`Tuned`] chooses parameters and orders by what was
+//! predicted. [`Seasons`] are found in the autocorrelation. [`Blend`] is what to use where a series isn't known
+//! beforehand; its [`skill`](Blend::skill) tells whether it is to be believed, and its [`gain`](Blend::gain) what that
+//! is worth to those who would act on what is.
 //!
 //! They are written here, after the sources that each names, as they are to learn from every epoch in about a
 //! microsecond. Of the crates there are, `anofox-forecast` has exponential smoothing that learns so, but its ARIMA is

@@ -37,7 +37,7 @@ pub(super) struct Span {
     /// Sums of absolute errors, model by model, then of what was made of them.
     pub(super) errors: Vec<f64>,
     pub(super) residuals: Residuals,
-    compared: u64,
+    pub(super) compared: u64,
 }
 
 /// While there are few epochs, one of so many is not waited for before the next origin: a first interval takes eight

@@ -45,11 +45,13 @@ impl Calibration {
     /// Takes the forecasts of the next epochs, and corrects them.
     pub fn correct(&mut self, path: &mut [f64]) {
         let spans = path.len().checked_ilog2().map_or(0, |last| last as usize + 1);
-        self.spans.resize_with(spans, Line::default);
+        self.spans.resize_with(spans.max(self.spans.len()), Line::default);
         for (span, line) in self.spans.iter_mut().enumerate() {
             let first = (1 << span) - 1;
-            line.open.push_back(path[first]);
+            // Where nothing is forecast now, its epoch passes all the same.
+            line.open.push_back(path.get(first).copied().unwrap_or(f64::NAN));
             let last = path.len().min(2 * first + 1);
+            let first = first.min(last);
             path[first..last].iter_mut().for_each(|rate| *rate = line.give(*rate));
         }
     }
@@ -60,7 +62,7 @@ impl Line {
         if self.open.len() < horizon {
             return;
         }
-        let Some(forecast) = self.open.pop_front() else { return };
+        let Some(forecast) = self.open.pop_front().filter(|forecast| forecast.is_finite()) else { return };
         let terms = [1.0, forecast, actual, forecast * forecast, forecast * actual];
         let sums = [&mut self.weight, &mut self.forecast, &mut self.actual, &mut self.squares, &mut self.products];
         sums.into_iter().zip(terms).for_each(|(sum, term)| *sum = *sum * KEEP + term);
@@ -103,6 +105,20 @@ mod tests {
         Calibration::default().correct(&mut path);
         assert_eq!(path, [3.0, 1.0, 4.0, 1.0, 5.0]);
         Calibration::default().correct(&mut []);
+    }
+
+    #[test]
+    fn what_was_learnt_outlasts_an_epoch_without_a_forecast() {
+        let mut calibration = Calibration::default();
+        let mut corrected = 0.0;
+        for epoch in 0..400 {
+            calibration.observe(130.0);
+            let mut path = vec![100.0; if epoch % 50 == 7 { 0 } else { 8 }];
+            calibration.correct(&mut path);
+            corrected = path.last().copied().unwrap_or(corrected);
+            assert!(calibration.spans.iter().enumerate().all(|(span, line)| line.open.len() <= 1 << span));
+        }
+        assert!((corrected - 130.0).abs() < 1e-6, "{corrected}");
     }
 
     #[test]

@@ -3,6 +3,7 @@ use super::calibration::Calibration;
 use super::exposure::Exposure;
 use super::paper::Paper;
 use super::plan::Plan;
+use super::sane;
 use crate::checkpoint::cost::Costs;
 
 /// The rule that looks ahead, and what it has learnt.
@@ -15,8 +16,9 @@ use crate::checkpoint::cost::Costs;
 pub(super) struct Foresight {
     calibration: Calibration,
     epochs: u64,
-    /// The mean arrival rate, in records per second.
-    mean: f64,
+    /// Means over epochs: records, and seconds.
+    records: f64,
+    seconds: f64,
     planned: Paper,
     integral: Paper,
 }
@@ -26,7 +28,7 @@ pub(super) struct Outlook<'a> {
     pub costs: &'a Costs,
     /// Seconds that an epoch takes.
     pub seconds: f64,
-    /// Arrival rates forecast for the next epochs.
+    /// Records forecast for each of the next epochs.
     pub path: Vec<f64>,
     /// The arrival rate now.
     pub rate: f64,
@@ -50,17 +52,22 @@ impl Foresight {
     /// From a checkpoint at this boundary on.
     pub fn from(boundary: u64) -> Self {
         let paper = Paper::from(boundary);
-        Foresight { calibration: Calibration::default(), epochs: 0, mean: 0.0, planned: paper.clone(), integral: paper }
+        Foresight {
+            calibration: Calibration::default(),
+            epochs: 0,
+            records: 0.0,
+            seconds: 0.0,
+            planned: paper.clone(),
+            integral: paper,
+        }
     }
 
     /// Learns from an epoch.
     pub fn observe(&mut self, epoch: u64, records: f64, seconds: f64, costs: &Costs) {
-        let rate = records / seconds;
-        if rate.is_finite() {
-            self.calibration.observe(rate);
-            self.epochs = MEAN_EPOCHS.min(self.epochs + 1);
-            self.mean += (rate - self.mean) / self.epochs as f64;
-        }
+        self.calibration.observe(records);
+        self.epochs = MEAN_EPOCHS.min(self.epochs + 1);
+        self.records += (records - self.records) / self.epochs as f64;
+        self.seconds += (seconds - self.seconds) / self.epochs as f64;
         for paper in [&mut self.planned, &mut self.integral] {
             paper.observe(epoch, records, seconds, costs);
         }
@@ -69,8 +76,9 @@ impl Foresight {
     /// Whether a checkpoint is due with this exposure, if one is possible at all.
     pub fn is_due(&mut self, exposure: Option<&Exposure>, mut outlook: Outlook<'_>) -> Option<Reason> {
         self.calibration.correct(&mut outlook.path);
+        outlook.path.iter_mut().for_each(|records| *records = sane(*records / outlook.seconds));
         let Outlook { costs, seconds, ref path, rate, late, boundary } = outlook;
-        let plan = Plan::new(costs, seconds, path, self.mean, late);
+        let plan = Plan::new(costs, seconds, path, self.mean(), late);
         let integral = |exposure: &Exposure| exposure.is_due(rate, costs);
         let planned = |exposure: &Exposure| {
             let Some(advice) = plan.advise(exposure.records, late) else { return integral(exposure) };
@@ -87,9 +95,14 @@ impl Foresight {
         if self.trusts_plans(costs) { planned(exposure?) } else { integral(exposure?) }
     }
 
+    /// The mean arrival rate, in records per second.
+    fn mean(&self) -> f64 {
+        sane(self.records / self.seconds)
+    }
+
     fn trusts_plans(&self, costs: &Costs) -> bool {
         // Of the cost of an interval, the checkpoint is half.
-        let start = INTERVALS * 2.0 * costs.at(self.mean).checkpoint;
+        let start = INTERVALS * 2.0 * costs.at(self.mean()).checkpoint;
         start + self.planned.cost() <= (1.0 - MARGIN) * (start + self.integral.cost())
     }
 }

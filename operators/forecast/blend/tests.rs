@@ -160,7 +160,8 @@ fn what_is_not_remembered_is_not_found() {
 
 #[test]
 fn long_zeros_lone_counts_leaps_and_the_largest_numbers_are_survived() {
-    let series: [(&str, fn(usize) -> f64, f64); 6] = [
+    type Value = fn(usize) -> f64;
+    let series: [(&str, Value, f64); 6] = [
         ("silence after a load", |t| if t < 300 { day(t) } else { 0.0 }, 0.0),
         ("a load after silence", |t| if t < 300 { 0.0 } else { day(t) }, 200.0),
         ("lone counts", |t| if t % 37 == 0 { 1.0 } else { 0.0 }, 0.0),
