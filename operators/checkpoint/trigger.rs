@@ -7,7 +7,7 @@ mod reason;
 
 use super::config::{CheckpointConfig, TriggerKind};
 use super::cost::Costs;
-use super::estimate::{RecoveryEstimate, SMOOTHING, Speeds, smooth};
+use super::estimate::{RecoveryEstimate, SMOOTHING, Speeds};
 use crate::error::Error;
 use exposure::Exposure;
 pub use exposure::LULL;

@@ -254,3 +254,35 @@ fn odd_numbers_do_no_harm() {
         assert!(Trigger::new(&CheckpointConfig { keep: 0, ..CheckpointConfig::default() }, 0).is_err());
     }
 }
+
+/// Epochs that had to wait are complete together, all but the first in no time. What is decided is what would have been
+/// had they been complete one by one.
+#[test]
+fn epochs_that_are_complete_together_arrive_no_faster() {
+    for kind in ["integral", "foresight"] {
+        let config = CheckpointConfig {
+            trigger: kind.parse().unwrap(),
+            mean_time_between_failures: 5.0,
+            ..CheckpointConfig::default()
+        };
+        let taken = |stalled: bool| {
+            let mut trigger = Trigger::new(&config, 0).unwrap();
+            let mut taken = 0;
+            for epoch in 0..2_000u64 {
+                let seconds = match (stalled, epoch % 100) {
+                    (true, 50) => 1.0 - 9.0 * 1e-5,
+                    (true, 51..60) => 1e-5,
+                    _ => 0.1,
+                };
+                let observation = Observation { epoch, records: 1_000, seconds, ..Observation::default() };
+                if trigger.decide(&observation, &[1_000.0; 64], epoch + 2).is_some() {
+                    trigger.completed(epoch + 2, 0.05);
+                    taken += 1;
+                }
+            }
+            taken
+        };
+        let (steady, stalled) = (taken(false), taken(true));
+        assert!(steady > 15 && (stalled as f64 / steady as f64 - 1.0).abs() < 0.25, "{kind}: {stalled} for {steady}");
+    }
+}
