@@ -46,9 +46,6 @@ const SCORES: usize = 100;
 const SCORE_EPOCHS: usize = 100;
 const SCORE_PERIODS: usize = 4;
 
-/// Fewer comparisons tell no skill.
-const FEWEST: u64 = 8;
-
 /// The power of the inverse errors that the weights are.
 const TRUST: i32 = 6;
 
@@ -164,7 +161,7 @@ impl Pool {
     }
 
     fn saved(&self, horizon: usize, models: impl SliceIndex<[f64], Output = [f64]>) -> Option<f64> {
-        let errors = &self.scores.span(horizon).filter(|span| span.compared >= FEWEST)?.errors;
+        let errors = &self.scores.span(horizon)?.errors;
         let least = errors[models].iter().copied().fold(f64::INFINITY, f64::min);
         Some(if least > 0.0 { 1.0 - errors[self.models.len()] / least } else { 0.0 })
     }

@@ -37,12 +37,15 @@ pub(super) struct Span {
     /// Sums of absolute errors, model by model, then of what was made of them.
     pub(super) errors: Vec<f64>,
     pub(super) residuals: Residuals,
-    pub(super) compared: u64,
+    compared: u64,
 }
 
 /// While there are few epochs, one of so many is not waited for before the next origin: a first interval takes eight
 /// errors, and a series of forty values is to have one.
 const EARLY: usize = 16;
+
+/// Fewer comparisons say nothing.
+const FEWEST: u64 = 8;
 
 /// After so many strides an error has lost most of its weight in the intervals.
 const INTERVAL_STRIDES: f64 = 40.0;
@@ -88,10 +91,10 @@ impl Scores {
         Residuals::MOST * self.stride + self.horizon
     }
 
-    /// The span to be judged by at this horizon: its own, or the nearest shorter one that has been compared.
+    /// The span to be judged by at this horizon: its own, or the nearest shorter one that says something.
     pub(super) fn span(&self, horizon: usize) -> Option<&Span> {
         let last = span_of(horizon).min(self.spans.len() - 1);
-        self.spans[..=last].iter().rev().find(|span| span.compared > 0)
+        self.spans[..=last].iter().rev().find(|span| span.compared >= FEWEST)
     }
 
     /// The horizons that are compared of the origin to come.
