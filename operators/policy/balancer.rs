@@ -10,7 +10,7 @@ use crate::keyspace::Command;
 use crate::planning::{Draft, Limits, Measure, Planner, ShardLoad, Step, commands_for};
 use crate::profile::health;
 
-/// The trust in what is foreseen from which that alone is reason enough to act.
+/// The trust from which a forecast of all records is believed, rather than that the most of the newest epochs comes again.
 const TRUSTED: f64 = 0.5;
 
 /// Turns load, that was or is foreseen, into commands: what the policies that balance have in common.
@@ -107,14 +107,10 @@ impl Balancer {
         self.loads.error() * self.foresight.as_ref().map_or(1.0, Foresight::relative_error)
     }
 
-    /// Whether a worker is expected to be overloaded, soon, or, where that can be foreseen, in one of the epochs planned
-    /// for; or is to be put in or out of use.
+    /// Whether a worker is expected to be overloaded, or is to be put in or out of use.
     fn is_due(&self, shards: &[ShardLoad], crew: &Crew) -> bool {
         let threshold = self.config.health_threshold;
-        let foreseen = if self.loads.trust() >= TRUSTED { self.config.prediction_horizon } else { 0 };
         crew.is_overloaded(shards, |shard| shard.load, threshold)
-            || (0..foreseen)
-                .any(|ahead| crew.is_overloaded(shards, |shard| self.loads.foreseen(shard)[ahead], threshold))
             || self.config.min_workers.is_some() && crew.is_to_change(shards)
     }
 
