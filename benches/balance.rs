@@ -22,10 +22,10 @@ mod fault;
 #[path = "../examples/replay/file.rs"]
 #[allow(dead_code, reason = "shared with an example")]
 mod file;
-#[path = "../examples/simulate/input.rs"]
-mod input;
 #[path = "../examples/simulate/rates.rs"]
 mod rates;
+#[path = "../examples/simulate/recorded.rs"]
+mod recorded;
 #[path = "../examples/replay/rows.rs"]
 #[allow(dead_code, reason = "shared with an example")]
 mod rows;
@@ -40,7 +40,7 @@ use serde_json::{Value, json};
 use thalweg::Config;
 use thalweg::policy::{PolicyConfig, Proactive, Reactive};
 
-use crate::input::InputArguments;
+use crate::recorded::RecordedArguments;
 
 /// An epoch with more is out of balance.
 const TARGET: f64 = 1.1;
@@ -54,13 +54,16 @@ const BYTES_PER_KEY: u64 = 64;
 /// What workers can process in a cyclic trace, relative to the mean of what comes to each: the peak needs most of them.
 const CAPACITY: f64 = 2.2;
 
+/// How a series of rates in a file is spread over keys.
+const SPREAD: Spread = Spread { keys: 10_000, zipf: 0.9, seed: 1 };
+
 /// Measures what policies make of made-up traces, or of a file.
 #[derive(Parser)]
 struct Arguments {
     #[command(flatten)]
     common: common::Arguments,
     #[command(flatten)]
-    input: InputArguments,
+    recorded: RecordedArguments,
     /// Workers.
     #[arg(long, default_value_t = 8)]
     workers: usize,
@@ -78,11 +81,11 @@ struct Arms {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    arguments.input.validate().map_err(anyhow::Error::msg)?;
+    arguments.recorded.validate().map_err(anyhow::Error::msg)?;
+    setup(&arguments, arguments.config.policy.clone(), 0).validate().map_err(anyhow::Error::msg)?;
     let (config, mut found) = (&arguments.config, Vec::new());
     heading();
-    if arguments.input.input.is_some() {
-        let (trace, _) = input::open(&arguments.input)?;
+    if let Some((trace, _)) = arguments.recorded.read(SPREAD)? {
         let arms = simulate(&setup(&arguments, config.policy.clone(), 0), trace)?;
         common::finish([("file".to_owned(), arms.show("file"))]);
         return Ok(());

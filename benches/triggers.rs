@@ -73,7 +73,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let setting = Setting { interval: *interval, service_rate: *service_rate, lead: *lead, ..Setting::default() };
         let mut report = Report::default();
         for (name, records) in &all {
-            report.add(name.clone(), &compare(records, &setting));
+            report.add(name.clone(), &compare(records, &setting)?);
         }
         println!(
             "Best at the mean rate: {interval} epochs; {service_rate} x the peak rate is served; lead {lead}.\n{report}"
@@ -83,7 +83,8 @@ fn main() -> Result<(), Box<dyn Error>> {
                 |(rule, (mean, worst)): (&str, (f64, f64))| (rule.to_owned(), json!({ "mean": mean, "worst": worst }));
             Value::Object(RULES.into_iter().zip(rules).skip(1).map(rule).collect())
         };
-        let models: Map<_, _> = report.summary().into_iter().map(|(model, of)| (model.to_owned(), rules(of))).collect();
+        let models: Map<_, _> =
+            report.summary().into_iter().map(|(model, of)| (model.to_string(), rules(of))).collect();
         found.push((format!("interval_{interval}_service_{service_rate}_lead_{lead}"), Value::Object(models)));
     }
     finish(found);

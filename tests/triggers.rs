@@ -46,7 +46,7 @@ fn allowed(name: &str, model: CostModel) -> Option<f64> {
 #[test]
 fn foresight_is_nowhere_worse_than_the_best_fixed_interval() {
     for (name, make) in traces::KINDS {
-        let comparison = compare(&make(EPOCHS, 7), &Setting { interval: 20.0, ..Setting::default() });
+        let comparison = compare(&make(EPOCHS, 7), &Setting { interval: 20.0, ..Setting::default() }).unwrap();
         for model in CostModel::ALL {
             let [integral, foresight, clairvoyant] =
                 [INTEGRAL, FORESIGHT, CLAIRVOYANT].map(|rule| ratio(&comparison, model, rule));
@@ -60,7 +60,7 @@ fn foresight_is_nowhere_worse_than_the_best_fixed_interval() {
 #[test]
 fn foresight_comes_near_the_optimum_where_arrivals_repeat_themselves() {
     for (name, make) in traces::KINDS.into_iter().filter(|kind| ["on and off", "nights off"].contains(&kind.0)) {
-        let comparison = compare(&make(EPOCHS, 3), &Setting::default());
+        let comparison = compare(&make(EPOCHS, 3), &Setting::default()).unwrap();
         for model in CostModel::ALL {
             let [integral, foresight, clairvoyant] =
                 [INTEGRAL, FORESIGHT, CLAIRVOYANT].map(|rule| ratio(&comparison, model, rule));
@@ -73,7 +73,7 @@ fn foresight_comes_near_the_optimum_where_arrivals_repeat_themselves() {
 #[test]
 fn deciding_is_a_function_of_what_was_seen() {
     let (_, make) = traces::KINDS[3];
-    let [first, second] = [0, 1].map(|_| compare(&make(500, 5), &Setting::default()));
+    let [first, second] = [0, 1].map(|_| compare(&make(500, 5), &Setting::default()).unwrap());
     for (first, second) in first.iter().zip(&second) {
         for (first, second) in first.outcomes.iter().zip(&second.outcomes) {
             assert_eq!((&first.checkpoints, &first.reasons), (&second.checkpoints, &second.reasons));

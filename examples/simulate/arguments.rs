@@ -1,14 +1,15 @@
 //! The command line.
 
-use std::fs;
 use std::path::PathBuf;
 
 use clap::builder::TypedValueParser;
-use clap::{Args, ValueEnum};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, ValueEnum};
 use thalweg::Config;
 
 use crate::balance::Setup;
 use crate::input::InputArguments;
+use crate::output;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -17,7 +18,8 @@ Examples:
              --key-columns host,channel,event_id,process --epoch-records 16384
 
   A rate spread over 10,000 keys on a hundred workers, and 414 series as keys:
-    simulate balance --input taxi.csv --time-column ts_s --value-column count --keys 10000 --workers 100
+    simulate balance --input taxi.csv --time-column ts_s --value-column count --keys 10000 --workers 100 \\
+             --shards 800
     simulate balance --input m4_hourly.csv --time-column hour --value-column value --series-column series";
 
 /// Shows how policies would have balanced a trace: the busiest worker's load over the mean, and what that took.
@@ -49,17 +51,12 @@ pub struct BalanceArguments {
     pub no_fold: bool,
 
     /// State of a key that has had a record, in bytes.
-    #[arg(long, value_name = "BYTES", default_value_t = 64, help_heading = "Adaptivity")]
+    #[arg(long, value_name = "BYTES", default_value_t = 64, value_parser = clap::value_parser!(u64).range(..=MOST_BYTES),
+          help_heading = "Adaptivity")]
     pub bytes_per_key: u64,
 
     /// The busiest worker's load over the mean, above which an epoch is counted as over target.
-    #[arg(
-        long,
-        value_name = "MAX/MEAN",
-        allow_negative_numbers = true,
-        default_value_t = 1.1,
-        help_heading = "Output"
-    )]
+    #[arg(long, value_name = "MAX/MEAN", default_value_t = 1.1, help_heading = "Output")]
     pub target: f64,
 
     /// Epochs at the start that are left out of all figures.
@@ -102,13 +99,22 @@ fn count(least: u64, most: u64) -> impl TypedValueParser<Value = usize> {
     clap::value_parser!(u64).range(least..=most).map(|number| number as usize)
 }
 
+/// With these for each of as many keys as there can be, all bytes can still be counted.
+const MOST_BYTES: u64 = u32::MAX as u64;
+
 impl BalanceArguments {
+    /// Where it isn't said how many shards there may be, there may be as many as at the start.
+    pub fn complete(&mut self, matches: &ArgMatches) {
+        if matches.value_source("max_shards") != Some(ValueSource::CommandLine) {
+            let most = &mut self.config.policy.max_shards;
+            *most = self.config.shards.max(*most);
+        }
+    }
+
     /// Refuses what no run can be made of, and says why.
     pub fn validate(&self) -> Result<(), String> {
         self.input.validate()?;
-        self.config.validate().map_err(|error| error.to_string())?;
-        self.config.policy.validate_for(self.workers).map_err(|error| error.to_string())?;
-        self.config.initial(self.workers).map_err(|error| error.to_string())?;
+        self.setup().validate()?;
         let mut policies = self.policy.iter();
         while let Some(policy) = policies.next() {
             if policies.as_slice().contains(policy) {
@@ -118,23 +124,7 @@ impl BalanceArguments {
         if !(self.target >= 1.0 && self.target.is_finite()) {
             return Err(format!("--target is {}: give a number from 1, which only perfect balance meets", self.target));
         }
-        let Some(events) = &self.events else { return Ok(()) };
-        let name = events.display();
-        if events.is_dir() {
-            return Err(format!("--events {name} is a directory: name a file in it"));
-        }
-        match events.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() && !parent.is_dir() => {
-                return Err(format!("--events {name}: there is no directory {}", parent.display()));
-            }
-            _ => {}
-        }
-        let same =
-            |input: &PathBuf| matches!((fs::canonicalize(input), fs::canonicalize(events)), (Ok(a), Ok(b)) if a == b);
-        match self.input.input.as_ref().is_some_and(same) {
-            true => Err(format!("--events {name} is the input, which it would overwrite")),
-            false => Ok(()),
-        }
+        output::validate(self.events.as_deref(), self.input.recorded.input.as_deref())
     }
 
     /// What the simulation is to be like.

@@ -8,11 +8,11 @@ use thalweg::stable_hash;
 
 use crate::balance::{Epoch, Trace};
 use crate::fault::Skipped;
-use crate::input::InputArguments;
+use crate::recorded::RecordedArguments;
 use crate::rows::{Layout, Rows, Timed};
 
 /// Counts the events of each key and epoch, and the rows that were left out.
-pub fn read(path: &Path, arguments: &InputArguments) -> Result<(Trace, Skipped)> {
+pub fn read(path: &Path, arguments: &RecordedArguments) -> Result<(Trace, Skipped)> {
     let layout = Layout {
         time: arguments.time_column.as_deref().unwrap_or_default(),
         unit: arguments.time_unit,

@@ -50,7 +50,7 @@ impl Log {
             records,
             max_mean: *max_mean,
             max_load: loads.by_worker.iter().max().copied().unwrap_or(0),
-            mean_load: records as f64 / workers_in_use as f64,
+            mean_load: loads.of_those_in_use() as f64 / workers_in_use as f64,
             workers_in_use,
             commands,
             moves: crossing.handovers.len(),

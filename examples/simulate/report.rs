@@ -87,6 +87,6 @@ impl Report<'_> {
             write!(f, "{:10}{:>16.2}", figures.name, figures.mean_in_use())?;
             writeln!(f, "{:>24.3}{:>28}", figures.capacity_ratio(), figures.over_capacity)?;
         }
-        Ok(())
+        writeln!(f, "Only reactive and proactive put workers out of use; the others have all in use.")
     }
 }

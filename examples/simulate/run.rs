@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use thalweg::policy::{Proactive, Reactive};
 
@@ -18,6 +18,7 @@ const FIXED: &str = "static";
 /// Simulates what the arguments say, and prints what came of it.
 pub fn run(arguments: &BalanceArguments) -> Result<()> {
     let (Trace { keys, epochs, length }, skipped) = input::open(&arguments.input).context(Refused)?;
+    outlasts_warm_up(length, arguments).context(Refused)?;
     let mut log = arguments.events.as_deref().map(Log::create).transpose()?;
     let distinct = keys.len();
     let mut simulation = Simulation::new(keys, arguments.setup())?;
@@ -40,6 +41,7 @@ pub fn run(arguments: &BalanceArguments) -> Result<()> {
         bar.inc(1);
     }
     bar.finish_and_clear();
+    outlasts_warm_up(count, arguments).context(Refused)?;
     log.map_or(Ok(()), Log::finish)?;
     let Some(fixed) = simulation.figures().next() else { return Ok(()) };
     print(&Report {
@@ -54,6 +56,15 @@ pub fn run(arguments: &BalanceArguments) -> Result<()> {
         target: arguments.target,
         capacity: !arguments.config.policy.capacity.is_empty(),
     })
+}
+
+/// Refuses a trace of which nothing is left to take figures of.
+fn outlasts_warm_up(epochs: u64, arguments: &BalanceArguments) -> Result<()> {
+    match arguments.warm_up {
+        _ if epochs == 0 => bail!("no epoch has a record"),
+        warm_up if warm_up >= epochs => bail!("--warm-up {warm_up} leaves none of {epochs} epochs: make it less"),
+        _ => Ok(()),
+    }
 }
 
 fn add(simulation: &mut Simulation, choice: Choice, arguments: &BalanceArguments) -> Result<()> {

@@ -40,9 +40,17 @@ impl Hindsight {
             all.records.push(before);
             all.failures.push(sums);
         }
-        let mean = |from: usize| mean_rate(&records[from..], seconds, costs.checkpoint_seconds);
-        all.checkpoints = (0..records.len()).map(|from| costs.at(mean(from)).checkpoint).collect();
+        let mean = |from: usize| all.mean_rate(from, seconds, costs.checkpoint_seconds);
+        all.checkpoints = (0..all.epochs).map(|from| costs.at(mean(from)).checkpoint).collect();
         all
+    }
+
+    /// The mean rate at which records arrive in so many seconds from the start of an epoch on.
+    fn mean_rate(&self, from: usize, epoch_seconds: f64, seconds: f64) -> f64 {
+        let epochs = within(seconds / epoch_seconds, self.epochs - from);
+        let (whole, part) = (from + epochs as usize, epochs.fract());
+        let next = self.records.get(whole + 1).map_or(0.0, |after| after - self.records[whole]);
+        (self.records[whole] - self.records[from] + part * next) / (epochs * epoch_seconds)
     }
 
     /// How many epochs there are.
@@ -58,20 +66,32 @@ impl Hindsight {
         (term(0) + at * (term(1) + at * term(2))).max(0.0)
     }
 
-    /// What checkpoints at the starts of these epochs cost, and the failures expected. It begins with a checkpoint that
-    /// costs nothing.
+    /// Of checkpoints at the starts of these epochs, those that are taken: each is later than the one before it, and
+    /// none before the first epoch or after the last.
+    fn taken(&self, checkpoints: impl IntoIterator<Item = usize>) -> impl Iterator<Item = usize> {
+        let mut next = 1..self.epochs;
+        checkpoints.into_iter().filter(move |at| {
+            let is_taken = next.contains(at);
+            next.start = if is_taken { at + 1 } else { next.start };
+            is_taken
+        })
+    }
+
+    /// What checkpoints at the starts of these epochs, in order, cost, and the failures expected. It begins with a
+    /// checkpoint that costs nothing, and a second one at the start of the same epoch does too.
     pub fn cost(&self, checkpoints: impl IntoIterator<Item = usize>) -> f64 {
         let (mut last, mut cost) = (0, 0.0);
-        for at in checkpoints.into_iter().filter(|at| (1..self.epochs).contains(at)) {
+        for at in self.taken(checkpoints) {
             cost += self.exposed(last, at) + self.checkpoints[at];
             last = at;
         }
         cost + self.exposed(last, self.epochs)
     }
 
-    /// What has been paid by the end of each epoch, with checkpoints at the starts of these, in order.
+    /// What has been paid by the end of each epoch, with checkpoints at the starts of these, in order: at the end of
+    /// the last, their [`cost`](Hindsight::cost).
     pub fn paid(&self, checkpoints: impl IntoIterator<Item = usize>) -> Vec<f64> {
-        let mut checkpoints = checkpoints.into_iter().filter(|at| *at > 0).peekable();
+        let mut checkpoints = self.taken(checkpoints).peekable();
         let (mut last, mut before) = (0, 0.0);
         let paid = (0..self.epochs).map(|epoch| {
             if checkpoints.next_if_eq(&epoch).is_some() {
@@ -143,10 +163,15 @@ impl Hindsight {
 
 /// The mean rate at which records arrive in so many seconds, given how many arrive in each epoch from then on.
 pub(super) fn mean_rate(records: &[f64], epoch_seconds: f64, seconds: f64) -> f64 {
-    let epochs = (seconds / epoch_seconds).max(1.0).min(records.len() as f64);
+    let epochs = within(seconds / epoch_seconds, records.len());
     let whole = epochs as usize;
     let part = records.get(whole).map_or(0.0, |records| records * (epochs - whole as f64));
     (records[..whole].iter().sum::<f64>() + part) / (epochs * epoch_seconds)
+}
+
+/// At least an epoch, and no more than there are.
+fn within(epochs: f64, all: usize) -> f64 {
+    epochs.max(1.0).min(all as f64)
 }
 
 #[cfg(test)]
@@ -186,7 +211,7 @@ mod tests {
         fn costs_are_added_up_as_defined(
             records in proptest::collection::vec(0u8..50, 1..40),
             taken in proptest::collection::vec(any::<bool>(), 40),
-            seconds in 0.5f64..4.0,
+            seconds in 0.1f64..4.0,
         ) {
             let records: Vec<f64> = records.into_iter().map(f64::from).collect();
             let checkpoints: Vec<usize> = (1..records.len()).filter(|at| taken[*at]).collect();
@@ -220,6 +245,15 @@ mod tests {
                 let (interval, fixed) = hindsight.best_interval();
                 prop_assert!(fixed >= cost - 1e-9 && close(fixed, hindsight.cost((0..12).step_by(interval))));
             }
+        }
+    }
+
+    #[test]
+    fn what_is_taken_twice_or_outside_of_all_epochs_is_paid_once_or_never() {
+        let hindsight = Hindsight::new(&[10.0, 20.0, 30.0, 10.0, 5.0], 1.0, &costs(CostModel::Delay));
+        for (given, taken) in [(vec![0, 1, 1, 3, 3], vec![1, 3]), (vec![2, 5, usize::MAX], vec![2]), (vec![], vec![])] {
+            assert_eq!(hindsight.cost(given.iter().copied()), hindsight.cost(taken.iter().copied()), "{given:?}");
+            assert_eq!(hindsight.paid(given.iter().copied()), hindsight.paid(taken), "{given:?}");
         }
     }
 

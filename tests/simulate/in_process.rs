@@ -246,6 +246,25 @@ fn who_rests_does_not_count() {
     assert_eq!(capacity_needed, 3.0 * 400.0, "the first two have room for 200 records at half of their capacity");
 }
 
+/// Their records stay where a source puts them, which is on all workers.
+#[test]
+fn who_rests_has_its_part_of_folded_keys() {
+    let policy = PolicyConfig { capacity: vec![1_000.0], min_workers: Some(1), ..PolicyConfig::default() };
+    let base = setup(4, 4, 1);
+    let setup = Setup { config: Config { policy, ..base.config.clone() }, ..base };
+    let keys = vec![7, u64::MAX];
+    let gathered = (1..4u64).map(|i| format!("1 move {} 0", i * (u64::MAX / 4 + 1))).collect::<Vec<_>>().join("\n");
+    let mut simulation = scripted(&setup, keys, &format!("{gathered}\n1 fold {}", u64::MAX));
+    let mut lines = Vec::new();
+    for number in 0..2 {
+        simulation.epoch(&epoch(number, &[(0, 100), (1, 400)]), |line| {
+            lines.push((line.loads.by_worker, line.loads.in_use, line.max_mean));
+        });
+    }
+    assert_eq!(lines[1], (vec![200, 100, 100, 100], vec![true, false, false, false], 1.0));
+    assert_eq!(figures(&simulation).workers_in_use, 4 + 1);
+}
+
 #[test]
 fn what_comes_before_the_end_of_the_warm_up_is_left_out() {
     let setup = Setup { warm_up: 5, ..setup(2, 2, 1) };

@@ -112,6 +112,65 @@ fn each_series_is_a_key_and_begins_when_it_begins() {
     assert_eq!(of(&lines(&output), "static", "records"), [11.0, 25.0, 32.0]);
 }
 
+/// A series of a single value has no step of its own; others are placed by their times, also where steps don't fit
+/// exactly.
+#[test]
+fn series_are_placed_by_their_times() {
+    let mut rows = "once,600,7\n".to_owned();
+    (0..5).for_each(|i| rows += &format!("fine,{},1\n", 300 * i));
+    // A thousandth late each time, which after a hundred of them is a tenth of a step.
+    (0..2).for_each(|i| rows += &format!("coarse,{},10\n", 600.6 * f64::from(i)));
+    let (directory, input) = file("series.csv", &format!("s,t,v\n{rows}"));
+    let output = directory.path().join("simulate.jsonl");
+    let columns = "--time-column t --value-column v --series-column s";
+    let flags = format!("--input {} {columns} --workers 2 --policy static", input.display());
+    succeeds("simulate", &format!("balance {flags} --events {}", output.display()));
+    assert_eq!(of(&lines(&output), "static", "records"), [11.0, 1.0, 18.0, 1.0, 1.0]);
+
+    rows += "odd,0,1\nodd,450,1\n";
+    fs::write(&input, format!("s,t,v\n{rows}")).unwrap();
+    let errors = fails("simulate", &format!("balance {flags}"), 2);
+    assert!(errors.contains("series \"odd\" has a value every 450, but an epoch is 300"), "{errors}");
+}
+
+#[test]
+fn all_shards_at_the_start_are_kept_unless_it_is_said_how_many_there_may_be() {
+    let flags = "--workers 2 --shards 1500 --keys 3000 --records 300 --epochs 6 --policy reactive";
+    let merges = |flags: &str| {
+        let printed = succeeds("simulate", &format!("balance {flags}"));
+        let line = printed.lines().rfind(|line| line.starts_with("reactive")).unwrap();
+        line.split_whitespace().rev().nth(2).unwrap().parse::<usize>().unwrap()
+    };
+    assert_eq!(merges(flags), 0);
+    assert!(merges(&format!("{flags} --max-shards 1024")) > 0);
+}
+
+#[test]
+fn checkpoints_are_refused_what_makes_no_sense() {
+    let (directory, input) = file("rates.csv", "t,v,zero,negative\n0,1,0,1\n60,2,0,-1\n120,3,0,1\n");
+    let (name, text) = (input.display().to_string(), fs::read_to_string(&input).unwrap());
+    let columns = format!("checkpoint --input {name} --time-column t");
+    for (flags, expected) in [
+        (format!("--value-column v --events {name}"), "is the input, which it would overwrite"),
+        (format!("--value-column v --events {}", directory.path().display()), "is a directory: name a file in it"),
+        ("--value-column negative".into(), "the value of epoch 1 is -1"),
+        ("--value-column zero".into(), "name the column that has them with --value-column"),
+        ("--value-column v --interval 1e307".into(), "expected a number above 0, from 1e-9 to 1e12"),
+        ("--value-column v --interval -5".into(), "expected a number above 0"),
+    ] {
+        let errors = fails("simulate", &format!("{columns} {flags}"), 2);
+        assert!(errors.contains(expected), "{flags}: {errors}");
+        assert_eq!(fs::read_to_string(&input).unwrap(), text, "{flags}");
+    }
+    let lead = format!("{columns} --value-column v --lead {}", u64::MAX);
+    let extremes = ["interval", "service-rate", "epoch-seconds", "outage-seconds", "mean-time-between-failures"]
+        .map(|flag| ["1e-9", "1e12"].map(|value| format!("{columns} --value-column v --{flag} {value}")));
+    for flags in extremes.into_iter().flatten().chain([lead]) {
+        let printed = succeeds("simulate", &flags);
+        assert!(printed.contains("geometric mean") && !printed.contains("NaN"), "{flags}: {printed}");
+    }
+}
+
 #[test]
 fn what_makes_no_sense_is_refused() {
     let (directory, input) = file("events.csv", "time,key\n1,a\n2,\"b\n");
@@ -140,6 +199,14 @@ fn what_makes_no_sense_is_refused() {
         ("--zipf -1".into(), "--zipf is -1: give a number from 0"),
         ("--period 0".into(), "0 is not in 1.."),
         ("--min-workers 2".into(), "--capacity <RECORDS,…>"),
+        ("--capacity -5".into(), "capacity has -5, but a worker's must be a number above 0"),
+        ("--move-cost -1".into(), "move_cost is -1"),
+        ("--workers 100".into(), "64 shards are too few for 100 workers"),
+        ("--workers 100".into(), "with --shards 800"),
+        ("--epochs 0".into(), "0 is not in 1.."),
+        ("--epochs 10 --warm-up 10".into(), "--warm-up 10 leaves none of 10 epochs"),
+        ("--records 1e-9 --epochs 10".into(), "no epoch has a record"),
+        (format!("--bytes-per-key {}", u64::MAX), "is not in 0..=4294967295"),
         ("--capacity 10,20 --workers 3".into(), "capacity has 2 numbers, but there are 3 workers"),
         ("--events no/e.jsonl".into(), "there is no directory no"),
     ] {

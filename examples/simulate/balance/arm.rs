@@ -26,10 +26,17 @@ pub struct Crossing {
 pub struct Loads {
     /// Records by worker.
     pub by_worker: Vec<u64>,
-    /// Which workers own something or had records.
+    /// Which workers are not put out of use. Those that are may still have records of folded keys.
     pub in_use: Vec<bool>,
     /// The records that were expected.
     pub forecast: Option<f64>,
+}
+
+impl Loads {
+    /// The records of the workers in use.
+    pub fn of_those_in_use(&self) -> u64 {
+        self.by_worker.iter().zip(&self.in_use).filter(|(_, used)| **used).map(|(records, _)| records).sum()
+    }
 }
 
 /// Deals the records of folded keys in turn, as a source does that gives each worker as many.

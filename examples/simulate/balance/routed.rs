@@ -18,11 +18,12 @@ const SIZE: usize = 64;
 /// Records go where an assignment says, which a policy changes: the orchestrator is fed as the operators of a dataflow
 /// feed it that ends in `fold_epochs`, and its commands take effect at their boundaries.
 ///
-/// Where workers can be put out of use, those are in use that own a shard, and a source feeds no others.
+/// Where workers can be put out of use, those are in use that own a shard. Records of folded keys are dealt to all: they
+/// stay where a source puts them.
 pub struct Routed {
     assignment: Assignment,
     can_rest: bool,
-    in_use: Vec<usize>,
+    workers: Vec<usize>,
     dealer: Dealer,
     mind: Option<Mind>,
     /// By boundary.
@@ -43,9 +44,9 @@ struct Mind {
 impl Routed {
     /// Nothing decides, and the assignment stays.
     pub fn fixed(assignment: Assignment) -> Self {
-        let in_use = (0..assignment.workers()).collect();
+        let workers = (0..assignment.workers()).collect();
         let (commands, dealer) = (BTreeMap::new(), Dealer::default());
-        Routed { assignment, can_rest: false, in_use, dealer, mind: None, commands, last: None }
+        Routed { assignment, can_rest: false, workers, dealer, mind: None, commands, last: None }
     }
 
     /// A policy decides.
@@ -60,17 +61,15 @@ impl Routed {
             bytes_per_key: setup.bytes_per_key,
             samplers: (0..setup.workers as u64).map(|worker| Sampler::new(profile.sample, worker)).collect(),
         };
-        let mut arm = Routed { mind: Some(mind), commands: known, ..Routed::fixed(assignment) };
-        arm.can_rest = setup.can_rest();
-        arm.put_to_use();
-        Ok(arm)
+        let can_rest = setup.can_rest();
+        Ok(Routed { mind: Some(mind), commands: known, can_rest, ..Routed::fixed(assignment) })
     }
 
     /// Tells of an epoch, and takes the commands; what had been expected of it.
     fn decide(&mut self, epoch: u64, reports: Vec<Report>, holdings: &Holdings) -> Option<f64> {
         let mind = self.mind.as_mut()?;
         let keys = holdings.total();
-        let holds = Report::Holds { worker: 0, keys, bytes: keys * mind.bytes_per_key };
+        let holds = Report::Holds { worker: 0, keys, bytes: keys.saturating_mul(mind.bytes_per_key) };
         let reports = reports.into_iter().chain([holds]).map(|report| (0, report)).collect();
         let decision = mind.orchestrator.decide(epoch, reports, 1.0);
         let commands = decision.commands.into_iter().map(|addressed| addressed.command);
@@ -78,18 +77,18 @@ impl Routed {
         decision.events.first().and_then(|event| event.forecast)
     }
 
-    /// Brings the workers in use up to date with the assignment.
-    fn put_to_use(&mut self) {
+    /// Which workers are in use.
+    fn in_use(&self) -> Vec<bool> {
+        let mut in_use = vec![!self.can_rest; self.workers.len()];
         if self.can_rest {
-            self.in_use = self.assignment.iter().map(|(_, owner)| owner).collect();
-            self.in_use.sort_unstable();
-            self.in_use.dedup();
+            self.assignment.iter().for_each(|(_, owner)| in_use[owner] = true);
         }
+        in_use
     }
 
     /// Deals the records of a folded key.
     fn fold(&mut self, key: u64, records: u32, by_worker: &mut [u64], reports: &mut Vec<Report>) {
-        for (worker, records) in self.dealer.deal(records, &self.in_use).filter(|(_, records)| *records > 0) {
+        for (worker, records) in self.dealer.deal(records, &self.workers).filter(|(_, records)| *records > 0) {
             by_worker[worker] += records;
             reports.extend(self.mind.as_ref().map(|_| Report::Folded { worker, key, records }));
         }
@@ -100,7 +99,8 @@ impl Routed {
         let ((shard, statistics), mind) = seen.zip(self.mind.as_ref())?;
         let (range, worker) = (self.assignment.range(shard), self.assignment.owner(shard));
         let keys = holdings.within(range);
-        Some(Report::Shard(ShardEpoch { range, worker, keys, state_bytes: keys * mind.bytes_per_key, statistics }))
+        let state_bytes = keys.saturating_mul(mind.bytes_per_key);
+        Some(Report::Shard(ShardEpoch { range, worker, keys, state_bytes, statistics }))
     }
 }
 
@@ -118,12 +118,12 @@ impl Arm for Routed {
         let applied = self.assignment.apply_valid(commands);
         let handovers = self.assignment.handovers(&applied.assignment);
         self.assignment = applied.assignment;
-        self.put_to_use();
         Crossing { commands: applied.accepted, handovers }
     }
 
     fn route(&mut self, epoch: &Epoch, holdings: &Holdings) -> Loads {
-        let mut by_worker = vec![0; self.assignment.workers()];
+        let mut by_worker = vec![0; self.workers.len()];
+        let in_use = self.in_use();
         let mut reports = Vec::new();
         // Keys are ascending, so that those of a shard come one after the other.
         let mut seen: Option<(usize, Statistics)> = None;
@@ -147,8 +147,6 @@ impl Arm for Routed {
         reports.extend(self.report(seen, holdings));
         let forecast = self.decide(epoch.number, reports, holdings);
         self.last = Some(epoch.number);
-        let mut in_use: Vec<bool> = by_worker.iter().map(|records| *records > 0).collect();
-        self.in_use.iter().for_each(|worker| in_use[*worker] = true);
         Loads { by_worker, in_use, forecast }
     }
 }

@@ -26,6 +26,22 @@ pub struct Setup {
 }
 
 impl Setup {
+    /// Refuses what can't be simulated, and says why.
+    pub fn validate(&self) -> Result<(), String> {
+        let Setup { workers, config, .. } = self;
+        config.validate().map_err(|error| error.to_string())?;
+        config.policy.validate_for(*workers).map_err(|error| error.to_string())?;
+        if config.shards < *workers {
+            return Err(format!(
+                "{} shards are too few for {workers} workers, some of which would have nothing to do: give each at \
+                 least one, and better eight, with --shards {}",
+                config.shards,
+                8 * workers
+            ));
+        }
+        self.initial().map(drop).map_err(|error| error.to_string())
+    }
+
     /// The assignment at the start.
     pub fn initial(&self) -> Result<Assignment, Error> {
         self.config.initial(self.workers)
@@ -117,7 +133,7 @@ impl Simulation {
         self.epochs += 1;
         for ((run, crossing), moved_bytes) in self.runs.iter_mut().zip(crossings).zip(moved) {
             let loads = run.arm.route(epoch, &self.holdings);
-            let max_mean = self.workers.max_mean(&loads.by_worker, &loads.in_use);
+            let max_mean = self.workers.max_mean(&loads);
             let line = Line { arm: "", max_mean, crossing, moved_bytes, loads };
             let flaps = run.flaps.note(epoch.number, line.crossing.handovers.clone());
             if counts {
@@ -134,7 +150,7 @@ impl Simulation {
 
     fn moved_bytes(&self, crossing: &Crossing) -> u64 {
         let keys: u64 = crossing.handovers.iter().map(|handover| self.holdings.within(handover.range)).sum();
-        keys * self.setup.bytes_per_key
+        keys.saturating_mul(self.setup.bytes_per_key)
     }
 }
 
@@ -143,7 +159,7 @@ impl Run {
         let Line { max_mean, crossing, moved_bytes, loads, .. } = line;
         let figures = &mut self.figures;
         figures.ratios.push(*max_mean);
-        figures.moved_bytes += moved_bytes;
+        figures.moved_bytes = figures.moved_bytes.saturating_add(*moved_bytes);
         figures.plans += usize::from(!crossing.handovers.is_empty());
         figures.moves += crossing.handovers.len();
         figures.flaps += flaps;

@@ -1,5 +1,7 @@
 use thalweg::policy::PolicyConfig;
 
+use super::arm::Loads;
+
 /// What the workers can do, and what that makes of their loads.
 #[derive(Clone, Debug)]
 pub struct Workers {
@@ -26,10 +28,10 @@ impl Workers {
 
     /// The load over the capacity, for the worker where that is most, relative to all that are in use together: where
     /// they are alike, the busiest one's load over the mean. 1 without records.
-    pub fn max_mean(&self, loads: &[u64], in_use: &[bool]) -> f64 {
-        let records = loads.iter().sum::<u64>() as f64;
-        let most = loads.iter().zip(&self.capacities).map(|(load, capacity)| *load as f64 / capacity);
-        if records > 0.0 { most.fold(0.0, f64::max) * self.in_use(in_use) / records } else { 1.0 }
+    pub fn max_mean(&self, loads: &Loads) -> f64 {
+        let records = loads.of_those_in_use() as f64;
+        let most = loads.by_worker.iter().zip(&self.capacities).map(|(load, capacity)| *load as f64 / capacity);
+        if records > 0.0 { most.fold(0.0, f64::max) * self.in_use(&loads.in_use) / records } else { 1.0 }
     }
 
     /// The capacity of those in use together.

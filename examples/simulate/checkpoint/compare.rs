@@ -1,5 +1,6 @@
 //! What each trigger would have cost on a trace.
 
+use thalweg::Error;
 use thalweg::checkpoint::{
     CheckpointConfig, CostModel, Costs, Hindsight, LOOK_AHEAD, Observation, Reason, Trigger, TriggerKind,
 };
@@ -39,21 +40,20 @@ const THRESHOLD_FACTOR: f64 = 1.25;
 /// Bytes of state that are restored; what counts is how long that takes.
 const STATE_BYTES: u64 = 1 << 20;
 
-/// Compares the rules on a trace with so many records in each epoch.
-pub fn compare(records: &[f64], setting: &Setting) -> Comparison {
+/// Compares the rules on a trace with so many records in each epoch. Fails where the figures make no sense, so that a
+/// trigger refuses them.
+pub fn compare(records: &[f64], setting: &Setting) -> Result<Comparison, Error> {
     let seconds = setting.epoch_seconds;
-    let mut compared: Vec<(Compared, Vec<Run>)> = CostModel::ALL
-        .into_iter()
-        .map(|model| {
-            let costs = setting.costs(records, model);
-            let hindsight = Hindsight::new(records, seconds, &costs);
-            let (interval, _) = hindsight.best_interval();
-            let fixed: Vec<usize> = (0..records.len()).step_by(interval).skip(1).collect();
-            let runs = runs(records, setting, &costs, interval);
-            let outcomes = vec![Outcome::new(format!("every:{interval}"), fixed, Vec::new(), &hindsight)];
-            (Compared { costs, hindsight, outcomes }, runs)
-        })
-        .collect();
+    let begun = |model: CostModel| {
+        let costs = setting.costs(records, model);
+        let hindsight = Hindsight::new(records, seconds, &costs);
+        let (interval, _) = hindsight.best_interval();
+        let fixed: Vec<usize> = (0..records.len()).step_by(interval).skip(1).collect();
+        let runs = runs(records, setting, &costs, interval)?;
+        let outcomes = vec![Outcome::new(format!("every:{interval}"), fixed, Vec::new(), &hindsight)];
+        Ok((Compared { costs, hindsight, outcomes }, runs))
+    };
+    let mut compared = CostModel::ALL.into_iter().map(begun).collect::<Result<Vec<_>, Error>>()?;
     let mut arrivals = Blend::new(LOOK_AHEAD);
     for (epoch, records) in records.iter().enumerate() {
         arrivals.observe(*records);
@@ -62,7 +62,7 @@ pub fn compare(records: &[f64], setting: &Setting) -> Comparison {
         let epoch = epoch as u64;
         let observation = Observation { epoch, records: *records as u64, seconds, state_bytes: STATE_BYTES };
         for run in compared.iter_mut().flat_map(|(_, runs)| runs) {
-            run.decide(&observation, &forecast, epoch + setting.lead);
+            run.decide(&observation, &forecast, epoch.saturating_add(setting.lead));
         }
     }
     let finished = |(mut compared, runs): (Compared, Vec<Run>)| {
@@ -75,18 +75,18 @@ pub fn compare(records: &[f64], setting: &Setting) -> Comparison {
         compared.outcomes.push(Outcome::new(RULES[4].into(), optimum, Vec::new(), hindsight));
         compared
     };
-    compared.into_iter().map(finished).collect()
+    Ok(compared.into_iter().map(finished).collect())
 }
 
 /// The triggers to be run.
-fn runs(records: &[f64], setting: &Setting, costs: &Costs, interval: usize) -> Vec<Run> {
+fn runs(records: &[f64], setting: &Setting, costs: &Costs, interval: usize) -> Result<Vec<Run>, Error> {
     let seconds = setting.epoch_seconds;
     let mean = records.iter().sum::<f64>() / records.len() as f64 / seconds;
     let exposed = mean * (costs.outage_seconds + mean * seconds * interval as f64 / costs.service_rate);
     let threshold = |step: i32| exposed * THRESHOLD_FACTOR.powi(step - THRESHOLDS / 2);
     let literal = (0..THRESHOLDS).map(|step| (TriggerKind::Literal, threshold(step)));
     let others = [TriggerKind::Integral, TriggerKind::Foresight].map(|kind| (kind, exposed));
-    literal.chain(others).filter_map(|(kind, threshold)| Run::new(kind, threshold, seconds, costs)).collect()
+    literal.chain(others).map(|(kind, threshold)| Run::new(kind, threshold, seconds, costs)).collect()
 }
 
 /// A trigger at work.
@@ -100,8 +100,7 @@ struct Run {
 }
 
 impl Run {
-    /// None where the figures make no sense, so that the trigger refuses them.
-    fn new(kind: TriggerKind, threshold: f64, epoch_seconds: f64, costs: &Costs) -> Option<Self> {
+    fn new(kind: TriggerKind, threshold: f64, epoch_seconds: f64, costs: &Costs) -> Result<Self, Error> {
         let config = CheckpointConfig {
             trigger: kind,
             cost_model: costs.model,
@@ -109,7 +108,7 @@ impl Run {
             mean_time_between_failures: 1.0 / costs.failure_rate,
             ..CheckpointConfig::default()
         };
-        let mut trigger = Trigger::new(&config, 0).ok()?;
+        let mut trigger = Trigger::new(&config, 0)?;
         let speeds = trigger.speeds_mut();
         speeds.checkpoint_seconds = Some(costs.checkpoint_seconds);
         speeds.replay_records_per_second = Some(costs.service_rate);
@@ -119,7 +118,7 @@ impl Run {
             _ => kind.to_string(),
         };
         let checkpoint_seconds = costs.checkpoint_seconds;
-        Some(Run { rule, trigger, epoch_seconds, checkpoint_seconds, checkpoints: Vec::new(), reasons: Vec::new() })
+        Ok(Run { rule, trigger, epoch_seconds, checkpoint_seconds, checkpoints: Vec::new(), reasons: Vec::new() })
     }
 
     fn decide(&mut self, observation: &Observation, forecast: &[f64], boundary: u64) {

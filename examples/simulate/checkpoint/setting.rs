@@ -1,5 +1,7 @@
 //! What checkpoints and failures cost on a trace.
 
+use std::ops::RangeInclusive;
+
 use clap::Args;
 use thalweg::checkpoint::{CostModel, Costs};
 
@@ -92,10 +94,14 @@ fn rising(most: f64, holds: impl Fn(f64) -> bool) -> f64 {
     high
 }
 
+/// From a nanosecond to thirty thousand years: powers and products of these can still be reckoned with.
+pub const POSITIVE: RangeInclusive<f64> = 1e-9..=1e12;
+
 /// A number above 0.
 pub fn positive(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(value) if value.is_finite() && value > 0.0 => Ok(value),
-        _ => Err("expected a finite number above 0".into()),
-    }
+    let value = text.parse::<f64>().ok().filter(|value| POSITIVE.contains(value));
+    value.ok_or_else(|| {
+        let (least, most) = POSITIVE.into_inner();
+        format!("expected a number above 0, from {least:e} to {most:e}")
+    })
 }
