@@ -110,8 +110,7 @@ impl Balancer {
     /// Whether a worker is expected to be overloaded, or is to be put in or out of use.
     fn is_due(&self, shards: &[ShardLoad], crew: &Crew) -> bool {
         let threshold = self.config.health_threshold;
-        crew.is_overloaded(shards, |shard| shard.load, threshold)
-            || self.config.min_workers.is_some() && crew.is_to_change(shards)
+        crew.is_overloaded(shards, threshold) || self.config.min_workers.is_some() && crew.is_to_change(shards)
     }
 
     /// Brings the shards up to date with the draft.
@@ -154,12 +153,12 @@ impl Crew {
     }
 
     /// Whether a worker would have so much more than its part by capacity that its health is under the threshold.
-    fn is_overloaded(&self, shards: &[ShardLoad], load: impl Fn(&ShardLoad) -> f64, threshold: f64) -> bool {
+    fn is_overloaded(&self, shards: &[ShardLoad], threshold: f64) -> bool {
         let mut carried = vec![self.evenly; self.capacities.len()];
         let mut total = self.evenly * self.in_use().count() as f64;
         for shard in shards {
-            carried[shard.owner] += load(shard);
-            total += load(shard);
+            carried[shard.owner] += shard.load;
+            total += shard.load;
         }
         let per_capacity = total / self.capacities.iter().sum::<f64>();
         self.in_use().any(|(worker, capacity)| health(carried[worker], capacity * per_capacity) < threshold)
