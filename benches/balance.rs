@@ -59,6 +59,7 @@ const SPREAD: Spread = Spread { keys: 10_000, zipf: 0.9, seed: 1 };
 
 /// Measures what policies make of made-up traces, or of a file.
 #[derive(Parser)]
+#[group(skip)]
 struct Arguments {
     #[command(flatten)]
     common: common::Arguments,
