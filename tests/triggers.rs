@@ -38,7 +38,7 @@ fn ratio(comparison: &Comparison, model: CostModel, rule: usize) -> f64 {
 fn allowed(name: &str, model: CostModel) -> Option<f64> {
     match (name, model) {
         ("bursts" | "flash crowd", CostModel::Backlog) => None,
-        (_, CostModel::Backlog) => Some(1.05),
+        (_, CostModel::Backlog) => Some(1.1),
         _ => Some(1.02),
     }
 }
