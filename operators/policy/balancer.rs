@@ -10,7 +10,7 @@ use crate::keyspace::Command;
 use crate::planning::{Draft, Limits, Measure, Planner, ShardLoad, Step, commands_for};
 use crate::profile::health;
 
-/// The trust from which a forecast of all records is believed, rather than that the most of the newest epochs comes again.
+/// The trust from which what is foreseen is reason enough to act, and a forecast of all records is believed.
 const TRUSTED: f64 = 0.5;
 
 /// Turns load, that was or is foreseen, into commands: what the policies that balance have in common.
@@ -107,10 +107,15 @@ impl Balancer {
         self.loads.error() * self.foresight.as_ref().map_or(1.0, Foresight::relative_error)
     }
 
-    /// Whether a worker is expected to be overloaded, or is to be put in or out of use.
+    /// Whether a worker is expected to be overloaded, soon, or, where that is to be believed, in one of the epochs
+    /// foreseen; or is to be put in or out of use.
     fn is_due(&self, shards: &[ShardLoad], crew: &Crew) -> bool {
         let threshold = self.config.health_threshold;
-        crew.is_overloaded(shards, threshold) || self.config.min_workers.is_some() && crew.is_to_change(shards)
+        let foreseen = if self.loads.trust() >= TRUSTED { self.config.prediction_horizon } else { 0 };
+        crew.is_overloaded(shards, |shard| shard.load, threshold)
+            || (0..foreseen)
+                .any(|ahead| crew.is_overloaded(shards, |shard| self.loads.foreseen(shard)[ahead], threshold))
+            || self.config.min_workers.is_some() && crew.is_to_change(shards)
     }
 
     /// Brings the shards up to date with the draft.
@@ -153,12 +158,12 @@ impl Crew {
     }
 
     /// Whether a worker would have so much more than its part by capacity that its health is under the threshold.
-    fn is_overloaded(&self, shards: &[ShardLoad], threshold: f64) -> bool {
+    fn is_overloaded(&self, shards: &[ShardLoad], load: impl Fn(&ShardLoad) -> f64, threshold: f64) -> bool {
         let mut carried = vec![self.evenly; self.capacities.len()];
         let mut total = self.evenly * self.in_use().count() as f64;
         for shard in shards {
-            carried[shard.owner] += shard.load;
-            total += shard.load;
+            carried[shard.owner] += load(shard);
+            total += load(shard);
         }
         let per_capacity = total / self.capacities.iter().sum::<f64>();
         self.in_use().any(|(worker, capacity)| health(carried[worker], capacity * per_capacity) < threshold)

@@ -95,6 +95,11 @@ impl Loads {
         self.foreseen.iter().map(|f| f.1).sum()
     }
 
+    /// What is foreseen of a shard.
+    pub(crate) fn foreseen<'a>(&self, shard: &'a ShardLoad) -> &'a [f64] {
+        &shard.recent[self.epochs.len()..]
+    }
+
     /// The epochs remembered, and those foreseen.
     fn scenarios(&self) -> impl Iterator<Item = &Measure> {
         self.epochs.iter().chain(self.foreseen.iter().map(|f| &f.0))
