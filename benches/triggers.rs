@@ -30,6 +30,7 @@ use serde_json::{Map, Value, json};
 use series::Input;
 
 #[derive(Parser)]
+#[group(skip)]
 struct Arguments {
     #[command(flatten)]
     common: common::Arguments,

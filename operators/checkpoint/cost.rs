@@ -20,7 +20,7 @@ use crate::error::Error;
 /// have to wait. `backlog` counts how long all of them wait together: a backlog of N records is worked off at the rate
 /// μ − λ, and so is a triangle of that area.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[serde(rename_all = "lowercase")]
 pub enum CostModel {
     /// Work done twice, in seconds.
     Replay,
@@ -62,20 +62,6 @@ impl FromStr for CostModel {
         CostModel::ALL.into_iter().find(|model| model.to_string() == text).ok_or_else(|| {
             Error::usage(format!("no cost model is called {text:?}: expected `replay`, `delay` or `backlog`"))
         })
-    }
-}
-
-impl TryFrom<String> for CostModel {
-    type Error = Error;
-
-    fn try_from(text: String) -> Result<Self, Error> {
-        text.parse()
-    }
-}
-
-impl From<CostModel> for String {
-    fn from(model: CostModel) -> Self {
-        model.to_string()
     }
 }
 
@@ -215,6 +201,7 @@ mod tests {
     fn models_are_read_as_they_are_printed() {
         for model in CostModel::ALL {
             assert_eq!(model.to_string().parse::<CostModel>().unwrap(), model);
+            assert_eq!(serde_json::to_string(&model).unwrap(), format!("\"{model}\""));
         }
         assert!("Delay".parse::<CostModel>().unwrap_err().to_string().contains("\"Delay\": expected `replay`"));
     }

@@ -50,5 +50,8 @@ pub use planner::Planner;
 pub(crate) use shape::{Draft, Limits};
 pub use shard::ShardLoad;
 
+/// Splits that it takes at most to isolate a key, and for which room is made per hot shard.
+const CUTS: usize = 2;
+
 #[cfg(test)]
 mod tests;

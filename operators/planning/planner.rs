@@ -1,5 +1,6 @@
 use super::board::Board;
 use super::search::Search;
+use super::worth::Terms;
 use super::{Plan, ShardLoad};
 
 /// Moves that a plan may hold, those that empty workers not counted: so many, and so many for each worker. Plans are
@@ -101,8 +102,8 @@ impl Planner {
         let part = shards.iter().map(|s| board.load(s)).sum::<f64>() / total;
         let risk = RISK * (self.error * part).powi(2);
         let inertia = self.min_relief + INERTIA * risk;
-        let room = self.max_shards.saturating_sub(shards.len());
-        let mut search = Search::new(shards, board, room, self.overhead.max(1.0), per_byte, risk, inertia);
+        let terms = Terms { per_byte, overhead: self.overhead.max(1.0), risk, inertia };
+        let mut search = Search::new(shards, board, terms, self.max_shards.saturating_sub(shards.len()));
         let before = search.imbalance();
         search.empty();
         let limit = search.steps.len() + STEPS + STEPS_PER_WORKER * self.capacities.len();

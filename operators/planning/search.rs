@@ -5,10 +5,8 @@ use super::board::Board;
 use super::ordered::Ordered;
 use super::parts::Parts;
 use super::room::Room;
-use super::{ShardLoad, Step};
-
-/// Splits that it takes at most to split off a key.
-const CUTS: usize = 2;
+use super::worth::Terms;
+use super::{CUTS, ShardLoad, Step};
 
 /// Moves in a row that pay, but less than one found before, after which those that promise less are not looked at. With
 /// 64 workers and eight scenarios a plan took 1.2 ms with 8, where it took 1.5 without, and came to the same imbalance.
@@ -44,31 +42,16 @@ pub(super) struct Search<'a> {
     pub(super) board: Board,
     pub(super) steps: Vec<Step>,
     pub(super) bytes: f64,
-    /// What moving a byte costs.
-    pub(super) per_byte: f64,
-    /// What being away from home costs a shard.
-    pub(super) risk: f64,
-    /// By how much a move must be better than staying.
-    pub(super) inertia: f64,
+    pub(super) terms: Terms,
     /// Shards that there may be more.
     room: usize,
-    /// Bytes that a move is held to cost beside its state.
-    pub(super) overhead: f64,
 }
 
 impl<'a> Search<'a> {
-    pub(super) fn new(
-        shards: &'a [ShardLoad],
-        board: Board,
-        room: usize,
-        overhead: f64,
-        per_byte: f64,
-        risk: f64,
-        inertia: f64,
-    ) -> Self {
+    pub(super) fn new(shards: &'a [ShardLoad], board: Board, terms: Terms, room: usize) -> Self {
         let (states, asked) = (vec![State::Whole; shards.len()], vec![false; board.capacities.len()]);
         let (rests, keys, steps) = (Vec::new(), Vec::new(), Vec::new());
-        Search { shards, states, rests, asked, keys, board, steps, bytes: 0.0, per_byte, risk, inertia, room, overhead }
+        Search { shards, states, rests, asked, keys, board, steps, bytes: 0.0, terms, room }
     }
 
     pub(super) fn imbalance(&self) -> f64 {

@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, VecDeque};
 
-use super::{Point, ShardLoad};
+use super::{CUTS, Point, ShardLoad};
 use crate::keyspace::{Command, KeyRange};
 
 /// A shard that carries less than a worker's fair share divided by this needs no split: moving it whole changes a
@@ -10,9 +10,6 @@ const GRAINS: f64 = 16.0;
 /// A shard is cold while in every epoch remembered it saw less than this part of the grain: far enough below 1 that
 /// what was merged is not split again for noise.
 const COLD: f64 = 0.25;
-
-/// Splits for which room is made per hot shard: as many as it takes to isolate a key.
-const CUTS: usize = 2;
 
 /// The shards of a plan in the making, and the commands that lead to them.
 #[derive(Clone, Debug)]
@@ -103,18 +100,26 @@ impl Draft {
             }
         }
         chosen.sort_unstable();
-        chosen.iter().rev().for_each(|right| self.merge_at(*right));
+        self.merge_at(&chosen);
     }
 
-    /// Merges the shard at an index into the one before it, whose home will be that of both.
-    fn merge_at(&mut self, index: usize) {
-        let (right, from) = self.owners.remove(index);
-        let (left, to) = &mut self.owners[index - 1];
-        if from != *to {
-            self.commands.push(Command::Move { shard: right, to: *to });
+    /// Merges the shards at these indices, ascending, each into the one before it, whose home will be that of both.
+    fn merge_at(&mut self, indices: &[usize]) {
+        let mut indices = indices.iter().peekable();
+        let mut owners: Vec<(KeyRange, usize)> = Vec::with_capacity(self.owners.len());
+        for (index, &(right, from)) in self.owners.iter().enumerate() {
+            match owners.last_mut().filter(|_| indices.next_if_eq(&&index).is_some()) {
+                Some((left, to)) => {
+                    if from != *to {
+                        self.commands.push(Command::Move { shard: right, to: *to });
+                    }
+                    self.commands.push(Command::Merge { left: *left, right });
+                    *left = join(*left, right);
+                }
+                None => owners.push((right, from)),
+            }
         }
-        self.commands.push(Command::Merge { left: *left, right });
-        *left = join(*left, right);
+        self.owners = owners;
     }
 
     /// Splits what carries more than the grain, heaviest first, as far as `max_shards` allows.

@@ -7,10 +7,23 @@ use super::search::Search;
 /// it would only move the overload, with the state that is changing most.
 const GIANT: f64 = 1.5;
 
+/// On which terms a move is made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    /// What moving a byte costs, in squared fair shares.
+    pub per_byte: f64,
+    /// Bytes that a move is held to cost beside its state.
+    pub overhead: f64,
+    /// What being away from home costs a shard.
+    pub risk: f64,
+    /// By how much a move must be better than staying.
+    pub inertia: f64,
+}
+
 /// What moves are worth, as things stand.
 impl Search<'_> {
     pub(super) fn weight(&self, index: usize, gain: f64) -> f64 {
-        gain / (self.part(index).bytes + self.overhead)
+        gain / (self.part(index).bytes + self.terms.overhead)
     }
 
     /// No less than what a move can relieve per byte, if it may pay.
@@ -20,7 +33,7 @@ impl Search<'_> {
         }
         let part = self.part(index);
         let gain = self.board.relief_at_most(slope, part) + self.risk(part, part.owner) - self.cost(part);
-        (gain > self.inertia).then(|| Ordered(self.weight(index, gain)))
+        (gain > self.terms.inertia).then(|| Ordered(self.weight(index, gain)))
     }
 
     /// Where it is best to move, and what that gains, if it is more than the inertia.
@@ -30,7 +43,7 @@ impl Search<'_> {
             return None;
         }
         let (leaving, square) = (self.leaving(part), self.board.square(part));
-        let mut best = (self.inertia, None);
+        let mut best = (self.terms.inertia, None);
         for to in self.board.receivers(part) {
             let gain = leaving - self.board.joining(part, square, to) - self.risk(part, to);
             if gain > best.0 {
@@ -46,12 +59,12 @@ impl Search<'_> {
 
     /// What moving its state costs.
     fn cost(&self, part: &ShardLoad) -> f64 {
-        self.per_byte * part.bytes
+        self.terms.per_byte * part.bytes
     }
 
     /// What being at a worker costs, the load aside.
     fn risk(&self, part: &ShardLoad, worker: usize) -> f64 {
-        if worker == part.home { 0.0 } else { self.risk }
+        if worker == part.home { 0.0 } else { self.terms.risk }
     }
 
     /// Whether it is not worth its bytes whatever becomes better, for that can't be more than the load it takes

@@ -97,8 +97,9 @@ impl Balancer {
         let workers = view.assignment.workers();
         let evenly = self.loads.folded(self.config.prediction_horizon) / workers as f64;
         let foreseen = self.foresight.as_ref().filter(|f| f.total_trust() >= TRUSTED).map_or(&[][..], Foresight::total);
-        let bytes = |worker| shards.iter().filter(|s| s.owner == worker).map(|s| s.bytes).sum();
-        let capacities = self.scale.capacities(view, &self.config, records, foreseen, bytes);
+        let mut bytes = vec![0.0; workers];
+        shards.iter().for_each(|shard| bytes[shard.owner] += shard.bytes);
+        let capacities = self.scale.capacities(view, &self.config, records, foreseen, &bytes);
         Crew { capacities, evenly }
     }
 

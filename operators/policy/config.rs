@@ -187,8 +187,13 @@ impl PolicyConfig {
         }
     }
 
-    /// The capacity of each worker: in records per epoch where they are known, and else all the same.
-    pub(crate) fn capacities(&self, workers: usize) -> Vec<f64> {
+    /// Whether some of so many workers may be put out of use.
+    pub fn can_rest(&self, workers: usize) -> bool {
+        self.min_workers.is_some_and(|least| least < workers)
+    }
+
+    /// The capacity of each of so many workers: in records per epoch where they are known, and else all the same.
+    pub fn capacities(&self, workers: usize) -> Vec<f64> {
         match self.capacity[..] {
             [] => vec![1.0; workers],
             [all] => vec![all; workers],

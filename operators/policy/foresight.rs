@@ -55,6 +55,7 @@ impl Foresight {
         let lead = view.boundary.saturating_sub(view.epoch).max(1) as usize;
         let ahead = lead.saturating_add(self.horizon - 1);
         if ahead > FARTHEST {
+            *self = Foresight::new(self.horizon);
             return;
         }
         if self.cells.as_ref().is_none_or(|cells| cells.ahead() != ahead) {

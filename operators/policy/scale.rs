@@ -26,18 +26,21 @@ pub(crate) struct Scale {
 impl Scale {
     /// The capacity of each worker from the view's boundary on, 0 for those not to be in use, after an epoch with so many
     /// records. What is `foreseen` of all records begins at the boundary; it is empty where nothing can be. `bytes` is the
-    /// state of a worker.
+    /// state of each worker.
     pub(crate) fn capacities(
         &mut self,
         view: &View<'_>,
         config: &PolicyConfig,
         records: f64,
         foreseen: &[Forecast],
-        bytes: impl Fn(usize) -> f64,
+        bytes: &[f64],
     ) -> Vec<f64> {
         let workers = view.assignment.workers();
         let mut capacities = config.capacities(workers);
-        let Some(least) = config.min_workers.filter(|least| *least < workers) else { return capacities };
+        if !config.can_rest(workers) {
+            return capacities;
+        }
+        let least = config.min_workers.unwrap_or(workers);
         let expected = self.expected(config, records, foreseen);
         let usable = |worker: usize| config.utilization * capacities[worker];
         let needed: Vec<usize> = expected.iter().map(|records| needed(*records, least, workers, usable)).collect();
@@ -52,7 +55,7 @@ impl Scale {
         for worker in (in_use..now).rev() {
             let to_come = needed.iter().take_while(|needed| **needed <= worker).count();
             let idle = if to_come < needed.len() { 0 } else { self.spare[worker] } + to_come as u64;
-            if idle as f64 * usable(worker) < 2.0 * config.move_cost * bytes(worker) {
+            if idle as f64 * usable(worker) < 2.0 * config.move_cost * bytes[worker] {
                 in_use = worker + 1;
                 break;
             }
@@ -117,7 +120,7 @@ mod tests {
             let view = View { epoch: 0, boundary: 1, assignment, profiles: &[], can_fold: false, folded: &[] };
             let foreseen = foreseen.map(|means| means.map(|mean| Forecast { mean, low: mean, high: mean }));
             let foreseen = foreseen.as_ref().map_or(&[][..], |foreseen| foreseen);
-            let capacities = self.scale.capacities(&view, &self.config, records, foreseen, |_| bytes);
+            let capacities = self.scale.capacities(&view, &self.config, records, foreseen, &[bytes; 8]);
             let in_use = capacities.iter().take_while(|capacity| **capacity > 0.0).count();
             assert!(capacities[in_use..].iter().all(|capacity| *capacity == 0.0));
             in_use

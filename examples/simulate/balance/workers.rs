@@ -17,12 +17,7 @@ pub struct Workers {
 impl Workers {
     /// So many of them.
     pub fn new(count: usize, config: &PolicyConfig) -> Self {
-        let capacities = match config.capacity[..] {
-            [] => vec![1.0; count],
-            [all] => vec![all; count],
-            ref each => each.iter().copied().cycle().take(count).collect(),
-        };
-        let least = config.min_workers.unwrap_or(1);
+        let (capacities, least) = (config.capacities(count), config.min_workers.unwrap_or(1));
         Workers { capacities, is_known: !config.capacity.is_empty(), utilization: config.utilization, least }
     }
 

@@ -76,6 +76,10 @@ impl Foresight {
     /// Whether a checkpoint is due with this exposure, if one is possible at all.
     pub fn is_due(&mut self, exposure: Option<&Exposure>, mut outlook: Outlook<'_>) -> Option<Reason> {
         self.calibration.correct(&mut outlook.path);
+        // Without a clock nothing costs anything.
+        if outlook.seconds <= 0.0 {
+            outlook.path.clear();
+        }
         outlook.path.iter_mut().for_each(|records| *records = sane(*records / outlook.seconds));
         let Outlook { costs, seconds, ref path, rate, late, boundary } = outlook;
         let plan = Plan::new(costs, seconds, path, self.mean(), late);
