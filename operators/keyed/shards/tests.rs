@@ -213,3 +213,46 @@ proptest! {
         prop_assert_eq!(keys, world.expected.len() as u64);
     }
 }
+
+/// Counts a key once, and says whether to forget it.
+fn count(worker: &mut Worker, key: u64, forget: bool) {
+    let Place::Here(index) = worker.place(routing(key)) else { panic!("one worker has it all") };
+    worker.update(index, (routing(key), key), Occasion::Record, &mut Vec::new(), |_, state, _| {
+        *state += 1;
+        forget
+    });
+}
+
+fn snapshot(worker: &mut Worker) -> Vec<Chunk> {
+    worker.begin_snapshot(false, None);
+    let mut chunks = Vec::new();
+    while worker.is_saving() {
+        let mut parcels = Vec::new();
+        worker.work(true, &mut parcels);
+        chunks.extend(parcels.into_iter().map(|parcel| parcel.chunk));
+    }
+    chunks
+}
+
+#[test]
+fn of_a_restored_key_the_next_snapshot_says_that_it_is_gone_or_was_before() {
+    let alone = Assignment::even(1, 1).unwrap();
+    let mut worker = Worker::new(0, alone.clone(), &[], 1000);
+    (1..5).for_each(|key| count(&mut worker, key, false));
+    let first = snapshot(&mut worker);
+    count(&mut worker, 2, true);
+    let second = snapshot(&mut worker);
+    assert_eq!(second.iter().flat_map(rows).collect::<Vec<_>>(), [(2, None)]);
+    let chunks: Vec<Chunk> = second.into_iter().chain(first).collect();
+    let parts: Vec<KeyRange> = chunks.iter().map(|chunk| chunk.range).collect();
+    let mut resumed = Worker::new(0, alone, &parts, 1000);
+    for chunk in chunks {
+        resumed.arrive(chunk, Origin::Store).unwrap();
+    }
+    assert_eq!(resumed.size().0, 3);
+    count(&mut resumed, 1, true);
+    count(&mut resumed, 3, false);
+    let third: BTreeMap<u64, Option<u64>> = snapshot(&mut resumed).iter().flat_map(rows).collect();
+    assert_eq!(third, BTreeMap::from([(1, None), (2, None), (3, Some(2))]));
+    assert!(snapshot(&mut resumed).is_empty() && resumed.size().0 == 2);
+}
