@@ -43,12 +43,12 @@ mod run;
 use std::fs;
 use std::io::{self, Write};
 use std::process::ExitCode;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail};
 use thalweg::checkpoint::{Checkpoints, Directory, Fingerprint};
+use thalweg::cluster::execute;
 use thalweg::policy::Script;
 
 use crate::arguments::{Arguments, PolicyChoice};
@@ -61,12 +61,15 @@ use crate::output::{EventLog, Meter, print, write_results};
 use crate::report::{Report, Verdict};
 use crate::run::Shared;
 
+/// The exit code when another process is gone: all are to be started again, with `--resume`.
+const LOST: u8 = 3;
+
 fn main() -> ExitCode {
     match replay(&Arguments::read()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(io::stderr(), "error: {error:#}");
-            ExitCode::FAILURE
+            if is_lost(&error) { ExitCode::from(LOST) } else { ExitCode::FAILURE }
         }
     }
 }
@@ -94,15 +97,14 @@ fn replay(arguments: &Arguments) -> Result<()> {
         setup,
         verify: arguments.verify,
         feeds: Mutex::new(feeds.into_iter().map(Some).collect()),
-        failed: AtomicBool::new(false),
         notes: Mutex::new(notes),
         results: Mutex::default(),
     });
     let running = Arc::clone(&shared);
-    let config = cluster.timely().map_err(|what| anyhow!(what))?;
-    let guards = timely::execute(config, move |worker| run::work(worker, &running)).map_err(|what| anyhow!(what))?;
-    let outcomes: Vec<_> = guards.join();
-    let skipped = join(reader, outcomes)?;
+    // Processes that had found different checkpoints would work on different epochs.
+    let cluster = cluster.cluster(format!("from epoch {from}")).map_err(|what| anyhow!(what))?;
+    let outcome = execute(&cluster, move |worker, peers| run::work(worker, peers, &running));
+    let skipped = join(reader, outcome.map(drop))?;
     let Some(mut notes) = shared.notes.lock().map_or(None, |mut notes| notes.take()) else { return Ok(()) };
     notes.finish()?;
     if let Some(path) = &arguments.results {
@@ -139,13 +141,21 @@ fn start_notes(arguments: &Arguments, reader: &Reader, progress: Progress, from:
     Notes::new(log, Arc::clone(&reader.static_loads), Meter::new(progress), records)
 }
 
-/// The first error of the reader, which is the cause of others, or else of a worker.
-fn join(reader: Reader, outcomes: Vec<Result<Result<()>, String>>) -> Result<fault::Skipped> {
-    let skipped = reader.thread.join().map_err(|_| anyhow!("the reading thread has panicked"))??;
-    for outcome in outcomes {
-        outcome.map_err(|panic| anyhow!("a worker has panicked: {panic}"))??;
+/// The first error: a lost peer, or else the reader's, which is the cause of others, or else a worker's.
+fn join(reader: Reader, outcome: Result<()>) -> Result<fault::Skipped> {
+    if let Err(error) = &outcome
+        && is_lost(error)
+    {
+        // The reader would read to its end what nobody wants any more.
+        return outcome.map(|()| fault::Skipped::default());
     }
-    Ok(skipped)
+    let skipped = reader.thread.join().map_err(|_| anyhow!("the reading thread has panicked"))??;
+    outcome.map(|()| skipped)
+}
+
+/// Whether another process is gone.
+fn is_lost(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(thalweg::Error::Lost { .. }))
 }
 
 fn finish(arguments: &Arguments, notes: Notes, skipped: fault::Skipped, start: Instant) -> Result<()> {

@@ -80,6 +80,7 @@ pub struct Readme;
 
 pub mod aggregate;
 pub mod checkpoint;
+pub mod cluster;
 mod config;
 mod epoch;
 mod error;

@@ -2,12 +2,12 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
+use thalweg::cluster::Peers;
 use thalweg::keyed::Fault;
 use timely::dataflow::operators::{Input, Inspect, Probe};
 use timely::dataflow::{InputHandle, ProbeHandle};
@@ -27,8 +27,6 @@ pub struct Shared {
     pub verify: bool,
     /// By local worker; each takes its own.
     pub feeds: Mutex<Vec<Option<Receiver<Feed>>>>,
-    /// Some worker has given up: the others would wait for it for ever.
-    pub failed: AtomicBool,
     pub notes: Mutex<Option<Notes>>,
     pub results: Mutex<Vec<(String, Moments)>>,
 }
@@ -38,23 +36,6 @@ impl Shared {
         let mut feeds = self.feeds.lock().ok()?;
         let local = worker % feeds.len();
         feeds[local].take()
-    }
-
-    /// Steps the worker; whether it has anything left to do.
-    fn step(&self, worker: &mut Worker, fault: &Fault) -> Result<bool> {
-        let active = worker.step_or_park(Some(NAP));
-        fault.check()?;
-        if self.failed.load(Ordering::Relaxed) {
-            bail!("another worker has given up");
-        }
-        Ok(active)
-    }
-
-    fn step_while(&self, worker: &mut Worker, fault: &Fault, condition: impl Fn() -> bool) -> Result<()> {
-        while condition() {
-            self.step(worker, fault)?;
-        }
-        Ok(())
     }
 
     fn take_result(&self, (_, key, moments, _): &Row) {
@@ -69,26 +50,26 @@ impl Shared {
     }
 }
 
-/// One worker's part of the run.
-pub fn work(worker: &mut Worker, shared: &Arc<Shared>) -> Result<()> {
-    let _end = End(shared);
-    let result = replay(worker, shared);
-    if result.is_err() {
-        shared.failed.store(true, Ordering::Relaxed);
-        // What is still installed would be waited for.
-        worker.installed_dataflows().into_iter().for_each(|dataflow| worker.drop_dataflow(dataflow));
-    }
-    result
+/// Where a worker hears that it can't go on.
+struct Watch {
+    peers: Peers,
+    fault: Fault,
 }
 
-/// Tells the other workers when this one panics.
-struct End<'a>(&'a Shared);
+impl Watch {
+    /// Steps the worker; whether it has anything left to do.
+    fn step(&self, worker: &mut Worker) -> Result<bool> {
+        let active = worker.step_or_park(Some(NAP));
+        self.fault.check()?;
+        self.peers.check()?;
+        Ok(active)
+    }
 
-impl Drop for End<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.failed.store(true, Ordering::Relaxed);
+    fn step_while(&self, worker: &mut Worker, condition: impl Fn() -> bool) -> Result<()> {
+        while condition() {
+            self.step(worker)?;
         }
+        Ok(())
     }
 }
 
@@ -99,14 +80,15 @@ struct Inputs {
     probe: ProbeHandle<u64>,
 }
 
-fn replay(worker: &mut Worker, shared: &Arc<Shared>) -> Result<()> {
+/// One worker's part of the run.
+pub fn work(worker: &mut Worker, peers: &Peers, shared: &Arc<Shared>) -> Result<()> {
     let feed = shared.take_feed(worker.index());
     let feed = feed.ok_or_else(|| anyhow!("worker {} has no source", worker.index()))?;
-    let fault = Fault::new();
+    let watch = Watch { peers: peers.clone(), fault: Fault::new() };
     let from = shared.setup.checkpoints.as_ref().map_or(0, thalweg::checkpoint::Checkpoints::epoch);
     let notes =
         Rc::new(RefCell::new(shared.notes.lock().ok().and_then(|mut notes| notes.take_if(|_| worker.index() == 0))));
-    let mut inputs = build(worker, shared, &fault, &notes, from)?;
+    let mut inputs = build(worker, shared, &watch.fault, &notes, from)?;
     inputs.events.advance_to(from);
     loop {
         match feed.try_recv() {
@@ -124,14 +106,14 @@ fn replay(worker: &mut Worker, shared: &Arc<Shared>) -> Result<()> {
                     note(&notes, |notes| notes.epoch_is_in(epoch));
                     let lead = shared.setup.config.lead;
                     let behind = || inputs.probe.less_than(&epoch.saturating_sub(lead));
-                    shared.step_while(worker, &fault, behind)?;
+                    watch.step_while(worker, behind)?;
                     note(&notes, |notes| notes.settle(|epoch| !inputs.probe.less_equal(&epoch.saturating_add(1))));
                 }
             }
             Ok(Feed::End) => break,
             Ok(Feed::Failed) | Err(TryRecvError::Disconnected) => bail!("the source has failed"),
             Err(TryRecvError::Empty) => {
-                shared.step(worker, &fault)?;
+                watch.step(worker)?;
             }
         }
     }
@@ -140,7 +122,7 @@ fn replay(worker: &mut Worker, shared: &Arc<Shared>) -> Result<()> {
     drop((events, twin));
     drop(probe);
     // Until all of the dataflow is done, what writes the last checkpoint included.
-    while shared.step(worker, &fault)? {}
+    while watch.step(worker)? {}
     if let (Some(taken), Ok(mut kept)) = (notes.borrow_mut().take(), shared.notes.lock()) {
         *kept = Some(taken);
     }
