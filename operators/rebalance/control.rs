@@ -15,7 +15,7 @@ use crate::epoch::{Epochs, Ticks};
 use crate::error::Error;
 use crate::keyed::{Fault, KeyedSettings, KeyedStreams};
 use crate::keyspace::{Assignment, Command};
-use crate::observe::Event;
+use crate::observe::{CheckpointEvent, Event};
 use crate::policy::Policy;
 
 /// One feedback loop: the operators that share it have one control stream, one lead, and one checkpoint.
@@ -93,6 +93,35 @@ impl<'scope, T: Ticks> Loop<'scope, T> {
     pub fn observe(self, observer: impl FnMut(&Event) + 'static) -> Self {
         self.0.borrow_mut().add_observer(Box::new(observer));
         self
+    }
+
+    /// What becomes of checkpoints, on every worker: from a [`CheckpointEvent`] without an error on, the checkpoint at its
+    /// boundary exists, and a run that resumes takes no earlier one unless it is damaged. Without checkpoints there is
+    /// none.
+    ///
+    /// The stream comes from the end of the loop. An operator of it, or one before it, that listens must do so by an
+    /// input that is connected to none of its outputs: nothing can wait for its own checkpoint. Anything behind it may
+    /// listen as it likes.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use thalweg::checkpoint::{CheckpointConfig, Checkpoints, Fingerprint, Memory};
+    /// use thalweg::keyed::Fault;
+    /// use thalweg::{Config, Loop, Rebalance, stable_hash};
+    /// use timely::dataflow::operators::{Inspect, ToStream};
+    ///
+    /// let config = CheckpointConfig { trigger: "every:1".parse().unwrap(), ..CheckpointConfig::default() };
+    /// let checkpoints = Checkpoints::begin(Arc::new(Memory::default()), Fingerprint::default(), config).unwrap();
+    /// timely::execute_directly(move |worker| worker.dataflow::<u64, _, _>(|scope| {
+    ///     let looped = Loop::new(scope, &Config::default()).unwrap().checkpoint_to(&checkpoints, &Fault::new()).unwrap();
+    ///     looped.outcomes().inspect(|outcome| assert_eq!(outcome.error, None));
+    ///     ["Castro", "Market"].map(str::to_owned).to_stream(scope).container::<Vec<_>>()
+    ///         .rebalance(&looped.key_space("stations").unwrap(), |station| stable_hash(station)).unwrap()
+    ///         .fold_keyed(String::clone, |_, count: &mut u64, out| { *count += 1; out.give(*count) });
+    /// }));
+    /// ```
+    pub fn outcomes(&self) -> StreamVec<'scope, T, CheckpointEvent> {
+        self.0.borrow_mut().ends.outcomes()
     }
 
     /// Adds a key space, with the policy [`Proactive`](crate::policy::Proactive). The name stands in events and

@@ -1,6 +1,7 @@
 //! The loop: what composes the parts.
 
 mod control;
+mod ends;
 mod epochs;
 mod late;
 mod pair;

@@ -2,14 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::feedback::Handle;
-use timely::dataflow::operators::generic::Operator as _;
 use timely::dataflow::operators::generic::operator::empty;
 use timely::dataflow::operators::vec::Map;
 use timely::dataflow::operators::{Concat, Concatenate, ConnectLoop, Feedback, Inspect};
 use timely::dataflow::{Scope, StreamVec};
 
+use super::ends::{Ends, to_all_workers};
 use crate::checkpoint::{Checkpoints, Operators, Trigger, commit, save};
 use crate::config::Config;
 use crate::epoch::{Epochs, Ticks};
@@ -55,6 +54,7 @@ pub(super) struct Shared<'scope, T: Ticks> {
     checkpoints: Option<(Checkpoints, Trigger)>,
     observers: Vec<Observer>,
     fault: Fault,
+    pub ends: Ends<'scope, T>,
 }
 
 impl<'scope, T: Ticks> Shared<'scope, T> {
@@ -73,6 +73,7 @@ impl<'scope, T: Ticks> Shared<'scope, T> {
             checkpoints: None,
             observers: Vec::new(),
             fault: Fault::unwatched(),
+            ends: Ends::new(scope),
         })
     }
 
@@ -265,6 +266,7 @@ impl<'scope, T: Ticks> Shared<'scope, T> {
             None => empty(scope),
         };
         outcomes.clone().connect_loop(feedback);
+        self.ends.close(outcomes.clone());
         let events = decided.events.map(Event::Epoch).concat(outcomes.map(Event::Checkpoint));
         let mut observers = std::mem::take(&mut self.observers);
         events.inspect(move |event| observers.iter_mut().for_each(|observe| observe(event)));
@@ -272,32 +274,12 @@ impl<'scope, T: Ticks> Shared<'scope, T> {
     }
 }
 
-/// Sends each command to every worker. They come in the order in which they were given, which is the order in which
-/// those of one boundary are to be carried out.
-fn to_all_workers<T: Ticks>(commands: StreamVec<'_, T, Addressed>) -> StreamVec<'_, T, Addressed> {
-    let peers = commands.scope().peers();
-    let copies = commands.unary(Pipeline, "Copy", |_, _| {
-        move |input, output| {
-            input.for_each(|capability, commands| {
-                let copies = commands.drain(..).flat_map(|command| (0..peers).map(move |to| (to, command.clone())));
-                output.session(&capability).give_iterator(copies);
-            });
-        }
-    });
-    copies.unary(Exchange::new(|(to, _): &(usize, Addressed)| *to as u64), "Control", |_, _| {
-        move |input, output| {
-            input.for_each(|capability, commands| {
-                output.session(&capability).give_iterator(commands.drain(..).map(|(_, command)| command));
-            });
-        }
-    })
-}
-
 impl<T: Ticks> Drop for Shared<'_, T> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             // An open end would panic again, and a dataflow that is not built can't be closed.
             self.commands.take().into_iter().for_each(std::mem::forget);
+            self.ends.forget();
         } else {
             self.close();
         }
