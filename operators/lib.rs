@@ -84,6 +84,7 @@ pub mod cluster;
 mod config;
 mod epoch;
 mod error;
+pub mod fault;
 pub mod forecast;
 pub mod keyed;
 pub mod keyspace;

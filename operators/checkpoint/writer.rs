@@ -11,6 +11,7 @@ use super::reference::ObjectRef;
 use super::retain::{Retained, retain};
 use super::store::Store;
 use crate::error::Error;
+use crate::fault::point;
 
 /// Jobs that wait for the store. While one is being written, the next is ready, and one more is being filled; more
 /// would only take memory.
@@ -129,11 +130,15 @@ impl Job {
     fn write(self, store: &dyn Store) -> Result<Written, Error> {
         match self {
             Job::Object(Object { reference, bytes }) => {
+                point("checkpoint.object.before");
                 store.put(&reference.name, &bytes)?;
+                point("checkpoint.object.after");
                 Ok(Written::Object(reference))
             }
             Job::Manifest { manifest, keep } => {
+                point("checkpoint.manifest.before");
                 manifest.write(store)?;
+                point("checkpoint.manifest.after");
                 // Caught by itself: the checkpoint stands, whatever becomes of the old ones.
                 let retained = catching("the checkpoints before it", || retain(store, keep, manifest.epoch));
                 Ok(Written::Manifest { epoch: manifest.epoch, retained })

@@ -12,6 +12,7 @@ use super::peers::Cause;
 use super::watched::Watched;
 use super::{Cluster, Peers};
 use crate::error::Error;
+use crate::fault::{RUN, point};
 
 /// Runs `body` on each worker of this process, together with the other processes of the cluster, and gives what they
 /// return once all their dataflows are complete.
@@ -26,6 +27,7 @@ where
     F: Fn(&mut Worker, &Peers) -> Result<R, E> + Send + Sync + 'static,
 {
     cluster.validate()?;
+    point(RUN);
     let peers = Peers::default();
     let (builders, connections) = build(cluster, &peers)?;
     let watching = peers.clone();

@@ -17,6 +17,7 @@ use super::waits::{Frontiers, Step, Waits};
 use super::{Fault, KeyedSettings, Report, Restore, SnapshotContent, SnapshotPart};
 use crate::epoch::{Epochs, Ticks};
 use crate::error::{Cause, Error};
+use crate::fault::point;
 use crate::keyspace::{Assignment, Command, KeyRange};
 use crate::pending::Pending;
 use crate::profile::{Sampler, ShardEpoch};
@@ -195,6 +196,7 @@ where
             if let Some(chunk) = chunk {
                 bytes += chunk.bytes.len().max(1);
                 self.take_in(chunk, &capabilities);
+                point("migrate.taken");
             }
         }
         bytes > 0
@@ -301,10 +303,12 @@ where
                     let bytes = chunk.bytes.len() as u64;
                     ports.reports.session(&reports).give(Report::Moved { worker: self.worker, to, bytes });
                     ports.moved.session(&moved).give((to, chunk));
+                    point("migrate.sent");
                 }
                 Hold::Saving { snapshots } => {
                     let part = self.snapshot_part(SnapshotContent::Chunk(chunk));
                     ports.snapshots.session(&snapshots).give(part);
+                    point("checkpoint.chunk");
                 }
             }
         }
@@ -322,6 +326,7 @@ where
             Some(Ok(chunk)) => {
                 let (worker, bytes) = (self.worker, chunk.bytes.len() as u64);
                 self.take_in(Chunk { last: true, ..chunk }, &capabilities);
+                point("restore.chunk");
                 let nanos = nanos_since(started);
                 let reports = capabilities.reports.delayed(&self.epochs.around(capabilities.reports.time()).1);
                 ports.reports.session(&reports).give(Report::Restored { worker, bytes, nanos });
