@@ -39,6 +39,8 @@ mod report;
 mod rows;
 #[path = "replay/run.rs"]
 mod run;
+#[path = "replay/stop.rs"]
+mod stop;
 
 use std::fs;
 use std::io::{self, Write};
@@ -59,7 +61,8 @@ use crate::input::Source;
 use crate::notes::Notes;
 use crate::output::{EventLog, Meter, print, write_results};
 use crate::report::{Report, Verdict};
-use crate::run::Shared;
+use crate::run::{Ended, Shared};
+use crate::stop::Stop;
 
 /// The exit code when another process is gone: all are to be started again, with `--resume`.
 const LOST: u8 = 3;
@@ -81,6 +84,7 @@ fn replay(arguments: &Arguments) -> Result<()> {
     arguments.config.validate()?;
     let initial = arguments.config.initial(workers)?;
     let script = read_script(&arguments.policy)?;
+    let stop = if arguments.checkpoint.is_some() { Stop::on_signal()? } else { Stop::default() };
     let checkpoints = open_checkpoints(arguments)?;
     let mut source = Source::open(&arguments.input)?;
     let (from, before) = checkpoints.as_ref().map_or((0, 0), |c| (c.epoch(), c.records().unwrap_or(0)));
@@ -95,6 +99,7 @@ fn replay(arguments: &Arguments) -> Result<()> {
     let setup = Setup { config: arguments.config.clone(), policy: arguments.policy.clone(), script, checkpoints };
     let shared = Arc::new(Shared {
         setup,
+        stop,
         verify: arguments.verify,
         feeds: Mutex::new(feeds.into_iter().map(Some).collect()),
         notes: Mutex::new(notes),
@@ -104,10 +109,13 @@ fn replay(arguments: &Arguments) -> Result<()> {
     // Processes that had found different checkpoints would work on different epochs.
     let cluster = cluster.cluster(format!("from epoch {from}")).map_err(|what| anyhow!(what))?;
     let outcome = execute(&cluster, move |worker, peers| run::work(worker, peers, &running));
-    let skipped = join(reader, outcome.map(drop))?;
+    let (ended, skipped) = join(reader, outcome.map(|ended| ended[0]))?;
+    if let Ended::Stopped(epoch) = ended {
+        writeln!(io::stdout(), "stopped before epoch {epoch}: go on with --resume")?;
+    }
     let Some(mut notes) = shared.notes.lock().map_or(None, |mut notes| notes.take()) else { return Ok(()) };
     notes.finish()?;
-    if let Some(path) = &arguments.results {
+    if let Some(path) = arguments.results.as_ref().filter(|_| ended == Ended::Complete) {
         write_results(path, shared.take_all_results())?;
     }
     finish(arguments, notes, skipped, start)
@@ -142,15 +150,17 @@ fn start_notes(arguments: &Arguments, reader: &Reader, progress: Progress, from:
 }
 
 /// The first error: a lost peer, or else the reader's, which is the cause of others, or else a worker's.
-fn join(reader: Reader, outcome: Result<()>) -> Result<fault::Skipped> {
-    if let Err(error) = &outcome
-        && is_lost(error)
-    {
+fn join(reader: Reader, outcome: Result<Ended>) -> Result<(Ended, fault::Skipped)> {
+    let is_over = match &outcome {
+        Ok(ended) => *ended == Ended::Complete,
+        Err(error) => !is_lost(error),
+    };
+    if !is_over {
         // The reader would read to its end what nobody wants any more.
-        return outcome.map(|()| fault::Skipped::default());
+        return outcome.map(|ended| (ended, fault::Skipped::default()));
     }
     let skipped = reader.thread.join().map_err(|_| anyhow!("the reading thread has panicked"))??;
-    outcome.map(|()| skipped)
+    outcome.map(|ended| (ended, skipped))
 }
 
 /// Whether another process is gone.

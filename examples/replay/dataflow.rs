@@ -6,14 +6,14 @@ use differential_dataflow::AsCollection;
 use serde::{Deserialize, Serialize};
 use thalweg::checkpoint::Checkpoints;
 use thalweg::keyed::{Context, Fault};
-use thalweg::observe::Event as LoopEvent;
+use thalweg::observe::{CheckpointEvent, Event as LoopEvent};
 use thalweg::policy::{Proactive, Reactive, Script, Static};
-use thalweg::{Config, Error, Rebalance, stable_hash};
+use thalweg::{Config, Error, Loop, Rebalance, stable_hash};
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::generic::Operator;
 use timely::dataflow::operators::vec::{Filter, Map};
-use timely::dataflow::operators::{Capability, Concat, Exchange as _};
+use timely::dataflow::operators::{Capability, Concat, Exchange as _, Inspect};
 
 use crate::arguments::PolicyChoice;
 use crate::event::{Event, Moments};
@@ -36,26 +36,29 @@ pub struct Setup {
 }
 
 /// Keeps the moments of each key, and gives them at the end of each epoch in which the key had records and at [`END`].
+/// `observe` hears of all events on worker 0, `hear` on each worker of what becomes of checkpoints.
 pub fn adaptive<'scope>(
     events: StreamVec<'scope, u64, Event>,
     setup: &Setup,
     fault: &Fault,
     observe: impl FnMut(&LoopEvent) + 'static,
+    mut hear: impl FnMut(&CheckpointEvent) + 'static,
 ) -> Result<StreamVec<'scope, u64, Row>, Error> {
-    let stage = events.rebalance(&setup.config, |event| stable_hash(&event.key))?;
-    let stage = match &setup.policy {
-        PolicyChoice::Static => stage.policy(Static)?,
-        PolicyChoice::Reactive => stage.policy(Reactive::new(setup.config.policy.clone())?)?,
-        PolicyChoice::Proactive => stage.policy(Proactive::new(setup.config.policy.clone())?)?,
-        PolicyChoice::Scripted(_) => stage.policy(setup.script.clone())?,
+    let mut looped = Loop::new(events.scope(), &setup.config)?;
+    if let Some(checkpoints) = &setup.checkpoints {
+        looped = looped.checkpoint_to(checkpoints, fault)?;
+        looped.outcomes().inspect(move |outcome| hear(outcome));
+    }
+    let keys = looped.observe(observe).key_space("keys")?;
+    let keys = match &setup.policy {
+        PolicyChoice::Static => keys.policy(Static)?,
+        PolicyChoice::Reactive => keys.policy(Reactive::new(setup.config.policy.clone())?)?,
+        PolicyChoice::Proactive => keys.policy(Proactive::new(setup.config.policy.clone())?)?,
+        PolicyChoice::Scripted(_) => keys.policy(setup.script.clone())?,
     };
-    let stage = match &setup.checkpoints {
-        Some(checkpoints) => stage.checkpoint_to(checkpoints, fault)?,
-        None => stage,
-    };
-    Ok(stage
+    Ok(events
+        .rebalance(&keys, |event| stable_hash(&event.key))?
         .measured(|event| event.value as f64 * 1e-6, |event| size_of::<Event>() + event.key.len())
-        .observe(observe)
         .fold_epochs(
             |event| event.key.clone(),
             |event, recent: &mut Moments| recent.add(event.value),

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Result, anyhow, bail};
 use thalweg::cluster::Peers;
 use thalweg::keyed::Fault;
+use thalweg::observe::CheckpointEvent;
 use timely::dataflow::operators::{Input, Inspect, Probe};
 use timely::dataflow::{InputHandle, ProbeHandle};
 use timely::worker::Worker;
@@ -17,6 +18,7 @@ use crate::dataflow::{END, Row, Setup, adaptive, differences, plain, results, to
 use crate::event::{Event, Moments};
 use crate::feed::Feed;
 use crate::notes::Notes;
+use crate::stop::{Stop, Stopping};
 
 /// How long a worker waits for records before it looks at its dataflow again.
 const NAP: Duration = Duration::from_micros(200);
@@ -24,6 +26,7 @@ const NAP: Duration = Duration::from_micros(200);
 /// What all workers of a process share.
 pub struct Shared {
     pub setup: Setup,
+    pub stop: Stop,
     pub verify: bool,
     /// By local worker; each takes its own.
     pub feeds: Mutex<Vec<Option<Receiver<Feed>>>>,
@@ -50,10 +53,20 @@ impl Shared {
     }
 }
 
-/// Where a worker hears that it can't go on.
+/// How a run has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// All of the source has been replayed.
+    Complete,
+    /// It was asked to stop, before this epoch.
+    Stopped(u64),
+}
+
+/// Where a worker hears that it can't go on, or is to stop.
 struct Watch {
     peers: Peers,
     fault: Fault,
+    stopping: Rc<Stopping>,
 }
 
 impl Watch {
@@ -66,7 +79,7 @@ impl Watch {
     }
 
     fn step_while(&self, worker: &mut Worker, condition: impl Fn() -> bool) -> Result<()> {
-        while condition() {
+        while self.stopping.epoch().is_none() && condition() {
             self.step(worker)?;
         }
         Ok(())
@@ -81,16 +94,17 @@ struct Inputs {
 }
 
 /// One worker's part of the run.
-pub fn work(worker: &mut Worker, peers: &Peers, shared: &Arc<Shared>) -> Result<()> {
+pub fn work(worker: &mut Worker, peers: &Peers, shared: &Arc<Shared>) -> Result<Ended> {
     let feed = shared.take_feed(worker.index());
     let feed = feed.ok_or_else(|| anyhow!("worker {} has no source", worker.index()))?;
-    let watch = Watch { peers: peers.clone(), fault: Fault::new() };
+    let stopping = Rc::new(Stopping::new(shared.stop.clone(), shared.setup.checkpoints.clone()));
+    let watch = Watch { peers: peers.clone(), fault: Fault::new(), stopping };
     let from = shared.setup.checkpoints.as_ref().map_or(0, thalweg::checkpoint::Checkpoints::epoch);
     let notes =
         Rc::new(RefCell::new(shared.notes.lock().ok().and_then(|mut notes| notes.take_if(|_| worker.index() == 0))));
-    let mut inputs = build(worker, shared, &watch.fault, &notes, from)?;
+    let mut inputs = build(worker, shared, &watch, &notes, from)?;
     inputs.events.advance_to(from);
-    loop {
+    while watch.stopping.epoch().is_none() {
         match feed.try_recv() {
             Ok(Feed::Records { epoch, mut events }) if epoch < from => inputs.twin.send_batch(&mut events),
             Ok(Feed::Records { mut events, .. }) => {
@@ -117,16 +131,22 @@ pub fn work(worker: &mut Worker, peers: &Peers, shared: &Arc<Shared>) -> Result<
             }
         }
     }
-    let Inputs { events, twin, probe } = inputs;
-    note(&notes, |notes| notes.epoch_is_in(END));
-    drop((events, twin));
-    drop(probe);
-    // Until all of the dataflow is done, what writes the last checkpoint included.
-    while watch.step(worker)? {}
+    if watch.stopping.epoch().is_none() {
+        note(&notes, |notes| notes.epoch_is_in(END));
+        drop(inputs);
+        // Until all of the dataflow is done, what writes the last checkpoint included.
+        while watch.step(worker)? && watch.stopping.epoch().is_none() {}
+    }
+    let ended = watch.stopping.epoch().map_or(Ended::Complete, Ended::Stopped);
+    if ended != Ended::Complete {
+        note(&notes, Notes::stop);
+        // What comes after the checkpoint comes again when the run is resumed. That the inputs end is not to be seen.
+        worker.installed_dataflows().into_iter().for_each(|dataflow| worker.drop_dataflow(dataflow));
+    }
     if let (Some(taken), Ok(mut kept)) = (notes.borrow_mut().take(), shared.notes.lock()) {
         *kept = Some(taken);
     }
-    Ok(())
+    Ok(ended)
 }
 
 type SharedNotes = Rc<RefCell<Option<Notes>>>;
@@ -137,12 +157,14 @@ fn note(notes: &SharedNotes, note: impl FnOnce(&mut Notes)) {
     }
 }
 
-fn build(worker: &mut Worker, shared: &Arc<Shared>, fault: &Fault, notes: &SharedNotes, from: u64) -> Result<Inputs> {
+fn build(worker: &mut Worker, shared: &Arc<Shared>, watch: &Watch, notes: &SharedNotes, from: u64) -> Result<Inputs> {
     let (mut events, mut twin, probe) = (InputHandle::new(), InputHandle::new(), ProbeHandle::new());
     worker.dataflow::<u64, _, _>(|scope| {
         let noting = Rc::clone(notes);
         let observe = move |event: &thalweg::observe::Event| note(&noting, |notes| notes.event(event));
-        let rows = adaptive(scope.input_from(&mut events), &shared.setup, fault, observe)?;
+        let stopping = Rc::clone(&watch.stopping);
+        let hear = move |outcome: &CheckpointEvent| stopping.note(outcome);
+        let rows = adaptive(scope.input_from(&mut events), &shared.setup, &watch.fault, observe, hear)?;
         let noting = Rc::clone(notes);
         totals(rows.clone()).inspect(move |total| note(&noting, |notes| notes.total(total))).probe_with(&probe);
         let sharing = Arc::clone(shared);

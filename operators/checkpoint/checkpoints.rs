@@ -1,5 +1,6 @@
 use std::collections::HashSet;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::ThreadId;
 
@@ -9,6 +10,9 @@ use super::{CheckpointConfig, Fingerprint, Manifest, ObjectRef, Operators, Store
 use crate::error::Error;
 use crate::keyed::{Chunk, Restore};
 use crate::keyspace::{Assignment, KeyRange};
+
+/// The reason of a checkpoint that the program has asked for by [`Checkpoints::request`].
+pub const REQUESTED: &str = "requested";
 
 /// Where a run keeps its checkpoints, and the one it resumes from, if any. To be made once per process, before the
 /// workers start: all of them must resume from the same one.
@@ -29,6 +33,8 @@ pub struct Checkpoints {
     config: CheckpointConfig,
     resumed: Option<Arc<Manifest>>,
     skipped: Arc<[String]>,
+    /// The program has asked for a checkpoint.
+    requested: Arc<AtomicBool>,
     /// The threads, workers, on which some loop takes these checkpoints.
     taken: Arc<Mutex<HashSet<ThreadId>>>,
     #[allow(dead_code, reason = "it is held to be dropped")]
@@ -85,7 +91,8 @@ impl Checkpoints {
         resumed: Option<Arc<Manifest>>,
         skipped: Arc<[String]>,
     ) -> Self {
-        Checkpoints { store, fingerprint, config, resumed, skipped, taken: Arc::default(), claim: None }
+        let (requested, taken) = (Arc::default(), Arc::default());
+        Checkpoints { store, fingerprint, config, resumed, skipped, requested, taken, claim: None }
     }
 
     /// The same for one loop of this worker. An error while another one has them: each would overwrite the other's.
@@ -111,6 +118,19 @@ impl Checkpoints {
     /// epoch.
     pub fn records(&self) -> Option<u64> {
         self.resumed().map_or(Some(0), |manifest| manifest.records)
+    }
+
+    /// Asks for a checkpoint as soon as an epoch is complete, before the program ends, say. It may be asked for on any
+    /// process, and several requests in an epoch are one; what has become of it is told with the reason [`REQUESTED`].
+    ///
+    /// The source must go on until then: what a checkpoint holds is complete before its boundary.
+    pub fn request(&self) {
+        self.requested.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether there has been a request since the last call.
+    pub(crate) fn take_request(&self) -> bool {
+        self.requested.load(Ordering::Relaxed) && self.requested.swap(false, Ordering::Relaxed)
     }
 
     /// Why newer checkpoints than the one resumed from can't be used: to be told to somebody.

@@ -48,7 +48,7 @@ mod store;
 mod trigger;
 mod writer;
 
-pub use checkpoints::Checkpoints;
+pub use checkpoints::{Checkpoints, REQUESTED};
 pub use commit::commit;
 pub use config::{CheckpointConfig, TriggerKind};
 pub use cost::{CostModel, Costs, LEAST_HEADROOM, Prices};

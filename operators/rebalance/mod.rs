@@ -5,6 +5,7 @@ mod ends;
 mod epochs;
 mod late;
 mod pair;
+mod request;
 mod shared;
 mod windowed;
 

@@ -9,6 +9,7 @@ use timely::dataflow::operators::{Concat, Concatenate, ConnectLoop, Feedback, In
 use timely::dataflow::{Scope, StreamVec};
 
 use super::ends::{Ends, to_all_workers};
+use super::request::with_requests;
 use crate::checkpoint::{Checkpoints, Operators, Trigger, commit, save};
 use crate::config::Config;
 use crate::epoch::{Epochs, Ticks};
@@ -252,7 +253,12 @@ impl<'scope, T: Ticks> Shared<'scope, T> {
             checkpoints
         });
         let (feedback, outcomes) = scope.feedback(T::Summary::default());
-        let decided = orchestrate(scope.concatenate(reports), outcomes, epochs, orchestrator);
+        let reports = scope.concatenate(reports);
+        let reports = match &store {
+            Some(store) => with_requests(reports, store),
+            None => reports,
+        };
+        let decided = orchestrate(reports, outcomes, epochs, orchestrator);
         let outcomes = match store.zip(taking_part) {
             Some((store, taking_part)) => {
                 let checked = taking_part.and_then(|operators| store.check_operators(&operators).map(|()| operators));
