@@ -41,6 +41,8 @@ mod rows;
 mod run;
 #[path = "replay/stop.rs"]
 mod stop;
+#[path = "replay/supervise.rs"]
+mod supervise;
 
 use std::fs;
 use std::io::{self, Write};
@@ -63,13 +65,19 @@ use crate::output::{EventLog, Meter, print, write_results};
 use crate::report::{Report, Verdict};
 use crate::run::{Ended, Shared};
 use crate::stop::Stop;
+use crate::supervise::supervise;
 
 /// The exit code when another process is gone: all are to be started again, with `--resume`.
 const LOST: u8 = 3;
 
 fn main() -> ExitCode {
-    match replay(&Arguments::read()) {
-        Ok(()) => ExitCode::SUCCESS,
+    let arguments = Arguments::read();
+    let ended = match arguments.cluster.supervise {
+        Some(restarts) => supervise(arguments.cluster.processes, restarts),
+        None => replay(&arguments).map(|()| ExitCode::SUCCESS),
+    };
+    match ended {
+        Ok(code) => code,
         Err(error) => {
             let _ = writeln!(io::stderr(), "error: {error:#}");
             if is_lost(&error) { ExitCode::from(LOST) } else { ExitCode::FAILURE }

@@ -24,6 +24,11 @@ pub struct ClusterArguments {
     #[arg(long, short = 'p', default_value_t = 0)]
     pub process: usize,
 
+    /// Start all processes from this one, on this machine, and when one of them fails all again, from the last
+    /// checkpoint, so many times at most.
+    #[arg(long, value_name = "RESTARTS", requires = "checkpoint", conflicts_with = "process")]
+    pub supervise: Option<u32>,
+
     /// File with a line HOST:PORT per process. [default: localhost, ports from 2101]
     #[arg(long, value_name = "FILE")]
     pub hostfile: Option<PathBuf>,

@@ -17,16 +17,23 @@ const TERMINATED: i32 = 128 + SIGTERM;
 #[derive(Clone, Debug, Default)]
 pub struct Stop {
     asked: Arc<AtomicBool>,
+    /// Nobody has acted on it.
+    unheard: Arc<AtomicBool>,
 }
 
 impl Stop {
     /// Takes note of SIGTERM from now on. A second one ends the program at once.
     pub fn on_signal() -> io::Result<Self> {
-        let (stop, before) = (Stop::default(), Arc::new(AtomicBool::new(false)));
-        flag::register_conditional_shutdown(SIGTERM, TERMINATED, Arc::clone(&before))?;
-        flag::register(SIGTERM, before)?;
+        let stop = Stop::default();
+        // In this order: at the first signal, nobody has been asked yet.
+        flag::register_conditional_shutdown(SIGTERM, TERMINATED, Arc::clone(&stop.asked))?;
         flag::register(SIGTERM, Arc::clone(&stop.asked))?;
+        flag::register(SIGTERM, Arc::clone(&stop.unheard))?;
         Ok(stop)
+    }
+
+    pub fn is_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
     }
 }
 
@@ -56,7 +63,7 @@ impl Stopping {
     /// The epoch before which to stop, now that it is in a checkpoint.
     pub fn epoch(&self) -> Option<u64> {
         // Whichever worker sees it first asks for all.
-        if self.stop.asked.swap(false, Ordering::Relaxed) {
+        if self.stop.unheard.swap(false, Ordering::Relaxed) {
             self.ask();
         }
         self.at.get()
