@@ -35,6 +35,8 @@ mod notes;
 mod output;
 #[path = "replay/report.rs"]
 mod report;
+#[path = "replay/restless.rs"]
+mod restless;
 #[path = "replay/rows.rs"]
 mod rows;
 #[path = "replay/run.rs"]
@@ -182,6 +184,7 @@ fn finish(arguments: &Arguments, notes: Notes, skipped: fault::Skipped, start: I
         PolicyChoice::Static => "static".to_owned(),
         PolicyChoice::Reactive => "reactive".to_owned(),
         PolicyChoice::Proactive => "proactive".to_owned(),
+        PolicyChoice::Restless(seed) => format!("restless:{seed}"),
         PolicyChoice::Scripted(file) => format!("scripted by {}", file.display()),
     };
     let report = Report {

@@ -37,7 +37,7 @@ pub struct Arguments {
     pub cluster: ClusterArguments,
 
     /// What decides on commands: `static` (nothing ever moves), `reactive` (what was), `proactive` (what will be, as far
-    /// as it can be foreseen), or `scripted:FILE` with commands by epoch.
+    /// as it can be foreseen), `scripted:FILE` with commands by epoch, or for tests `restless:SEED` (without reason).
     #[arg(long, default_value = "proactive", value_name = "POLICY", help_heading = "Adaptivity")]
     pub policy: PolicyChoice,
 
@@ -131,6 +131,8 @@ pub enum PolicyChoice {
     Reactive,
     /// What the next epochs will be like.
     Proactive,
+    /// Nothing but chance, which is the same for the same seed.
+    Restless(u64),
     /// A file with commands by epoch.
     Scripted(PathBuf),
 }
@@ -144,7 +146,10 @@ impl FromStr for PolicyChoice {
             ("reactive", _) => Ok(PolicyChoice::Reactive),
             ("proactive", _) => Ok(PolicyChoice::Proactive),
             (_, Some(file)) if !file.is_empty() => Ok(PolicyChoice::Scripted(file.into())),
-            _ => Err("expected static, reactive, proactive or scripted:FILE".into()),
+            _ => match text.strip_prefix("restless:").and_then(|seed| seed.parse().ok()) {
+                Some(seed) => Ok(PolicyChoice::Restless(seed)),
+                None => Err("expected static, reactive, proactive or scripted:FILE".into()),
+            },
         }
     }
 }

@@ -17,6 +17,7 @@ use timely::dataflow::operators::{Capability, Concat, Exchange as _, Inspect};
 
 use crate::arguments::PolicyChoice;
 use crate::event::{Event, Moments};
+use crate::restless::Restless;
 
 /// When the final values are given: after all epochs.
 pub const END: u64 = u64::MAX;
@@ -54,6 +55,7 @@ pub fn adaptive<'scope>(
         PolicyChoice::Static => keys.policy(Static)?,
         PolicyChoice::Reactive => keys.policy(Reactive::new(setup.config.policy.clone())?)?,
         PolicyChoice::Proactive => keys.policy(Proactive::new(setup.config.policy.clone())?)?,
+        PolicyChoice::Restless(seed) => keys.policy(Restless { seed: *seed })?,
         PolicyChoice::Scripted(_) => keys.policy(setup.script.clone())?,
     };
     Ok(events
