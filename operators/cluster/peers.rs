@@ -79,6 +79,19 @@ impl Peers {
         }
     }
 
+    /// Notes that another process has ended well: this one should be over as well, in no longer than `grace`.
+    pub(super) fn expect_end(&self, process: usize, grace: Duration) {
+        let peers = self.clone();
+        let waiting = std::thread::Builder::new().name(format!("grace-{process}")).spawn(move || {
+            if !peers.wait_until_over(Some(grace)) {
+                peers.lose(process, format!("process {process} has ended, and this one goes on {grace:?} later"));
+            }
+        });
+        if let Err(error) = waiting {
+            self.lose(process, format!("process {process} has ended, and no thread can wait for this one: {error}"));
+        }
+    }
+
     /// Notes that a worker of this process has failed. The other processes are told, in that their connections close
     /// without a farewell.
     pub(super) fn fail(&self, worker: usize) {

@@ -34,17 +34,16 @@ impl Watched {
         self.peers.lose(self.process, format!("process {} is gone: {why}", self.process));
     }
 
-    /// Nothing comes any more: waits until this process is over, or should have been.
+    /// Nothing comes any more. After a farewell that is as it should be, if this process is over soon as well; otherwise
+    /// waits until it is.
     fn end(&mut self, why: Option<io::Error>) {
         self.ended = true;
-        if !self.framing.has_farewell() {
+        if self.framing.has_farewell() {
+            self.peers.expect_end(self.process, self.grace);
+        } else {
             self.lose(&why.map_or_else(|| "its connection was closed".to_owned(), |error| error.to_string()));
-        } else if !self.peers.wait_until_over(Some(self.grace)) {
-            let process = self.process;
-            self.peers
-                .lose(process, format!("process {process} has ended, and this one goes on {:?} later", self.grace));
+            self.peers.wait_until_over(None);
         }
-        self.peers.wait_until_over(None);
     }
 }
 
@@ -104,5 +103,91 @@ impl Stream for Watched {
     fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         _ = self.stream.shutdown(how);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::sync::mpsc::channel;
+
+    use timely::communication::networking::MessageHeader;
+
+    use super::*;
+    use crate::error::Error;
+
+    /// Against hangs only: a machine may be busy.
+    const DEADLINE: Duration = Duration::from_secs(30);
+
+    fn message(length: usize) -> Vec<u8> {
+        let header = MessageHeader { channel: 0, source: 0, target_lower: 0, target_upper: 1, length, seqno: 0 };
+        let mut bytes = Vec::new();
+        header.write_to(&mut bytes).unwrap();
+        bytes.extend(vec![7; length]);
+        bytes
+    }
+
+    /// What is read of these bytes, from process 1, until the end of the stream.
+    fn read_all(sent: &[u8], peers: &Peers, grace: Duration) -> std::sync::mpsc::Receiver<Vec<u8>> {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut other = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let stream = listener.accept().unwrap().0;
+        other.write_all(sent).unwrap();
+        drop(other);
+        let mut watched = Watched::new(stream, 1, grace, peers.clone());
+        let (sender, receiver) = channel();
+        std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            watched.read_to_end(&mut bytes).unwrap();
+            sender.send(bytes)
+        });
+        receiver
+    }
+
+    fn wait_for_loss(peers: &Peers) -> Error {
+        let begin = std::time::Instant::now();
+        loop {
+            match peers.check() {
+                Err(error) => return error,
+                Ok(()) => assert!(begin.elapsed() < DEADLINE, "nothing is lost"),
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Timely hands over what came with a farewell only when it has seen the end of the stream.
+    #[test]
+    fn after_a_farewell_the_end_is_seen_at_once() {
+        let peers = Peers::default();
+        let sent = [message(5), message(0)].concat();
+        let bytes = read_all(&sent, &peers, Duration::from_secs(3600)).recv_timeout(DEADLINE).unwrap();
+        assert!(bytes == sent);
+        peers.check().unwrap();
+    }
+
+    #[test]
+    fn who_goes_on_for_too_long_after_a_farewell_is_told() {
+        let peers = Peers::default();
+        let bytes = read_all(&message(0), &peers, Duration::from_millis(50));
+        assert!(bytes.recv_timeout(DEADLINE).unwrap() == message(0));
+        let error = wait_for_loss(&peers);
+        assert!(error.to_string().contains("process 1 has ended, and this one goes on 50ms later"), "{error}");
+    }
+
+    #[test]
+    fn a_stream_that_is_cut_off_is_a_loss_and_ends_in_order_when_all_is_over() {
+        let whole = [message(500), message(0)].concat();
+        for cut in [0, 20, 47, 48, 49, 300, 548, 549, 595] {
+            let peers = Peers::default();
+            let bytes = read_all(&whole[..cut], &peers, Duration::from_secs(3600));
+            let error = wait_for_loss(&peers);
+            assert!(matches!(&error, Error::Lost { processes, .. } if processes == &[1]), "{error}");
+            assert!(bytes.try_recv().is_err());
+            peers.finish();
+            let bytes = bytes.recv_timeout(DEADLINE).unwrap();
+            let mut framing = Framing::default();
+            framing.advance(&bytes);
+            assert!(bytes.starts_with(&whole[..cut]) && framing.has_farewell(), "{cut}");
+        }
     }
 }
