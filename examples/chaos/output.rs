@@ -17,6 +17,10 @@ impl Output {
         for entry in entries {
             let path = entry?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            // Half a file that a kill has left, which nobody takes for output.
+            if name.starts_with('.') {
+                continue;
+            }
             files.insert(name, fs::read(&path).with_context(|| format!("can't read {}", path.display()))?);
         }
         Ok(Output(files))
