@@ -59,7 +59,8 @@ fn epoch(epoch: u64, records: u64) -> EpochEvent {
 
 /// What one worker, which owns all there is, says of an operator's shards.
 fn shards(operator: &str, ranges: &[KeyRange]) -> Saved {
-    Saved::Shards { operator: operator.to_owned(), worker: 0, ranges: ranges.to_vec(), folded: Vec::new() }
+    let (operator, ranges) = (operator.to_owned(), ranges.to_vec());
+    Saved::Shards { operator, worker: 0, ranges, folded: Vec::new(), keys: 5, whole: true }
 }
 
 /// The inputs of [`commit`], and what it has told.
@@ -248,7 +249,7 @@ fn what_is_saved_is_told_when_all_parts_are_there_and_durable() {
         });
         let part = |content| SnapshotPart { operator: "keyed".into(), worker: 0, codec: 3, content };
         let chunk = Chunk { range: KeyRange::ALL, last: true, keys: 1, bytes: vec![1, 2, 3] };
-        let shards = SnapshotContent::Shards { ranges: vec![KeyRange::ALL], folded: vec![7] };
+        let shards = SnapshotContent::Shards { ranges: vec![KeyRange::ALL], folded: vec![7], keys: 1, whole: false };
         parts.advance_to(4);
         parts.send(part(shards));
         parts.send(part(SnapshotContent::Chunk(chunk)));
@@ -261,9 +262,15 @@ fn what_is_saved_is_told_when_all_parts_are_there_and_durable() {
         drop(held);
         step_until(worker, || !seen.borrow().is_empty());
         let seen = seen.borrow();
-        let [Saved::Shards { operator, worker, ranges, folded }, Saved::Object(_), Saved::Done(_)] = &seen[..] else {
+        let [
+            Saved::Shards { operator, worker, ranges, folded, keys: 1, whole: false },
+            Saved::Objects(objects),
+            Saved::Done(_),
+        ] = &seen[..]
+        else {
             panic!("{seen:?}")
         };
+        assert_eq!(objects.len(), 1);
         assert_eq!((operator.as_str(), *worker), ("keyed", 0));
         assert_eq!((&ranges[..], &folded[..]), (&[KeyRange::ALL][..], &[7][..]));
     });

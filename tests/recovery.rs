@@ -3,17 +3,14 @@
 
 mod common;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::snapshots::{prefix, stored};
 use common::{Encoding, Hooked, Outputs, Run, runs};
 use proptest::prelude::*;
 use thalweg::Error;
-use thalweg::checkpoint::{
-    CheckpointConfig, Checkpoints, Fingerprint, Manifest, Memory, Space, Store, read_chunk, verify,
-};
-use thalweg::keyed::codec::{Codec, Columns};
+use thalweg::checkpoint::{CheckpointConfig, Checkpoints, Fingerprint, Manifest, Memory, Space, Store, verify};
 use thalweg::observe::Event;
 use thalweg::policy::Script;
 
@@ -23,55 +20,6 @@ fn fingerprint() -> Fingerprint {
 
 fn config() -> CheckpointConfig {
     CheckpointConfig { trigger: "every:1000".parse().unwrap(), keep: 1000, ..CheckpointConfig::default() }
-}
-
-/// By key: count, timers, and whether it has been forgotten, as a checkpoint has them.
-type States = BTreeMap<u64, (u64, Vec<u64>, bool)>;
-
-fn stored(store: &dyn Store, epoch: u64) -> States {
-    let manifest = Manifest::read(store, epoch).unwrap();
-    let mut states = States::new();
-    for object in &manifest.objects {
-        for chunk in &object.chunks {
-            let bytes = read_chunk(store, object, chunk).unwrap().bytes;
-            <Columns as Codec<u64, u64>>::decode(bytes, |(routing, key, count, timers, forgotten)| {
-                assert_eq!(routing, thalweg::stable_hash(&key));
-                assert_eq!(states.insert(key, (count, timers, forgotten)), None, "key {key} is saved twice at {epoch}");
-            })
-            .unwrap();
-        }
-    }
-    states
-}
-
-/// What a snapshot at `boundary` must hold: all data before it, and none at or after it.
-fn prefix(run: &Run, boundary: u64) -> States {
-    let mut states = States::new();
-    let mut timers: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
-    for epoch in 0..boundary {
-        for key in timers.remove(&epoch).unwrap_or_default() {
-            let (count, times, forgotten) = states.get_mut(&key).unwrap();
-            times.retain(|time| *time != epoch);
-            if count.is_multiple_of(5) {
-                (*count, *forgotten) = (0, true);
-            }
-            if *forgotten && times.is_empty() {
-                states.remove(&key);
-            }
-        }
-        for key in common::records(epoch, if epoch < run.epochs { run.records } else { 0 }, run.keys) {
-            let (count, times, forgotten) = states.entry(key).or_default();
-            *forgotten = false;
-            *count += 1;
-            let time = epoch + 1 + *count % 4;
-            if *count % 3 == 1 && !times.contains(&time) {
-                times.push(time);
-                times.sort_unstable();
-                timers.entry(time).or_default().push(key);
-            }
-        }
-    }
-    states
 }
 
 fn from(outputs: &Outputs, epoch: u64) -> Outputs {

@@ -355,6 +355,7 @@ fn an_assignment_for_other_workers_is_an_error() {
                 chunk_bytes: 1000,
                 sample: 0.1,
                 restore: None,
+                backlog: None,
                 fault: fault.clone(),
             };
             let logic = OneInput { input: Count, on_timer: |_: &mut u64, _: &mut Context<'_, u64, u64, u64>| () };

@@ -148,7 +148,8 @@ fn epoch(epoch: u64, loads: [u64; 2], commands: &[&str]) -> EpochReport {
 }
 
 fn checkpoint(epoch: u64) -> CheckpointReport {
-    CheckpointReport { epoch, reason: "the product reached its threshold".into(), bytes: 2048, seconds: 0.0125 }
+    let reason = "the product reached its threshold".into();
+    CheckpointReport { epoch, reason, bytes: 2048, saved_share: 0.25, seconds: 0.0125 }
 }
 
 #[test]
@@ -161,8 +162,7 @@ fn events_are_json_lines_and_those_after_a_checkpoint_are_written_again() {
     log.epoch(&epoch(1, [0, 0], &["move x to 1"])).unwrap();
     log.flush().unwrap();
     let first = r#"{"type":"epoch","epoch":0,"records":4,"loads":[3,1],"max_mean":1.5,"static_max_mean":1.5,"commands":[],"moved_bytes":0,"forecast":null,"actual":4,"checkpoint":null,"totals":{"keys":2,"count":2,"mean":"0.000002","deviation":"0.000001"}}"#;
-    let taken =
-        r#"{"type":"checkpoint","epoch":1,"reason":"the product reached its threshold","bytes":2048,"seconds":0.0125}"#;
+    let taken = r#"{"type":"checkpoint","epoch":1,"reason":"the product reached its threshold","bytes":2048,"saved_share":0.25,"seconds":0.0125}"#;
     let moved = r#"{"type":"epoch","epoch":1,"records":0,"loads":[0,0],"max_mean":null,"static_max_mean":1.5,"commands":["move x to 1"],"moved_bytes":1500,"forecast":4.5,"actual":0,"checkpoint":null,"totals":{"keys":2,"count":2,"mean":"0.000002","deviation":"0.000001"}}"#;
     let text = std::fs::read_to_string(&path).unwrap();
     assert_eq!(text, format!("{first}\n{taken}\n{moved}\n"));

@@ -1,5 +1,6 @@
 //! Checkpoints in a store: what a damaged byte, a missing object or a crash at any operation leaves to resume from.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use thalweg::checkpoint::{
@@ -27,7 +28,7 @@ fn space((name, shards, operator): (&str, usize, &str)) -> (String, Space) {
 
 /// Takes a checkpoint: objects, then the manifest, then retention.
 fn checkpoint(store: &dyn Store, epoch: u64, previous: Option<u64>, keep: usize) -> Result<Manifest, Error> {
-    let mut writer = ObjectWriter::new(epoch, 0, 1);
+    let mut writer = ObjectWriter::new(epoch, 0, 1)?;
     for (operator, chunk) in state(epoch) {
         assert_eq!(writer.push(operator, &chunk)?, None);
     }
@@ -47,7 +48,7 @@ fn checkpoint(store: &dyn Store, epoch: u64, previous: Option<u64>, keep: usize)
         objects: objects.into_iter().map(|object| object.reference).collect(),
     };
     manifest.write(store)?;
-    retain(store, keep, epoch)?;
+    retain(store, keep, epoch, &BTreeSet::new())?;
     Ok(manifest)
 }
 
@@ -141,7 +142,7 @@ fn manifests_that_hold_something_else_are_passed_over() {
     let garbage = [
         String::new(),
         "thalweg-manifest 99999999999 00000000 0\n".into(),
-        "thalweg-manifest 2 a3a6bf43 2\n{}".into(),
+        "thalweg-manifest 3 a3a6bf43 2\n{}".into(),
         "\u{0}".repeat(4096),
     ];
     for text in garbage {
@@ -165,7 +166,7 @@ fn another_format_is_incompatible_and_not_damaged() {
     let manifest = checkpoint(&store, 10, None, 2).unwrap();
     for format in [1, 3] {
         Manifest { format, epoch: 20, ..manifest.clone() }.write(&store).unwrap();
-        let told = format!("has format {format}, this library reads 2");
+        let told = format!("has format {format}, this library reads 3");
         let error = falls_back(&store, &Manifest::name_at(20), &told);
         assert!(matches!(error, Error::Incompatible { .. }) && error.to_string().contains(&told), "{error}");
     }

@@ -100,13 +100,15 @@ impl Notes {
     }
 
     fn checkpoint(&mut self, event: &CheckpointEvent) {
-        let CheckpointEvent { epoch, reason, bytes, seconds, error, retention_error } = event.clone();
+        let saved_share = event.saved_share();
+        let CheckpointEvent { epoch, reason, bytes, seconds, error, retention_error, merge_error, .. } = event.clone();
         self.troubles
             .extend(retention_error.map(|error| format!("after checkpoint {epoch}, older ones stay: {error}")));
+        self.troubles.extend(merge_error.map(|error| format!("at checkpoint {epoch}, older ones stay apart: {error}")));
         match error {
             Some(error) => self.troubles.push(format!("checkpoint before epoch {epoch} abandoned: {error}")),
             None => {
-                let report = CheckpointReport { epoch, reason, bytes, seconds };
+                let report = CheckpointReport { epoch, reason, bytes, saved_share, seconds };
                 let written = self.log.as_mut().map_or(Ok(()), |log| log.checkpoint(&report));
                 self.keep_error(written);
                 self.checkpoints.push(report);

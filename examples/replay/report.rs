@@ -52,6 +52,8 @@ pub struct CheckpointReport {
     pub reason: String,
     /// Bytes written.
     pub bytes: u64,
+    /// The share of the keys that had changed since the one before.
+    pub saved_share: f64,
     /// How long it took until it was durable.
     pub seconds: f64,
 }
@@ -213,8 +215,10 @@ impl Report {
     fn recovery(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const MOST: usize = 5;
         for checkpoint in self.checkpoints.iter().take(MOST) {
-            let CheckpointReport { epoch, reason, bytes, seconds: taken } = checkpoint;
-            writeln!(f, "checkpoint   before epoch {epoch}: {reason}; {}, {}", BinaryBytes(*bytes), seconds(*taken))?;
+            let CheckpointReport { epoch, reason, bytes, saved_share, seconds: taken } = checkpoint;
+            let (bytes, share) = (BinaryBytes(*bytes), saved_share * 100.0);
+            let taken = seconds(*taken);
+            writeln!(f, "checkpoint   before epoch {epoch}: {reason}; {bytes}, {share:.0} % of the keys, {taken}")?;
         }
         if let Some(rest) = self.checkpoints.get(MOST..).filter(|rest| !rest.is_empty()) {
             let bytes: u64 = rest.iter().map(|checkpoint| checkpoint.bytes).sum();

@@ -75,5 +75,6 @@ fn kind(command: &Command) -> &'static str {
         Command::Fold { .. } => "fold",
         Command::Unfold { .. } => "unfold",
         Command::Checkpoint => "checkpoint",
+        Command::SaveAll => "save_all",
     }
 }

@@ -1,14 +1,17 @@
+use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::ThreadId;
 
+use super::compact::{Compactor, Merges};
+use super::read::{Chunks, Wanted};
 use super::resume::resolve;
 use super::writer::Writer;
-use super::{CheckpointConfig, Fingerprint, Manifest, ObjectRef, Operators, Store, read_chunk};
+use super::{CheckpointConfig, Fingerprint, Manifest, ObjectRef, Operators, Store};
 use crate::error::Error;
-use crate::keyed::{Chunk, Restore};
+use crate::keyed::{Backlog, Chunk, Merge, Restore};
 use crate::keyspace::{Assignment, KeyRange};
 
 /// The reason of a checkpoint that the program has asked for by [`Checkpoints::request`].
@@ -35,6 +38,9 @@ pub struct Checkpoints {
     skipped: Arc<[String]>,
     /// The program has asked for a checkpoint.
     requested: Arc<AtomicBool>,
+    /// How the states of the operators that run are merged.
+    merges: Arc<Mutex<Merges>>,
+    backlog: Arc<Backlog>,
     /// The threads, workers, on which some loop takes these checkpoints.
     taken: Arc<Mutex<HashSet<ThreadId>>>,
     #[allow(dead_code, reason = "it is held to be dropped")]
@@ -91,8 +97,9 @@ impl Checkpoints {
         resumed: Option<Arc<Manifest>>,
         skipped: Arc<[String]>,
     ) -> Self {
-        let (requested, taken) = (Arc::default(), Arc::default());
-        Checkpoints { store, fingerprint, config, resumed, skipped, requested, taken, claim: None }
+        let backlog = Arc::new(Backlog::new(config.backlog_bytes));
+        let (requested, merges, taken) = Default::default();
+        Checkpoints { store, fingerprint, config, resumed, skipped, requested, merges, backlog, taken, claim: None }
     }
 
     /// The same for one loop of this worker. An error while another one has them: each would overwrite the other's.
@@ -105,7 +112,8 @@ impl Checkpoints {
             ));
         }
         let claim = Some(Arc::new(Claim { thread, taken: Arc::clone(&self.taken) }));
-        Ok(Checkpoints { claim, ..self.clone() })
+        let backlog = Arc::new(Backlog::new(self.config.backlog_bytes));
+        Ok(Checkpoints { claim, backlog, ..self.clone() })
     }
 
     /// The number of the epoch from which the run goes on: the source must send nothing before its start.
@@ -178,6 +186,28 @@ impl Checkpoints {
         Writer::new(Arc::clone(&self.store), wake)
     }
 
+    pub(super) fn compactor(&self) -> Compactor {
+        Compactor::new(Arc::clone(&self.store))
+    }
+
+    /// What of this worker's snapshots the store has not taken yet.
+    pub(crate) fn backlog(&self) -> &Arc<Backlog> {
+        &self.backlog
+    }
+
+    /// Says how the states of an operator are merged.
+    pub(crate) fn merge_by(&self, operator: &str, merge: Merge) {
+        self.lock_merges().insert(operator.to_owned(), merge);
+    }
+
+    pub(super) fn merges(&self) -> Merges {
+        self.lock_merges().clone()
+    }
+
+    fn lock_merges(&self) -> MutexGuard<'_, Merges> {
+        self.merges.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The states of an operator's keys in those shards that `assignment` gives to `worker`; `None` in a run that
     /// begins anew.
     pub(crate) fn restore(
@@ -195,32 +225,31 @@ impl Checkpoints {
             let chunks = Box::new(std::iter::once(Err(error)));
             return Some(Restore { epoch: manifest.epoch, parts: vec![KeyRange::ALL], chunks });
         }
-        let wanted = |range: KeyRange| {
+        let is_wanted = |range: KeyRange| {
             (assignment.find(range.start())..=assignment.find(range.last())).any(|i| assignment.owner(i) == worker)
         };
-        let mut chunks = Vec::new();
-        for (o, object) in manifest.objects.iter().enumerate().filter(|(_, object)| object.operator == operator) {
-            let of_object = object.chunks.iter().enumerate().filter(|(_, chunk)| wanted(chunk.range));
-            chunks.extend(of_object.map(|(c, chunk)| (o, c, chunk.range)));
-        }
-        let store = Arc::clone(&self.store);
-        let epoch = manifest.epoch;
-        let parts = chunks.iter().map(|(_, _, range)| *range).collect();
-        let chunks = chunks.into_iter().map(move |(o, c, _)| {
-            let object = &manifest.objects[o];
-            read(&*store, object, c, codec)
-        });
-        Some(Restore { epoch, parts, chunks: Box::new(chunks) })
+        let objects = manifest.objects.iter().filter(|object| object.operator == operator);
+        let mut objects: Vec<Arc<ObjectRef>> = objects.cloned().map(Arc::new).collect();
+        objects.sort_by_key(|object| Reverse(object.epoch));
+        let wanted: Vec<Wanted> = objects.iter().filter_map(|object| Wanted::of(object, is_wanted)).collect();
+        let range_of =
+            |wanted: &Wanted| wanted.chunks.iter().map(|c| wanted.object.chunks[*c].range).collect::<Vec<_>>();
+        let parts = wanted.iter().flat_map(range_of).collect();
+        let chunks = match objects.iter().find(|object| object.codec != codec) {
+            Some(object) => Err(foreign(object, codec)),
+            None => Chunks::new(Arc::clone(&self.store), wanted).ahead(),
+        };
+        let chunks: Box<dyn Iterator<Item = Result<Chunk, Error>>> = match chunks {
+            Ok(chunks) => Box::new(chunks),
+            Err(error) => Box::new(std::iter::once(Err(error))),
+        };
+        Some(Restore { epoch: manifest.epoch, parts, chunks })
     }
 }
 
-fn read(store: &dyn Store, object: &ObjectRef, chunk: usize, codec: u16) -> Result<Chunk, Error> {
-    if object.codec != codec {
-        let what =
-            format!("its codec is {}, that of the operator is {codec}: use the codec that wrote it", object.codec);
-        return Err(Error::incompatible(&object.name, what));
-    }
-    read_chunk(store, object, &object.chunks[chunk])
+fn foreign(object: &ObjectRef, codec: u16) -> Error {
+    let what = format!("its codec is {}, that of the operator is {codec}: use the codec that wrote it", object.codec);
+    Error::incompatible(&object.name, what)
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@
 //! | outcomes | out |              |
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
@@ -19,10 +20,12 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::progress::Antichain;
 use timely::progress::frontier::MutableAntichain;
 
+use super::chain::Chain;
+use super::compact::Compactor;
 use super::gather::Gathered;
 use super::save::Saved;
 use super::writer::{Done, Job, Writer, Written};
-use super::{Checkpoints, MANIFEST_FORMAT, Manifest, Operators};
+use super::{Checkpoints, MANIFEST_FORMAT, Manifest, ObjectRef, Operators};
 use crate::epoch::{Epochs, Ticks};
 use crate::error::Error;
 use crate::observe::{CheckpointEvent, EpochEvent};
@@ -48,8 +51,11 @@ pub fn commit<'scope, T: Ticks>(
     let pact = Exchange::new(|_: &Saved| 0);
     let mut saved = builder.new_input_connection(saved, pact, [(0, Antichain::from_elem(T::Summary::default()))]);
     let mut events = builder.new_input_connection(events, Pipeline, []);
-    let writer = (scope.index() == 0).then(|| checkpoints.writer(move || _ = activator.activate()));
-    let mut committer = Committer::new(checkpoints, operators, scope.peers(), epochs, writer);
+    // An activation can fail only when the worker has gone, and then nobody waits for it.
+    let wake: Wake = Arc::new(move || _ = activator.activate());
+    let waking = Arc::clone(&wake);
+    let writer = (scope.index() == 0).then(|| checkpoints.writer(move || waking()));
+    let mut committer = Committer::new(checkpoints, operators, scope.peers(), epochs, writer, wake);
     builder.build(move |initial| {
         drop(initial);
         let mut gathering: Pending<T, Vec<Saved>> = Pending::new();
@@ -62,11 +68,12 @@ pub fn commit<'scope, T: Ticks>(
                 let at = capability.time().clone();
                 gathering.entry(&at, || capability).extend(batches.flat_map(|batch| batch.drain(..)));
             });
+            committer.take_compacted();
             while let Some((capability, event)) = committer.take_outcome() {
                 outcomes.session(&capability).give(event);
             }
             // One manifest at a time: the next one refers to the one before it.
-            while committer.is_idle() && gathering.first().is_some_and(|at| !events_frontier.less_than(at)) {
+            while committer.is_ready() && gathering.first().is_some_and(|at| !events_frontier.less_than(at)) {
                 let Some((at, capability, parts)) = gathering.release(saved_frontier) else { break };
                 if let Some((capability, event)) = committer.begin(epochs.number(&at), capability, parts) {
                     outcomes.session(&capability).give(event);
@@ -77,6 +84,15 @@ pub fn commit<'scope, T: Ticks>(
     stream
 }
 
+type Wake = Arc<dyn Fn() + Send + Sync>;
+
+/// A manifest that is being written, with what is held for telling its outcome.
+struct Committing<H> {
+    hold: H,
+    event: CheckpointEvent,
+    objects: Vec<ObjectRef>,
+}
+
 /// Writes manifests, and knows what they need besides what has been saved.
 struct Committer<H> {
     checkpoints: Checkpoints,
@@ -84,8 +100,12 @@ struct Committer<H> {
     workers: usize,
     /// On worker 0.
     writer: Option<Result<Writer, Error>>,
-    /// The manifest being written, with what is held for telling its outcome.
-    writing: Option<(H, CheckpointEvent)>,
+    committing: Option<Committing<H>>,
+    chain: Chain,
+    compactor: Compactor,
+    /// Why snapshots could not be merged, until that has been told.
+    merge_error: Option<String>,
+    wake: Wake,
     /// Records of complete epochs that no boundary has passed yet.
     epochs: BTreeMap<u64, u64>,
     /// Records before them.
@@ -103,14 +123,20 @@ impl<H> Committer<H> {
         workers: usize,
         epochs: Epochs,
         writer: Option<Result<Writer, Error>>,
+        wake: Wake,
     ) -> Self {
         let resumed = checkpoints.resumed();
+        let objects = resumed.filter(|_| writer.is_some()).map_or(Vec::new(), |manifest| manifest.objects.clone());
         Committer {
             checkpoints: checkpoints.clone(),
             operators: operators.clone(),
             workers,
             writer,
-            writing: None,
+            committing: None,
+            chain: Chain::new(objects),
+            compactor: checkpoints.compactor(),
+            merge_error: None,
+            wake,
             epochs: BTreeMap::new(),
             records: resumed.and_then(|manifest| manifest.records).unwrap_or(0),
             epoch_ticks: epochs.ticks(),
@@ -126,62 +152,104 @@ impl<H> Committer<H> {
         }
     }
 
-    fn is_idle(&self) -> bool {
-        self.writing.is_none()
+    /// Whether the next manifest can be written.
+    fn is_ready(&self) -> bool {
+        self.committing.is_none() && !(self.compactor.is_running() && self.chain.is_too_long())
     }
 
     /// Begins to make a checkpoint durable; what became of it, if there can't be one.
     fn begin(&mut self, epoch: u64, hold: H, parts: Vec<Saved>) -> Option<(H, CheckpointEvent)> {
-        let (event, job) = self.checkpoint(epoch, parts);
-        let submitted = job.and_then(|job| match &mut self.writer {
-            Some(Ok(writer)) => writer.try_submit(job).map_err(|_| "the thread that writes is busy".to_owned()),
+        let (event, manifest) = self.checkpoint(epoch, parts);
+        let submitted = manifest.and_then(|manifest| match &mut self.writer {
+            Some(Ok(writer)) => {
+                let (keep, in_use) = (self.checkpoints.config().keep, self.compactor.in_use.clone());
+                let objects = manifest.objects.clone();
+                writer.submit(Job::Manifest { manifest: Box::new(manifest), keep, in_use });
+                Ok(objects)
+            }
             Some(Err(error)) => Err(error.with_causes()),
             None => Err("only worker 0 writes manifests".to_owned()),
         });
         match submitted {
-            Ok(()) => {
-                self.writing = Some((hold, event));
+            Ok(objects) => {
+                self.committing = Some(Committing { hold, event, objects });
                 None
             }
-            Err(error) => Some((hold, CheckpointEvent { error: Some(error), ..event })),
+            Err(error) => {
+                self.chain.abandoned(epoch);
+                Some((hold, CheckpointEvent { error: Some(error), ..event }))
+            }
         }
     }
 
     /// What became of the manifest that was being written, once that is known.
     fn take_outcome(&mut self) -> Option<(H, CheckpointEvent)> {
         let Some(Ok(writer)) = &mut self.writer else { return None };
-        let Done { outcome, seconds, .. } = writer.completed().next()?;
-        let (hold, mut event) = self.writing.take()?;
+        let Done { outcome, seconds } = writer.completed().next()?;
+        let Committing { hold, mut event, objects } = self.committing.take()?;
         event.seconds += seconds;
         match outcome {
-            Ok(Written::Manifest { epoch, retained }) => {
-                self.previous = Some(epoch);
+            Ok(Written::Manifest { retained }) => {
+                self.previous = Some(event.epoch);
                 event.retention_error = retained.err().map(|error| error.with_causes());
+                self.chain.committed(objects);
+                self.compact();
             }
-            Ok(Written::Object(_)) => {}
-            Err(error) => event.error = Some(error.with_causes()),
+            Ok(Written::Objects(_)) => {}
+            Err(error) => {
+                event.error = Some(error.with_causes());
+                self.chain.abandoned(event.epoch);
+            }
         }
         Some((hold, event))
     }
 
-    /// The checkpoint at a boundary, from what all workers have saved at it: the job that makes it durable, or why
-    /// there can't be one.
-    fn checkpoint(&mut self, epoch: u64, parts: Vec<Saved>) -> (CheckpointEvent, Result<Job, String>) {
+    /// Begins to merge snapshots, if there are too many.
+    fn compact(&mut self) {
+        if self.compactor.is_running() {
+            return;
+        }
+        let Some(to_merge) = self.chain.to_merge() else { return };
+        let wake = Arc::clone(&self.wake);
+        let started = self.compactor.start(to_merge, self.checkpoints.merges(), move || wake());
+        self.merge_error = started.err().map(|error| error.with_causes());
+    }
+
+    /// Builds upon the merged snapshots from now on.
+    fn take_compacted(&mut self) {
+        match self.compactor.completed() {
+            Some((of, Ok(merged))) => _ = self.chain.replace(&of, merged),
+            Some((_, Err(error))) => self.merge_error = Some(error.with_causes()),
+            None => {}
+        }
+    }
+
+    /// The checkpoint at a boundary, from what all workers have saved at it: its manifest, or why there can't be one.
+    fn checkpoint(&mut self, epoch: u64, parts: Vec<Saved>) -> (CheckpointEvent, Result<Manifest, String>) {
         let later = self.epochs.split_off(&epoch);
         self.records += std::mem::replace(&mut self.epochs, later).into_values().sum::<u64>();
         let reason = self.reasons.remove(&epoch).unwrap_or_else(|| "commanded".to_owned());
         self.reasons = self.reasons.split_off(&epoch);
         let gathered: Gathered = parts.into_iter().collect();
-        let bytes = gathered.objects.iter().map(|object| object.length).sum();
-        let event =
-            CheckpointEvent { epoch, reason, bytes, seconds: gathered.seconds, error: None, retention_error: None };
-        let job = self
-            .manifest(&event, gathered)
-            .map(|manifest| Job::Manifest { manifest: Box::new(manifest), keep: self.checkpoints.config().keep });
-        (event, job)
+        let saved_keys = |object: &ObjectRef| object.chunks.iter().map(|chunk| u64::from(chunk.keys)).sum::<u64>();
+        let event = CheckpointEvent {
+            epoch,
+            reason,
+            bytes: gathered.objects.iter().map(|object| object.length).sum(),
+            saved_keys: gathered.objects.iter().map(saved_keys).sum(),
+            keys: gathered.keys,
+            generations: self.chain.generations(),
+            seconds: gathered.seconds,
+            error: None,
+            retention_error: None,
+            merge_error: self.merge_error.take(),
+        };
+        let manifest = self.manifest(&event, gathered);
+        (event, manifest)
     }
 
     fn manifest(&self, event: &CheckpointEvent, gathered: Gathered) -> Result<Manifest, String> {
+        let spaces = gathered.spaces(&self.operators, self.workers).map_err(|error| error.with_causes());
         if let Some(failure) = gathered.failure {
             return Err(failure);
         }
@@ -193,8 +261,8 @@ impl<H> Committer<H> {
             records: self.operators.have_one_input().then_some(self.records),
             reason: event.reason.clone(),
             fingerprint: self.checkpoints.fingerprint().clone(),
-            spaces: gathered.spaces(&self.operators, self.workers).map_err(|error| error.with_causes())?,
-            objects: gathered.objects,
+            spaces: spaces?,
+            objects: self.chain.extended(gathered.whole, gathered.objects)?,
         })
     }
 }

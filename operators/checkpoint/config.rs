@@ -35,6 +35,11 @@ pub struct CheckpointConfig {
         long, value_name = "SECONDS", default_value_t = Self::MEAN_TIME_BETWEEN_FAILURES
     ))]
     pub mean_time_between_failures: f64,
+    /// Bytes of a worker's snapshots that may wait for the store: beyond them, data waits too.
+    #[cfg_attr(feature = "clap", arg(
+        long, value_name = "BYTES", default_value_t = Self::BACKLOG_BYTES
+    ))]
+    pub backlog_bytes: usize,
     /// Checkpoints to keep, at least 1. With 2, there is one to fall back to when the newest is damaged.
     #[cfg_attr(feature = "clap", arg(
         long = "keep-checkpoints", value_name = "COUNT", default_value_t = Self::KEEP
@@ -49,6 +54,7 @@ impl Default for CheckpointConfig {
             cost_model: CostModel::Delay,
             checkpoint_threshold: Self::CHECKPOINT_THRESHOLD,
             mean_time_between_failures: Self::MEAN_TIME_BETWEEN_FAILURES,
+            backlog_bytes: Self::BACKLOG_BYTES,
             keep: Self::KEEP,
         }
     }
@@ -60,6 +66,9 @@ impl CheckpointConfig {
 
     /// A day: about what a handful of machines that are deployed to daily see.
     pub const MEAN_TIME_BETWEEN_FAILURES: f64 = 86_400.0;
+
+    /// What a disk takes in a second, or a state of a million keys: little beside what a worker has.
+    pub const BACKLOG_BYTES: usize = 64 << 20;
 
     /// One to resume from, and one to fall back to.
     pub const KEEP: usize = 2;
@@ -76,6 +85,9 @@ impl CheckpointConfig {
         positive("mean_time_between_failures", self.mean_time_between_failures, "seconds")?;
         if self.trigger == TriggerKind::Every(0) {
             return Err(Error::usage("the trigger is every:0: expected at least every:1"));
+        }
+        if self.backlog_bytes == 0 {
+            return Err(Error::usage("backlog_bytes is 0: expected at least 1, some MiB rather"));
         }
         if self.keep == 0 {
             return Err(Error::usage("keep is 0: expected at least 1, or no store at all"));
@@ -176,6 +188,7 @@ mod tests {
             (CheckpointConfig { checkpoint_threshold: f64::NAN, ..ok.clone() }, "checkpoint_threshold is NaN"),
             (CheckpointConfig { mean_time_between_failures: 0.0, ..ok.clone() }, "mean_time_between_failures is 0"),
             (CheckpointConfig { trigger: TriggerKind::Every(0), ..ok.clone() }, "every:0"),
+            (CheckpointConfig { backlog_bytes: 0, ..ok.clone() }, "backlog_bytes is 0"),
             (CheckpointConfig { keep: 0, ..ok }, "keep is 0"),
         ] {
             let error = config.validate().unwrap_err().to_string();

@@ -6,11 +6,15 @@
 //! | 2 | version of this format |
 //! | 2 | identifier of the codec of the chunks' keys |
 //! | 2, n | length of the operator's name, the name |
-//! | 4, 4, n | for each chunk a frame: length of the chunk, CRC-32 of that length and the chunk, the chunk (postcard) |
+//! | 12, n | for each chunk a frame: its length compressed, its length, the CRC-32 of these and what follows; the chunk |
+//!
+//! A chunk is serialised by postcard, and compressed by Zstandard.
 //!
 //! The head has no checksum of its own: bytes followed by their CRC-32 have the same CRC-32 whatever they are, so that
 //! the one of the whole object would not depend on the head. An [`ObjectRef`] holds the CRC-32 of it all, a
 //! [`ChunkRef`] where its frame lies. So a chunk is read alone and checked alone, and an object is checked whole.
+
+use std::fmt;
 
 use super::reference::{ChunkRef, ObjectRef};
 use super::store::{Store, damage, part};
@@ -18,7 +22,10 @@ use crate::error::{Cause, Error};
 use crate::keyed::Chunk;
 
 /// Version of the format of objects that this library writes and reads.
-pub const OBJECT_FORMAT: u16 = 1;
+pub const OBJECT_FORMAT: u16 = 2;
+
+/// The fastest of Zstandard's usual levels: it writes 400 MB/s, and state has a half or a fifth of its length.
+const LEVEL: i32 = 1;
 
 const MAGIC: [u8; 8] = *b"thalweg\n";
 
@@ -66,41 +73,81 @@ fn check_version(object: &ObjectRef, bytes: &[u8]) -> Result<(), Error> {
     }
 }
 
-fn decode(object: &ObjectRef, reference: &ChunkRef, frame: &[u8]) -> Result<Chunk, Error> {
+pub(super) fn decode(object: &ObjectRef, reference: &ChunkRef, frame: &[u8]) -> Result<Chunk, Error> {
     let corrupt = |what: &str| {
         Error::corrupt(&object.name, format!("the chunk of {} at byte {} {what}", reference.range, reference.offset))
     };
-    let (length, rest) = frame.split_first_chunk().ok_or_else(|| corrupt("has no length"))?;
-    let (crc32, payload) = rest.split_first_chunk().ok_or_else(|| corrupt("has no checksum"))?;
-    let (length, crc32) = (u32::from_le_bytes(*length), u32::from_le_bytes(*crc32));
-    if length as usize != payload.len() {
+    let (head, payload) = frame.split_first_chunk().ok_or_else(|| corrupt("has no head"))?;
+    let head = Head::from_bytes(head);
+    if head.length as usize != payload.len() {
         return Err(corrupt("has another length than was written"));
     }
-    if crc32 != reference.crc32 || crc32 != frame_crc32(length, payload) {
+    if head.crc32 != reference.crc32 || head.crc32 != head.expected_crc32(payload) {
         return Err(corrupt("has another checksum than was written"));
     }
+    let bytes = zstd::bulk::decompress(payload, head.plain_length as usize)
+        .map_err(|e| corrupt("can't be decompressed").with(e))?;
     let (chunk, rest): (Chunk, _) =
-        postcard::take_from_bytes(payload).map_err(|e| corrupt("can't be decoded").with(e))?;
+        postcard::take_from_bytes(&bytes).map_err(|e| corrupt("can't be decoded").with(e))?;
     let fits = (chunk.range, chunk.last, chunk.keys) == (reference.range, reference.last, reference.keys);
     if fits && rest.is_empty() { Ok(chunk) } else { Err(corrupt("is not the one that was written")) }
 }
 
-/// Appends the frame of a chunk, and gives its checksum.
-pub(super) fn append(bytes: &mut Vec<u8>, chunk: &Chunk) -> Result<u32, Cause> {
-    let payload = postcard::to_stdvec(chunk)?;
-    let length = u32::try_from(payload.len())?;
-    let crc32 = frame_crc32(length, &payload);
-    bytes.extend_from_slice(&length.to_le_bytes());
-    bytes.extend_from_slice(&crc32.to_le_bytes());
-    bytes.extend_from_slice(&payload);
-    Ok(crc32)
+/// Appends frames to objects.
+pub(super) struct Framer(zstd::bulk::Compressor<'static>);
+
+impl fmt::Debug for Framer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Framer").finish_non_exhaustive()
+    }
 }
 
-fn frame_crc32(length: u32, payload: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&length.to_le_bytes());
-    hasher.update(payload);
-    hasher.finalize()
+impl Framer {
+    pub fn new() -> Result<Self, Error> {
+        let compressor = zstd::bulk::Compressor::new(LEVEL);
+        compressor.map(Framer).map_err(|e| Error::usage("there is no memory to compress state with").with(e))
+    }
+
+    /// Appends the frame of a chunk, and gives its checksum.
+    pub fn append(&mut self, bytes: &mut Vec<u8>, chunk: &Chunk) -> Result<u32, Cause> {
+        let plain = postcard::to_stdvec(chunk)?;
+        let payload = self.0.compress(&plain)?;
+        let head = Head { length: u32::try_from(payload.len())?, plain_length: u32::try_from(plain.len())?, crc32: 0 };
+        let head = Head { crc32: head.expected_crc32(&payload), ..head };
+        bytes.extend_from_slice(&head.to_bytes());
+        bytes.extend_from_slice(&payload);
+        Ok(head.crc32)
+    }
+}
+
+/// What a frame begins with.
+struct Head {
+    length: u32,
+    plain_length: u32,
+    crc32: u32,
+}
+
+impl Head {
+    fn from_bytes(bytes: &[u8; 12]) -> Self {
+        let [length, plain_length, crc32] =
+            [0, 4, 8].map(|at| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]));
+        Head { length, plain_length, crc32 }
+    }
+
+    fn to_bytes(&self) -> [u8; 12] {
+        let mut bytes = [0; 12];
+        for (part, number) in bytes.chunks_exact_mut(4).zip([self.length, self.plain_length, self.crc32]) {
+            part.copy_from_slice(&number.to_le_bytes());
+        }
+        bytes
+    }
+
+    fn expected_crc32(&self, payload: &[u8]) -> u32 {
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(&self.to_bytes()[..8]);
+        hasher.update(payload);
+        hasher.finalize()
+    }
 }
 
 /// What the object of an operator begins with.
@@ -123,7 +170,7 @@ mod tests {
         let chunks: Vec<Chunk> = (0..3)
             .map(|i: u8| Chunk { range: KeyRange::from(u64::from(i)..), last: i == 2, keys: 9, bytes: vec![i; 40] })
             .collect();
-        let mut writer = ObjectWriter::new(7, 0, 5);
+        let mut writer = ObjectWriter::new(7, 0, 5).unwrap();
         for chunk in &chunks {
             assert_eq!(writer.push("count", chunk).unwrap(), None);
         }

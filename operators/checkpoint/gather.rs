@@ -11,6 +11,10 @@ use crate::keyspace::{Assignment, Command, KeyRange, RoutingError};
 pub(super) struct Gathered {
     /// By operator and worker.
     parts: BTreeMap<String, BTreeMap<usize, Part>>,
+    /// Keys in all shards.
+    pub keys: u64,
+    /// Whether all of them are saved. All workers say the same, as they have the same commands.
+    pub whole: bool,
     /// In order of their names.
     pub objects: Vec<ObjectRef>,
     /// Why there can't be a checkpoint, if something failed on some worker.
@@ -31,10 +35,12 @@ impl FromIterator<Saved> for Gathered {
         let mut gathered = Gathered::default();
         for saved in all {
             match saved {
-                Saved::Shards { operator, worker, ranges, folded } => {
+                Saved::Shards { operator, worker, ranges, folded, keys, whole } => {
+                    gathered.keys += keys;
+                    gathered.whole |= whole;
                     gathered.add(operator, worker, Part { ranges, folded });
                 }
-                Saved::Object(object) => gathered.objects.push(object),
+                Saved::Objects(objects) => gathered.objects.extend(objects),
                 Saved::Failed(error) => gathered.fail(|| error),
                 Saved::Done(seconds) => gathered.seconds = gathered.seconds.max(seconds),
             }
@@ -139,7 +145,8 @@ mod tests {
 
     fn part(operator: &str, worker: usize, ranges: &[(u64, u128)], folded: &[u64]) -> Saved {
         let ranges = ranges.iter().copied().map(range).collect();
-        Saved::Shards { operator: operator.into(), worker, ranges, folded: folded.into() }
+        let (operator, folded) = (operator.into(), folded.into());
+        Saved::Shards { operator, worker, ranges, folded, keys: 0, whole: false }
     }
 
     /// Each of two workers has half of the key space.

@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::keyspace::Assignment;
 
 /// Version of the format of manifests that this library writes and reads.
-pub const MANIFEST_FORMAT: u32 = 2;
+pub const MANIFEST_FORMAT: u32 = 3;
 
 /// The names of all manifests begin so.
 pub(super) const PREFIX: &str = "manifests/";
@@ -231,7 +231,7 @@ mod tests {
     #[test]
     fn a_foreign_format_and_a_foreign_name_are_told() {
         let store = Memory::default();
-        for (format, text) in [(1, "has format 1, this library reads 2: use"), (9, "has format 9")] {
+        for (format, text) in [(1, "has format 1, this library reads 3: use"), (9, "has format 9")] {
             Manifest { format, ..example(7, None, Vec::new()) }.write(&store).unwrap();
             let error = Manifest::read(&store, 7).unwrap_err();
             assert!(matches!(error, Error::Incompatible { .. }) && error.to_string().contains(text), "{error}");

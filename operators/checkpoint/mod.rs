@@ -27,8 +27,10 @@
 //! Objects are immutable, so that a manifest may refer to those of earlier checkpoints, and a crash at any point of
 //! this leaves either the old checkpoint or the new one, whole.
 
+mod chain;
 mod checkpoints;
 mod commit;
+mod compact;
 mod config;
 mod cost;
 mod directory;
@@ -40,6 +42,8 @@ mod hindsight;
 mod manifest;
 mod object;
 mod operators;
+mod packing;
+mod read;
 mod reference;
 mod resume;
 mod retain;

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use super::format;
+use super::format::{self, Framer};
 use super::reference::{ChunkRef, ObjectRef};
 use crate::error::Error;
 use crate::keyed::Chunk;
@@ -21,12 +21,14 @@ pub struct Object {
     pub bytes: Vec<u8>,
 }
 
-/// Packs the chunks of one worker's snapshot at one boundary into objects, one operator's to an object.
+/// Packs chunks of one boundary into objects, one operator's to an object: those of a worker's snapshot, or those that
+/// have been merged of several.
 #[derive(Debug)]
 pub struct ObjectWriter {
     epoch: u64,
-    worker: usize,
+    writer: String,
     codec: u16,
+    framer: Framer,
     open: BTreeMap<String, Open>,
 }
 
@@ -39,9 +41,10 @@ struct Open {
 }
 
 impl ObjectWriter {
-    /// For the chunks that `worker` encodes with `codec` at the boundary of `epoch`.
-    pub fn new(epoch: u64, worker: usize, codec: u16) -> Self {
-        ObjectWriter { epoch, worker, codec, open: BTreeMap::new() }
+    /// For the chunks of the boundary of `epoch`, encoded with `codec`. `writer` tells its objects from those of others:
+    /// ASCII letters and digits.
+    pub fn new(epoch: u64, writer: impl ToString, codec: u16) -> Result<Self, Error> {
+        Ok(ObjectWriter { epoch, writer: writer.to_string(), codec, framer: Framer::new()?, open: BTreeMap::new() })
     }
 
     /// Takes a chunk, and gives the operator's object once that has [`OBJECT_BYTES`].
@@ -54,22 +57,22 @@ impl ObjectWriter {
         if open.bytes.is_empty() {
             open.bytes = format::header(operator, self.codec);
         }
-        open.push(operator, chunk)?;
+        open.push(&mut self.framer, operator, chunk)?;
         let full = open.bytes.len() >= OBJECT_BYTES;
-        Ok(if full { open.close(operator, self.epoch, self.worker, self.codec) } else { None })
+        Ok(if full { open.close(operator, self.epoch, &self.writer, self.codec) } else { None })
     }
 
     /// The objects that are not full, in order of their operators' names.
     pub fn finish(self) -> Vec<Object> {
-        let ObjectWriter { epoch, worker, codec, open } = self;
-        open.into_iter().filter_map(|(operator, mut open)| open.close(&operator, epoch, worker, codec)).collect()
+        let ObjectWriter { epoch, writer, codec, open, .. } = self;
+        open.into_iter().filter_map(|(operator, mut open)| open.close(&operator, epoch, &writer, codec)).collect()
     }
 }
 
 impl Open {
-    fn push(&mut self, operator: &str, chunk: &Chunk) -> Result<(), Error> {
+    fn push(&mut self, framer: &mut Framer, operator: &str, chunk: &Chunk) -> Result<(), Error> {
         let offset = self.bytes.len() as u64;
-        let crc32 = format::append(&mut self.bytes, chunk).map_err(|cause| {
+        let crc32 = framer.append(&mut self.bytes, chunk).map_err(|cause| {
             Error::usage(format!("a chunk of {} of {operator:?} can't be encoded: make it smaller", chunk.range))
                 .with(cause)
         })?;
@@ -78,16 +81,17 @@ impl Open {
         Ok(())
     }
 
-    fn close(&mut self, operator: &str, epoch: u64, worker: usize, codec: u16) -> Option<Object> {
+    fn close(&mut self, operator: &str, epoch: u64, writer: &str, codec: u16) -> Option<Object> {
         let (bytes, chunks) = (std::mem::take(&mut self.bytes), std::mem::take(&mut self.chunks));
         if chunks.is_empty() {
             return None;
         }
         let (sequence, crc32) = (self.sequence, crc32fast::hash(&bytes));
         self.sequence += 1;
-        let name = format!("objects/{epoch:020}-{}-{worker}-{sequence}-{crc32:08x}", name_part(operator));
+        let name = format!("objects/{epoch:020}-{}-{writer}-{sequence}-{crc32:08x}", name_part(operator));
         let length = bytes.len() as u64;
-        Some(Object { reference: ObjectRef { name, length, crc32, operator: operator.into(), codec, chunks }, bytes })
+        let reference = ObjectRef { name, length, crc32, operator: operator.into(), epoch, codec, chunks };
+        Some(Object { reference, bytes })
     }
 }
 
@@ -120,12 +124,18 @@ mod tests {
     use crate::keyspace::KeyRange;
 
     fn chunk(bytes: usize) -> Chunk {
-        Chunk { range: KeyRange::ALL, last: true, keys: 1, bytes: vec![7; bytes] }
+        // Bytes that don't compress.
+        let mut state = 1u64;
+        let random = || {
+            state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+            (state >> 56) as u8
+        };
+        Chunk { range: KeyRange::ALL, last: true, keys: 1, bytes: std::iter::repeat_with(random).take(bytes).collect() }
     }
 
     #[test]
     fn an_object_is_closed_once_it_is_full_and_the_next_one_has_another_name() {
-        let mut writer = ObjectWriter::new(3, 1, 0);
+        let mut writer = ObjectWriter::new(3, 1, 0).unwrap();
         assert_eq!(writer.push("count", &chunk(OBJECT_BYTES - 1000)).unwrap(), None);
         assert_eq!(writer.push("other", &chunk(10)).unwrap(), None);
         let first = writer.push("count", &chunk(2000)).unwrap().unwrap().reference;
@@ -136,10 +146,10 @@ mod tests {
         assert!(first.name.starts_with("objects/00000000000000000003-count-1-0-"), "{}", first.name);
         assert!(names[0].starts_with("objects/00000000000000000003-count-1-1-"), "{names:?}");
         assert!(names[1].starts_with("objects/00000000000000000003-other-1-0-"), "{names:?}");
-        assert!(ObjectWriter::new(0, 0, 0).finish().is_empty());
+        assert!(ObjectWriter::new(0, 0, 0).unwrap().finish().is_empty());
         // What is in it is in its name, down to whose it is and how it is encoded.
         let crc32 = |operator, codec, bytes| {
-            let mut writer = ObjectWriter::new(3, 1, codec);
+            let mut writer = ObjectWriter::new(3, 1, codec).unwrap();
             writer.push(operator, &chunk(bytes)).unwrap();
             writer.finish()[0].reference.crc32
         };
@@ -154,11 +164,12 @@ mod tests {
         let parts: std::collections::BTreeSet<String> = names.iter().map(|n| name_part(n)).collect();
         assert_eq!(parts.len(), names.len(), "{parts:?}");
         for name in names {
-            let mut writer = ObjectWriter::new(u64::MAX, usize::MAX, 0);
+            let mut writer = ObjectWriter::new(u64::MAX, usize::MAX, 0).unwrap();
             writer.push(name, &chunk(1)).unwrap();
             check_name(&writer.finish()[0].reference.name).unwrap();
         }
-        let error = ObjectWriter::new(0, 0, 0).push(&"x".repeat(MAX_OPERATOR_NAME + 1), &chunk(1)).unwrap_err();
+        let error =
+            ObjectWriter::new(0, 0, 0).unwrap().push(&"x".repeat(MAX_OPERATOR_NAME + 1), &chunk(1)).unwrap_err();
         assert!(matches!(error, Error::Usage { .. }) && error.to_string().contains("1025 bytes"), "{error}");
     }
 }

@@ -5,7 +5,7 @@ use crate::keyspace::KeyRange;
 /// An object of some operator's chunks. Objects are immutable: the content is part of the name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObjectRef {
-    /// Its name in the store: `objects/{epoch}-{operator}-{worker}-{sequence}-{crc32}`.
+    /// Its name in the store: `objects/{epoch}-{operator}-{writer}-{sequence}-{crc32}`.
     pub name: String,
     /// Its bytes.
     pub length: u64,
@@ -13,6 +13,9 @@ pub struct ObjectRef {
     pub crc32: u32,
     /// The operator whose state it holds.
     pub operator: String,
+    /// The boundary of the snapshot that it is of, or of the last one, if it has been merged of several. Of a key that
+    /// objects of several boundaries have, the latest one says what it is.
+    pub epoch: u64,
     /// The codec of its chunks' keys.
     pub codec: u16,
     /// Its chunks, in order.

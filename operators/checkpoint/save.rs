@@ -1,15 +1,16 @@
 //! Saving snapshots: a worker's parts into the store.
 //!
 //! *Emits* at each snapshot's boundary, once all of this worker's objects of it are durable or have failed, what they
-//! are. *Waits* for all parts of the snapshot, and for the thread that writes. *Holds* chunks until they fill an
-//! object, and objects until the thread takes them.
+//! are. *Waits* for all parts of the snapshot, and for the thread that writes. *Holds* what each part says but for its
+//! chunks, which the thread has.
 //!
 //! | port  |     | connected to |
 //! |-------|-----|--------------|
 //! | parts | in  | saved        |
 //! | saved | out |              |
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
@@ -17,11 +18,11 @@ use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::Operator;
 
-use super::writer::{Done, Job, Writer, Written};
-use super::{Checkpoints, Object, ObjectRef, ObjectWriter};
+use super::writer::{Done, Job, Load, Packed, Writer, Written};
+use super::{Checkpoints, ObjectRef};
 use crate::epoch::{Epochs, Ticks};
 use crate::error::Error;
-use crate::keyed::{SnapshotContent, SnapshotPart};
+use crate::keyed::{Backlog, SnapshotContent, SnapshotPart};
 use crate::keyspace::KeyRange;
 use crate::pending::Pending;
 
@@ -38,9 +39,13 @@ pub enum Saved {
         ranges: Vec<KeyRange>,
         /// The routing keys of the key space that are folded, whoever owns them: the same on all workers.
         folded: Vec<u64>,
+        /// Keys in the shards.
+        keys: u64,
+        /// Whether all of them are saved, and not only those that have changed since the snapshot before.
+        whole: bool,
     },
-    /// An object is durable.
-    Object(ObjectRef),
+    /// These objects are durable.
+    Objects(Vec<ObjectRef>),
     /// Something could not be written: the checkpoint is to be abandoned.
     Failed(String),
     /// All is done, so many seconds after the worker's first part.
@@ -59,24 +64,20 @@ pub fn save<'scope, T: Ticks>(
         let activator = scope.worker().sync_activator_for(info.address.to_vec());
         // An activation can fail only when the worker has gone, and then nobody waits for it.
         let writer = checkpoints.writer(move || _ = activator.activate());
-        let mut saver = Saver { writer, submitted: VecDeque::new() };
+        let mut saver = Saver { writer, backlog: Arc::clone(checkpoints.backlog()), closed: VecDeque::new() };
         let mut pending: Pending<T, Saving> = Pending::new();
         move |(input, frontier), output| {
             input.for_each_stamp(|capability, batches| {
                 let Some(capability) = capability.retain_least(output.output_index()) else { return };
-                let at = capability.time().clone();
+                let (at, epoch) = (capability.time().clone(), epochs.number(capability.time()));
                 let saving = pending.entry(&at, || capability);
-                batches.flat_map(|batch| batch.drain(..)).for_each(|part| saving.push(epochs.number(&at), part));
+                batches.flat_map(|batch| batch.drain(..)).for_each(|part| saver.take(epoch, part, saving));
             });
             saver.note_completed(&mut pending);
-            for (at, saving) in pending.iter_mut() {
-                if !frontier.less_equal(at) {
-                    saving.close();
-                    saver.fail_without_writer(saving);
-                }
-                saver.submit(at, saving);
+            for (at, saving) in pending.iter_mut().filter(|(at, _)| !frontier.less_equal(at)) {
+                saver.close(at, epochs.number(at), saving);
             }
-            while pending.iter().next().is_some_and(|(_, saving)| saving.is_done()) {
+            while pending.iter().next().is_some_and(|(_, saving)| saving.is_durable) {
                 let Some((_, capability, saving)) = pending.release(frontier) else { break };
                 output.session(&capability).give_iterator(saving.finish());
             }
@@ -88,47 +89,14 @@ pub fn save<'scope, T: Ticks>(
 #[derive(Default)]
 struct Saving {
     started: Option<Instant>,
-    /// By codec.
-    writers: BTreeMap<u16, ObjectWriter>,
-    /// Objects that the thread has not taken yet.
-    queue: VecDeque<Object>,
-    /// Objects that it has taken, and not reported on.
-    outstanding: usize,
     saved: Vec<Saved>,
+    /// No part can come any more, and the thread knows.
+    is_closed: bool,
+    /// The thread has answered.
+    is_durable: bool,
 }
 
 impl Saving {
-    fn push(&mut self, at: u64, part: SnapshotPart) {
-        self.started.get_or_insert_with(Instant::now);
-        let SnapshotPart { operator, worker, codec, content } = part;
-        match content {
-            SnapshotContent::Shards { ranges, folded } => {
-                self.saved.push(Saved::Shards { operator, worker, ranges, folded });
-            }
-            SnapshotContent::Chunk(chunk) => {
-                let writer = self.writers.entry(codec).or_insert_with(|| ObjectWriter::new(at, worker, codec));
-                match writer.push(&operator, &chunk) {
-                    Ok(object) => self.queue.extend(object),
-                    Err(error) => self.fail(&error),
-                }
-            }
-        }
-    }
-
-    /// No part can come any more: what has been gathered is all.
-    fn close(&mut self) {
-        let writers = std::mem::take(&mut self.writers);
-        self.queue.extend(writers.into_values().flat_map(ObjectWriter::finish));
-    }
-
-    fn fail(&mut self, error: &Error) {
-        self.saved.push(Saved::Failed(error.with_causes()));
-    }
-
-    fn is_done(&self) -> bool {
-        self.queue.is_empty() && self.outstanding == 0
-    }
-
     fn finish(mut self) -> impl Iterator<Item = Saved> {
         let seconds = self.started.map_or(0.0, |started| started.elapsed().as_secs_f64());
         self.saved.push(Saved::Done(seconds));
@@ -136,45 +104,59 @@ impl Saving {
     }
 }
 
-/// The thread that writes, and whose objects it has.
+/// The thread that writes, and the snapshots that it is to answer.
 struct Saver<T> {
     writer: Result<Writer, Error>,
-    submitted: VecDeque<T>,
+    backlog: Arc<Backlog>,
+    closed: VecDeque<T>,
 }
 
 impl<T: Ticks> Saver<T> {
-    /// Hands the thread as many objects as it takes.
-    fn submit(&mut self, at: &T, saving: &mut Saving) {
-        let Ok(writer) = &mut self.writer else { return };
-        while let Some(object) = saving.queue.pop_front() {
-            if let Err(Job::Object(object)) = writer.try_submit(Job::Object(object)) {
-                saving.queue.push_front(object);
-                break;
+    /// Takes a part of a snapshot.
+    fn take(&mut self, epoch: u64, part: SnapshotPart, saving: &mut Saving) {
+        saving.started.get_or_insert_with(Instant::now);
+        let SnapshotPart { operator, worker, codec, content } = part;
+        match (content, &mut self.writer) {
+            (SnapshotContent::Shards { ranges, folded, keys, whole }, _) => {
+                saving.saved.push(Saved::Shards { operator, worker, ranges, folded, keys, whole });
             }
-            saving.outstanding += 1;
-            self.submitted.push_back(at.clone());
+            (SnapshotContent::Chunk(chunk), Ok(writer)) => {
+                let load = Load::new(&self.backlog, chunk.bytes.len());
+                writer.submit(Job::Chunk(Packed { at: epoch, worker, operator, codec, chunk, load }));
+            }
+            // Without a thread nothing can be saved, and closing says so.
+            (SnapshotContent::Chunk(_), Err(_)) => {}
         }
     }
 
-    /// Notes what the thread has reported since the last time: it works in the order of submission.
+    /// Lets the thread know that it has all of a snapshot.
+    fn close(&mut self, at: &T, epoch: u64, saving: &mut Saving) {
+        if std::mem::replace(&mut saving.is_closed, true) {
+            return;
+        }
+        match &mut self.writer {
+            Ok(writer) => {
+                writer.submit(Job::Close(epoch));
+                self.closed.push_back(at.clone());
+            }
+            Err(error) => {
+                saving.saved.push(Saved::Failed(error.with_causes()));
+                saving.is_durable = true;
+            }
+        }
+    }
+
+    /// Notes what the thread has answered since the last time: it works in the order of submission.
     fn note_completed(&mut self, pending: &mut Pending<T, Saving>) {
         let Ok(writer) = &mut self.writer else { return };
         for Done { outcome, .. } in writer.completed() {
-            let Some((_, saving)) = self.submitted.pop_front().and_then(|at| pending.get_mut(&at)) else { continue };
-            saving.outstanding -= 1;
+            let Some((_, saving)) = self.closed.pop_front().and_then(|at| pending.get_mut(&at)) else { continue };
+            saving.is_durable = true;
             match outcome {
-                Ok(Written::Object(object)) => saving.saved.push(Saved::Object(object)),
+                Ok(Written::Objects(objects)) => saving.saved.push(Saved::Objects(objects)),
                 Ok(Written::Manifest { .. }) => {}
-                Err(error) => saving.fail(&error),
+                Err(error) => saving.saved.push(Saved::Failed(error.with_causes())),
             }
-        }
-    }
-
-    /// Without a thread nothing can be saved.
-    fn fail_without_writer(&self, saving: &mut Saving) {
-        if let Err(error) = &self.writer {
-            saving.queue.clear();
-            saving.fail(error);
         }
     }
 }

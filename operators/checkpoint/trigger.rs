@@ -31,6 +31,10 @@ pub struct Observation {
 /// more, and 16 cost 0.5 %. With intervals of 200 epochs, 400 were no better.
 pub const LOOK_AHEAD: usize = 64;
 
+/// Epochs after which an abandoned checkpoint is tried again at the latest: one that fails for minutes would otherwise
+/// not be tried for hours.
+const LONGEST_WAIT: u64 = 64;
+
 /// Decides when to take a checkpoint. Pure: time comes in with the [`Observation`]s and measurements.
 ///
 /// - `every:N`: each N epochs, counted between boundaries.
@@ -62,6 +66,8 @@ pub const LOOK_AHEAD: usize = 64;
 ///
 /// No checkpoint is taken before a record has arrived since the last one, but for `every:N`; nor, but for `every:N`,
 /// while one is in flight, that is, neither [`completed`](Trigger::completed) nor [`abandoned`](Trigger::abandoned).
+/// One that was abandoned is due again at the next boundary; if it is abandoned again two epochs later, then four, and so
+/// on up to 64.
 ///
 /// ```
 /// use thalweg::checkpoint::{CheckpointConfig, Observation, Trigger};
@@ -87,6 +93,11 @@ pub struct Trigger {
     epoch_records: Option<f64>,
     epoch_seconds: Option<f64>,
     state_bytes: u64,
+    /// The latest boundary asked for, and the first one at which a checkpoint may be taken.
+    asked: u64,
+    wait_until: u64,
+    /// Checkpoints abandoned one after the other.
+    abandoned: u32,
 }
 
 impl Trigger {
@@ -101,6 +112,9 @@ impl Trigger {
             epoch_records: None,
             epoch_seconds: None,
             state_bytes: 0,
+            asked: start,
+            wait_until: start,
+            abandoned: 0,
         })
     }
 
@@ -112,6 +126,7 @@ impl Trigger {
         let seconds = if seconds.is_finite() { seconds.max(0.0) } else { 0.0 };
         let records = records as f64;
         self.state_bytes = state_bytes;
+        self.asked = boundary;
         smooth_any(&mut self.epoch_records, records);
         smooth_any(&mut self.epoch_seconds, seconds);
         let costs = self.costs();
@@ -135,7 +150,7 @@ impl Trigger {
 
     fn every(&self, every: u64, boundary: u64) -> Option<Reason> {
         let epochs = boundary.saturating_sub(self.since.last()?.boundary);
-        (epochs >= every).then_some(Reason::Every { epochs })
+        (epochs >= every && !self.waits()).then_some(Reason::Every { epochs })
     }
 
     fn literal(&self, forecast: &[f64], epoch: u64, boundary: u64) -> Option<Reason> {
@@ -158,9 +173,16 @@ impl Trigger {
         self.foresight.is_due(exposure.as_ref(), outlook)
     }
 
-    /// What has been exposed since the last checkpoint; none while one is in flight, or no record has arrived since.
+    /// Whether an abandoned checkpoint is not to be tried again yet.
+    fn waits(&self) -> bool {
+        self.asked < self.wait_until
+    }
+
+    /// What has been exposed since the last checkpoint; none while one is in flight, or is not to be tried again yet, or
+    /// no record has arrived since.
     fn exposure(&self) -> Option<&Exposure> {
-        self.since.first().filter(|exposure| self.since.len() == 1 && exposure.records > 0.0)
+        let may_be_taken = self.since.len() == 1 && !self.waits();
+        self.since.first().filter(|exposure| may_be_taken && exposure.records > 0.0)
     }
 
     /// Arrivals as seen so far, smoothed, in records per second.
@@ -192,15 +214,23 @@ impl Trigger {
     pub fn completed(&mut self, boundary: u64, seconds: f64) {
         if let Some(position) = self.since.iter().position(|e| e.boundary == boundary) {
             self.since.drain(..position);
+            self.abandoned = 0;
             self.speeds.checkpointed(seconds);
         }
     }
 
     /// The checkpoint at this boundary will never be complete: what it would have ended goes on, so that it is due
-    /// again.
+    /// again, after a while.
     pub fn abandoned(&mut self, boundary: u64) {
-        let completed = self.since.first().map(|e| e.boundary);
-        self.since.retain(|e| e.boundary != boundary || completed == Some(boundary));
+        let Some(position) = self.since.iter().skip(1).position(|e| e.boundary == boundary) else { return };
+        self.since.remove(position + 1);
+        // Those that were in flight with one that failed, and may have failed with it, are not further tries.
+        if boundary < self.wait_until {
+            return;
+        }
+        let wait = 1u64.checked_shl(self.abandoned).map_or(LONGEST_WAIT, |wait| wait.min(LONGEST_WAIT));
+        self.wait_until = self.asked.saturating_add(wait);
+        self.abandoned = self.abandoned.saturating_add(1);
     }
 
     /// How many checkpoints are in flight.

@@ -46,9 +46,9 @@ impl<K, S, C: Codec<K, S>> ChunkBuilder<K, S, C> {
         C::length(&self.encoder)
     }
 
-    /// The smallest range that holds all keys so far.
-    pub fn hull(&self) -> Option<KeyRange> {
-        self.hull
+    /// Takes what has been filled in, if it is anything, as a chunk of the smallest range that holds it.
+    pub fn take_hull(&mut self) -> Option<Chunk> {
+        self.hull.map(|hull| self.take(hull, true))
     }
 
     /// Takes what has been filled in, and begins anew.

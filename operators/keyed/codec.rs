@@ -15,12 +15,18 @@ use serde::de::DeserializeOwned;
 
 use crate::error::Cause;
 
-/// One key with all that is kept for it: routing key, key, state, the times of its timers, ascending, and whether it
-/// has been forgotten, so that only its timers keep it.
-pub type Row<K, S> = (u64, K, S, Vec<u64>, bool);
+/// One key with all that is kept for it: routing key, key, state, the times of its timers, ascending, and what else the
+/// library notes of it, in bits: [`FORGOTTEN`], [`GONE`], and others that mean nothing in a checkpoint.
+pub type Row<K, S> = (u64, K, S, Vec<u64>, u8);
+
+/// The bit of a row whose key has been forgotten: only its timers keep it.
+pub const FORGOTTEN: u8 = 1;
+
+/// The bit of a row that says only that its key is gone.
+pub const GONE: u8 = 2;
 
 /// A [`Row`] by reference.
-pub type RowRef<'a, K, S> = (u64, &'a K, &'a S, &'a [u64], bool);
+pub type RowRef<'a, K, S> = (u64, &'a K, &'a S, &'a [u64], u8);
 
 /// Encodes rows, and decodes them.
 pub trait Codec<K, S>: 'static {
@@ -52,13 +58,13 @@ pub trait Codec<K, S>: 'static {
 pub struct Columns;
 
 impl<K: Columnar, S: Columnar> Codec<K, S> for Columns {
-    const ID: u16 = if cfg!(target_endian = "little") { 1 } else { 2 };
+    const ID: u16 = if cfg!(target_endian = "little") { 5 } else { 6 };
 
     type Encoder = ContainerOf<Row<K, S>>;
 
     fn push(encoder: &mut Self::Encoder, row: RowRef<'_, K, S>) {
-        let (routing, key, state, timers, forgotten) = row;
-        encoder.push((&routing, key, state, timers, &forgotten));
+        let (routing, key, state, timers, marks) = row;
+        encoder.push((&routing, key, state, timers, &marks));
     }
 
     fn length(encoder: &Self::Encoder) -> usize {
@@ -95,7 +101,7 @@ where
     K: Serialize + DeserializeOwned + 'static,
     S: Serialize + DeserializeOwned + 'static,
 {
-    const ID: u16 = 3;
+    const ID: u16 = 7;
 
     type Encoder = SerdeEncoder<K, S>;
 
@@ -168,17 +174,17 @@ mod abomonated {
         K: Abomonation + Clone + 'static,
         S: Abomonation + Clone + 'static,
     {
-        const ID: u16 = 4;
+        const ID: u16 = 8;
 
-        type Encoder = (Vec<u64>, Vec<K>, Vec<S>, Vec<Vec<u64>>, Vec<bool>);
+        type Encoder = (Vec<u64>, Vec<K>, Vec<S>, Vec<Vec<u64>>, Vec<u8>);
 
         fn push(encoder: &mut Self::Encoder, row: RowRef<'_, K, S>) {
-            let (routing, key, state, timers, forgotten) = row;
+            let (routing, key, state, timers, marks) = row;
             encoder.0.push(routing);
             encoder.1.push(key.clone());
             encoder.2.push(state.clone());
             encoder.3.push(timers.to_vec());
-            encoder.4.push(forgotten);
+            encoder.4.push(marks);
         }
 
         fn length(encoder: &Self::Encoder) -> usize {
@@ -186,13 +192,13 @@ mod abomonated {
             encoder.0.len() * size_of::<Row<K, S>>() + encoder.1.iter().zip(&encoder.2).fold(0, apart)
         }
 
-        fn finish((routing, keys, states, timers, forgotten): Self::Encoder) -> Vec<u8> {
+        fn finish((routing, keys, states, timers, marks): Self::Encoder) -> Vec<u8> {
             let mut bytes = Vec::new();
             write(&routing, &mut bytes);
             write(&keys, &mut bytes);
             write(&states, &mut bytes);
             write(&timers, &mut bytes);
-            write(&forgotten, &mut bytes);
+            write(&marks, &mut bytes);
             bytes
         }
 
@@ -202,10 +208,10 @@ mod abomonated {
             let (keys, rest) = read::<K>(rest)?;
             let (states, rest) = read::<S>(rest)?;
             let (timers, rest) = read::<Vec<u64>>(rest)?;
-            let (forgotten, _) = read::<bool>(rest)?;
-            let rows = routing.iter().zip(keys).zip(states).zip(timers).zip(forgotten);
-            for ((((routing, key), state), timers), forgotten) in rows {
-                each((*routing, key.clone(), state.clone(), timers.clone(), *forgotten));
+            let (marks, _) = read::<u8>(rest)?;
+            let rows = routing.iter().zip(keys).zip(states).zip(timers).zip(marks);
+            for ((((routing, key), state), timers), marks) in rows {
+                each((*routing, key.clone(), state.clone(), timers.clone(), *marks));
             }
             Ok(())
         }
@@ -241,8 +247,8 @@ mod tests {
 
     fn round_trip<C: Codec<String, (u64, i64)>>(rows: &Rows) -> Rows {
         let mut encoder = C::Encoder::default();
-        for (routing, key, state, timers, forgotten) in rows {
-            C::push(&mut encoder, (*routing, key, state, timers, *forgotten));
+        for (routing, key, state, timers, marks) in rows {
+            C::push(&mut encoder, (*routing, key, state, timers, *marks));
         }
         let mut decoded = Rows::new();
         C::decode(C::finish(encoder), |row| decoded.push(row)).unwrap();
@@ -262,7 +268,7 @@ mod tests {
     #[test]
     fn bytes_cut_short_are_an_error() {
         let mut encoder = Default::default();
-        <Serde as Codec<u64, String>>::push(&mut encoder, (1, &2, &"three".into(), &[4], false));
+        <Serde as Codec<u64, String>>::push(&mut encoder, (1, &2, &"three".into(), &[4], 0));
         let mut bytes = <Serde as Codec<u64, String>>::finish(encoder);
         bytes.pop();
         assert!(<Serde as Codec<u64, String>>::decode(bytes, |_| ()).is_err());

@@ -71,52 +71,70 @@ impl<K, S, C: Codec<K, S>, H> Departures<K, S, C, H> {
     }
 }
 
-/// A snapshot in progress.
+/// A snapshot in progress: of the keys that have changed since the one before, or of all.
 pub(super) struct Snapshot<K, S, C: Codec<K, S>, H> {
-    builder: ChunkBuilder<K, S, C>,
+    /// Its number, among those of this worker.
+    number: u32,
+    whole: bool,
+    /// Keys in the order of the shards, so that a chunk holds neighbours.
+    scanned: ChunkBuilder<K, S, C>,
+    /// Keys that were about to change.
+    early: ChunkBuilder<K, S, C>,
     chunk_bytes: usize,
     /// Chunks that are full.
     full: Vec<Chunk>,
-    /// Keys that existed at the boundary and are still to be saved.
-    unsaved: usize,
+    /// Keys that are still to be saved.
+    left: usize,
     /// No shard before this index has keys to look at.
     pub next: usize,
     hold: H,
 }
 
+/// Why a key is saved.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// Its turn has come.
+    Scanned,
+    /// It is about to change, or to leave.
+    Early,
+}
+
 impl<K: Hash + Eq + Clone, S, C: Codec<K, S>, H: Clone> Snapshot<K, S, C, H> {
-    pub fn new(unsaved: usize, chunk_bytes: usize, hold: H) -> Self {
-        Snapshot { builder: ChunkBuilder::new(), chunk_bytes, full: Vec::new(), unsaved, next: 0, hold }
+    pub fn new(number: u32, whole: bool, left: usize, chunk_bytes: usize, hold: H) -> Self {
+        let (scanned, early) = (ChunkBuilder::new(), ChunkBuilder::new());
+        Snapshot { number, whole, scanned, early, chunk_bytes, full: Vec::new(), left, next: 0, hold }
     }
 
-    /// Saves a key as it is, unless snapshot `number` has it already.
+    /// Saves a key as it is, if that has changed since the snapshot before, and this one doesn't have it already.
+    /// Whether there is one change less that is unsaved.
     #[inline]
-    pub fn save(&mut self, number: u32, key: &K, entry: &mut Entry<S>, timers: &Timers<K>) {
-        if entry.saved != number {
-            entry.saved = number;
-            self.unsaved -= 1;
-            self.builder.push(entry.row(key, timers.of(key)));
-            if self.builder.length() >= self.chunk_bytes {
-                self.close_chunk();
+    pub fn save(&mut self, turn: Turn, key: &K, entry: &mut Entry<S>, timers: &Timers<K>) -> bool {
+        if std::mem::replace(&mut entry.seen, self.number) == self.number || !(entry.unsaved || self.whole) {
+            return false;
+        }
+        self.left -= 1;
+        // A whole snapshot is the first one of its chain: in it, what is not there is gone.
+        if !(self.whole && entry.gone) {
+            let builder = if turn == Turn::Early { &mut self.early } else { &mut self.scanned };
+            builder.push(entry.row(key, timers.of(key)));
+            if builder.length() >= self.chunk_bytes {
+                self.full.extend(builder.take_hull());
             }
         }
+        entry.stored = !entry.gone;
+        std::mem::take(&mut entry.unsaved)
     }
 
     pub fn has_full(&self) -> bool {
         !self.full.is_empty()
     }
 
-    fn close_chunk(&mut self) {
-        if let Some(hull) = self.builder.hull() {
-            self.full.push(self.builder.take(hull, true));
-        }
-    }
-
-    /// Sends the chunks that are full, and once all keys are saved the last one; whether that was it.
+    /// Sends the chunks that are full, and once all keys are saved the last ones; whether that was it.
     pub fn send(&mut self, parcels: &mut Vec<Parcel<H>>) -> bool {
-        let complete = self.unsaved == 0;
+        let complete = self.left == 0;
         if complete {
-            self.close_chunk();
+            self.full.extend(self.scanned.take_hull());
+            self.full.extend(self.early.take_hull());
         }
         parcels.extend(self.full.drain(..).map(|chunk| Parcel { chunk, hold: self.hold.clone() }));
         complete

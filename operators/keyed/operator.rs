@@ -19,6 +19,8 @@
 //! `moved` comes back as `arrivals` by a feedback edge with the zero summary. `arrivals` is not connected to `moved`,
 //! so that edge closes no cycle.
 
+use std::sync::Arc;
+
 use timely::ExchangeData;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::generic::OutputBuilder;
@@ -34,7 +36,7 @@ use super::logic::{Either, Logic, OneInput, Side, TwoInputs};
 use super::ports::{MOVED, OUTPUT, Ports, REPORTS, SNAPSHOTS};
 use super::waits::{Frontiers, Step};
 use super::worker::Worker;
-use super::{Context, Fault, Report, Restore, SnapshotPart};
+use super::{Backlog, Context, Fault, Report, Restore, SnapshotPart};
 use crate::epoch::{Epochs, Ticks};
 use crate::error::Error;
 use crate::keyspace::{Assignment, Command};
@@ -53,6 +55,8 @@ pub struct KeyedSettings {
     pub sample: f64,
     /// Where states come from, if the run does not begin with none.
     pub restore: Option<Restore>,
+    /// What of its snapshots the store has not taken yet, where there is one.
+    pub backlog: Option<Arc<Backlog>>,
     /// Where an error is put that ends the operator's work.
     pub fault: Fault,
 }
@@ -166,6 +170,11 @@ where
 
     let mut builder = OperatorBuilder::new(format!("Keyed {}", settings.name), scope);
     let activator = scope.activator_for(builder.operator_info().address);
+    if let Some(backlog) = &settings.backlog {
+        let activator = scope.worker().sync_activator_for(builder.operator_info().address.to_vec());
+        // An activation can fail only when the worker has gone.
+        backlog.wake_by(move || _ = activator.activate());
+    }
     let (output, output_stream) = builder.new_output();
     let (reports, reports_stream) = builder.new_output();
     let (snapshots, snapshots_stream) = builder.new_output();

@@ -5,8 +5,10 @@
 //! here or into a chunk for another worker. A key that is asked for while its old map dissolves is fetched from there,
 //! so splits and merges never make a record wait.
 //!
-//! A snapshot goes over the maps a few keys at a time too. Every key remembers the number of the last snapshot that has
-//! it; a key the snapshot in progress has not is saved before it is changed, and before it goes elsewhere.
+//! A snapshot goes over the maps a few keys at a time too. It saves the keys that have changed since the one before,
+//! and says of those that are gone that they are. Every key remembers the number of the last snapshot that has looked at
+//! it; one the snapshot in progress has not looked at is saved before it is changed, and before it goes elsewhere. A key
+//! that is gone, but not from the last checkpoint, stays until a snapshot has said so: it moves and dissolves like any.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -16,7 +18,7 @@ use indexmap::map::Entry as MapEntry;
 use super::chunk::{Chunk, ChunkBuilder};
 use super::codec::Codec;
 use super::entry::{Entry, States};
-use super::leaving::{Departures, Parcel, Snapshot};
+use super::leaving::{Departures, Parcel, Snapshot, Turn};
 use super::timers::{Timer, Timers};
 use crate::error::Cause;
 use crate::keyspace::{Assignment, KeyRange};
@@ -41,6 +43,10 @@ pub(super) enum Place {
 
 struct Shard<K, S> {
     states: States<K, S>,
+    /// Keys of them that are gone.
+    gone: usize,
+    /// Something has changed since the last snapshot.
+    touched: bool,
     /// Parts of the range whose states are still to come.
     missing: usize,
     /// Timers whose time had come before all parts were there.
@@ -54,11 +60,23 @@ impl<K, S> Shard<K, S> {
     fn new(missing: usize) -> Self {
         Shard {
             states: States::default(),
+            gone: 0,
+            touched: false,
             missing,
             timers: Vec::new(),
             unscanned: 0,
             statistics: Statistics::default(),
         }
+    }
+
+    /// Takes over a key with its state.
+    fn insert(&mut self, key: K, entry: Entry<S>)
+    where
+        K: std::hash::Hash + Eq,
+    {
+        self.gone += usize::from(entry.gone);
+        self.touched |= entry.unsaved;
+        self.states.insert(key, entry);
     }
 }
 
@@ -69,6 +87,15 @@ pub(super) struct Arrived {
     pub times: BTreeSet<u64>,
     /// The shards all parts of which have come now.
     pub complete: Vec<KeyRange>,
+}
+
+/// Where a chunk has come from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// Another worker.
+    Worker,
+    /// A checkpoint: the chunks of later snapshots before those of earlier ones.
+    Store,
 }
 
 /// Why a key is updated.
@@ -91,10 +118,12 @@ pub(super) struct Shards<K, S, C: Codec<K, S>, H> {
     snapshot: Option<Snapshot<K, S, C, H>>,
     /// Counts snapshots.
     snapshots: u32,
+    /// Keys that have changed since the last one.
+    unsaved: usize,
     timers: Timers<K>,
     /// Times for which the logic has scheduled a key, while it is called.
     scheduled: Vec<u64>,
-    /// Keys with state, those on their way to another worker included.
+    /// Keys that are not gone, those on their way to another worker included.
     keys: u64,
     /// Mean length of an encoded row, in bytes.
     row_bytes: f64,
@@ -123,6 +152,7 @@ where
             departures: Departures::new(),
             snapshot: None,
             snapshots: 0,
+            unsaved: 0,
             timers: Timers::new(),
             scheduled: Vec::new(),
             keys: 0,
@@ -170,23 +200,30 @@ where
         set: &mut Vec<u64>,
         logic: impl FnOnce(&K, &mut S, &mut Vec<u64>) -> bool,
     ) {
-        let states = &mut self.shards[index].as_mut().expect("the shard is here").states;
-        let at = match states.entry(key) {
+        let shard = self.shards[index].as_mut().expect("the shard is here");
+        let at = match shard.states.entry(key) {
             MapEntry::Occupied(entry) => entry.index(),
             MapEntry::Vacant(entry) => {
                 let fetched = self.dissolving.iter_mut().find_map(|old| old.swap_remove(entry.key()));
                 let at = entry.index();
-                entry.insert(fetched.unwrap_or_else(|| {
+                let entry = entry.insert(fetched.unwrap_or_else(|| {
                     self.keys += 1;
-                    Entry { routing, saved: self.snapshots, forgotten: false, state: S::default() }
+                    Entry::new(routing, self.snapshots, S::default())
                 }));
+                shard.gone += usize::from(entry.gone);
                 at
             }
         };
-        let (key, entry) = states.get_index_mut(at).expect("it has just been found or inserted");
+        let (key, entry) = shard.states.get_index_mut(at).expect("it has just been found or inserted");
         if let Some(snapshot) = &mut self.snapshot {
-            snapshot.save(self.snapshots, key, entry, &self.timers);
+            self.unsaved -= usize::from(snapshot.save(Turn::Early, key, entry, &self.timers));
         }
+        if std::mem::take(&mut entry.gone) {
+            shard.gone -= 1;
+            self.keys += 1;
+        }
+        self.unsaved += usize::from(!std::mem::replace(&mut entry.unsaved, true));
+        shard.touched = true;
         entry.forgotten &= occasion == Occasion::Timer;
         let forget = logic(key, &mut entry.state, &mut self.scheduled);
         set.extend(self.scheduled.drain(..).filter(|time| self.timers.set(key, routing, *time)));
@@ -195,8 +232,14 @@ where
             entry.state = S::default();
         }
         if entry.forgotten && self.timers.of(key).is_empty() {
-            states.swap_remove_index(at);
             self.keys -= 1;
+            if entry.stored {
+                entry.gone = true;
+                shard.gone += 1;
+            } else {
+                shard.states.swap_remove_index(at);
+                self.unsaved -= 1;
+            }
         }
     }
 
@@ -234,7 +277,7 @@ where
         let here = self.shards[index].as_mut().and_then(|shard| shard.states.get_mut(key));
         let entry = here.or_else(|| self.dissolving.iter_mut().find_map(|old| old.get_mut(key)));
         if let Some(entry) = entry {
-            snapshot.save(self.snapshots, key, entry, &self.timers);
+            self.unsaved -= usize::from(snapshot.save(Turn::Early, key, entry, &self.timers));
         }
     }
 
@@ -265,19 +308,22 @@ where
         }
     }
 
-    /// Crosses a boundary as of which a snapshot is to be taken. Its chunks carry `hold`. None may be in progress.
-    pub fn begin_snapshot(&mut self, hold: H) {
+    /// Crosses a boundary as of which a snapshot is to be taken, of all keys or of those that have changed since the
+    /// last one. Its chunks carry `hold`. None may be in progress.
+    pub fn begin_snapshot(&mut self, whole: bool, hold: H) {
         debug_assert!(
             !self.is_saving() && self.departures.is_empty(),
             "one snapshot at a time, and no state on its way"
         );
         self.snapshots = self.snapshots.wrapping_add(1);
-        let mut unsaved = self.dissolving.iter().map(IndexMap::len).sum();
+        let mut all = self.dissolving.iter().map(IndexMap::len).sum();
         for shard in self.shards.iter_mut().flatten() {
-            shard.unscanned = shard.states.len();
-            unsaved += shard.unscanned;
+            all += shard.states.len();
+            let touched = std::mem::take(&mut shard.touched);
+            shard.unscanned = if whole || touched { shard.states.len() } else { 0 };
         }
-        self.snapshot = Some(Snapshot::new(unsaved, self.chunk_bytes, hold));
+        let left = if whole { all } else { self.unsaved };
+        self.snapshot = Some(Snapshot::new(self.snapshots, whole, left, self.chunk_bytes, hold));
     }
 
     /// Whether a snapshot is in progress.
@@ -285,19 +331,26 @@ where
         self.snapshot.is_some()
     }
 
-    /// Takes in a chunk: keys that belong elsewhere are passed over.
-    pub fn arrive(&mut self, chunk: Chunk) -> Result<Arrived, Cause> {
+    /// Takes in a chunk. Keys that belong elsewhere are passed over, and so are those from a checkpoint that are there:
+    /// a later snapshot had them.
+    pub fn arrive(&mut self, chunk: Chunk, origin: Origin) -> Result<Arrived, Cause> {
         let mut arrived = Arrived::default();
         if chunk.keys > 0 {
-            let Self { assignment, shards, timers, snapshots, keys, .. } = self;
-            C::decode(chunk.bytes, |(routing, key, state, times, forgotten)| {
+            let Self { assignment, shards, timers, snapshots, unsaved, keys, .. } = self;
+            C::decode(chunk.bytes, |(routing, key, state, times, marks)| {
                 let Some(shard) = &mut shards[assignment.find(routing)] else { return };
+                let entry = match origin {
+                    Origin::Worker => Entry::moved(routing, *snapshots, marks, state),
+                    Origin::Store if shard.states.contains_key(&key) => return,
+                    Origin::Store => Entry::restored(routing, *snapshots, marks, state),
+                };
                 if !times.is_empty() {
                     arrived.times.extend(&times);
                     timers.adopt(key.clone(), routing, times);
                 }
-                let replaced = shard.states.insert(key, Entry { routing, saved: *snapshots, forgotten, state });
-                *keys += u64::from(replaced.is_none());
+                *keys += u64::from(!entry.gone);
+                *unsaved += usize::from(entry.unsaved);
+                shard.insert(key, entry);
             })?;
         }
         if chunk.last {
@@ -318,11 +371,12 @@ where
         }
     }
 
-    /// Does a bounded piece of the work that boundaries have left: at most about one chunk. `true` if more is left.
-    pub fn work(&mut self, parcels: &mut Vec<Parcel<H>>) -> bool {
+    /// Does a bounded piece of the work that boundaries have left: at most about one chunk. `true` if more is left that
+    /// can be done: unless it may `scan`, the snapshot has to wait.
+    pub fn work(&mut self, scan: bool, parcels: &mut Vec<Parcel<H>>) -> bool {
         for _ in 0..KEYS_PER_TURN {
             let full = self.snapshot.as_ref().is_some_and(Snapshot::has_full);
-            if full || !parcels.is_empty() || !(self.dissolve_key(parcels) || self.scan_key()) {
+            if full || !parcels.is_empty() || !(self.dissolve_key(parcels) || scan && self.scan_key()) {
                 break;
             }
         }
@@ -336,7 +390,7 @@ where
             let mean = parcel.chunk.bytes.len() as f64 / f64::from(parcel.chunk.keys);
             self.row_bytes += (mean - self.row_bytes) / 4.0;
         }
-        !self.dissolving.is_empty() || self.is_saving()
+        !self.dissolving.is_empty() || scan && self.is_saving()
     }
 
     /// Sends one key of the oldest dissolving map where it belongs; `false` if there is none.
@@ -347,15 +401,19 @@ where
             return true;
         };
         if let Some(snapshot) = &mut self.snapshot {
-            snapshot.save(self.snapshots, &key, &mut entry, &self.timers);
+            self.unsaved -= usize::from(snapshot.save(Turn::Early, &key, &mut entry, &self.timers));
+        }
+        if entry.gone && !entry.stored {
+            return true;
         }
         if let Some(departure) = self.departures.covering(entry.routing) {
             let timers = self.timers.remove(&key);
             departure.send(&key, &entry, &timers, self.chunk_bytes, parcels);
-            self.keys -= 1;
+            self.keys -= u64::from(!entry.gone);
+            self.unsaved -= usize::from(entry.unsaved);
         } else {
             let shard = self.shards[self.assignment.find(entry.routing)].as_mut();
-            shard.expect("what does not leave stays").states.insert(key, entry);
+            shard.expect("what does not leave stays").insert(key, entry);
         }
         true
     }
@@ -367,7 +425,11 @@ where
             if let Some(shard) = slot.as_mut().filter(|shard| shard.unscanned > 0) {
                 shard.unscanned -= 1;
                 if let Some((key, entry)) = shard.states.get_index_mut(shard.unscanned) {
-                    snapshot.save(self.snapshots, key, entry, &self.timers);
+                    self.unsaved -= usize::from(snapshot.save(Turn::Scanned, key, entry, &self.timers));
+                    if entry.gone && !entry.stored {
+                        shard.gone -= 1;
+                        shard.states.swap_remove_index(shard.unscanned);
+                    }
                 }
                 return true;
             }
@@ -379,7 +441,8 @@ where
     /// What the shard at this index has seen since it was last asked, and what it holds. Panics if it is not here.
     pub fn take_report(&mut self, index: usize) -> ShardEpoch {
         let shard = self.shards[index].as_mut().expect("the shard is here");
-        let (keys, statistics) = (shard.states.len() as u64, std::mem::take(&mut shard.statistics));
+        let keys = (shard.states.len() - shard.gone) as u64;
+        let statistics = std::mem::take(&mut shard.statistics);
         let (range, worker, state_bytes) = (self.assignment.range(index), self.worker, self.bytes(keys));
         ShardEpoch { range, worker, keys, state_bytes, statistics }
     }

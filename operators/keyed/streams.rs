@@ -74,8 +74,12 @@ pub enum SnapshotContent {
         ranges: Vec<KeyRange>,
         /// The routing keys of the key space that are folded, whoever owns them: the same on all workers.
         folded: Vec<u64>,
+        /// Keys in them.
+        keys: u64,
+        /// Whether all of them follow, and not only those that have changed since the snapshot before.
+        whole: bool,
     },
-    /// Keys of these shards.
+    /// Keys of these shards, each in one chunk of a snapshot only.
     Chunk(Chunk),
 }
 
@@ -85,7 +89,8 @@ pub struct Restore {
     pub epoch: u64,
     /// The ranges of the chunks, in any order.
     pub parts: Vec<KeyRange>,
-    /// The chunks with those ranges; taken one at a time, as the operator finds time.
+    /// The chunks with those ranges, those of later snapshots before those of earlier ones: what a key is that several
+    /// of them have, the first one says. Taken one at a time, as the operator finds time.
     pub chunks: Box<dyn Iterator<Item = Result<Chunk, Error>>>,
 }
 

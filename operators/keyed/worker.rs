@@ -2,6 +2,7 @@
 
 use std::collections::btree_map::Entry as MapEntry;
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Instant;
 
 use timely::dataflow::operators::{Capability, InputCapability};
@@ -12,9 +13,9 @@ use super::codec::Codec;
 use super::leaving::Parcel;
 use super::logic::Logic;
 use super::ports::{BoundaryCapabilities, DataCapabilities, Hold, OUTPUT, Ports, REPORTS};
-use super::shards::{Arrived, Shards};
+use super::shards::{Arrived, Origin, Shards};
 use super::waits::{Frontiers, Step, Waits};
-use super::{Fault, KeyedSettings, Report, Restore, SnapshotContent, SnapshotPart};
+use super::{Backlog, Fault, KeyedSettings, Report, Restore, SnapshotContent, SnapshotPart};
 use crate::epoch::{Epochs, Ticks};
 use crate::error::{Cause, Error};
 use crate::fault::point;
@@ -62,6 +63,7 @@ pub(super) struct Worker<T: Ticks, L: Logic<T>, C: Codec<L::Key, L::State>> {
     /// The last time of the epoch whose statistics the shards are gathering.
     current: Option<T>,
     traces: Traces<L::Output>,
+    backlog: Option<Arc<Backlog>>,
     fault: Fault,
 }
 
@@ -78,7 +80,7 @@ where
         settings: KeyedSettings,
         initial: &[Capability<T>],
     ) -> Self {
-        let KeyedSettings { name, epochs, chunk_bytes, sample, restore, fault } = settings;
+        let KeyedSettings { name, epochs, chunk_bytes, sample, restore, backlog, fault } = settings;
         let parts = restore.as_ref().map_or(Vec::new(), |restore| restore.parts.clone());
         let from = restore.as_ref().map_or(0, |restore| restore.epoch);
         let restore = restore.and_then(|restore| {
@@ -109,6 +111,7 @@ where
             crossed: None,
             current: None,
             traces: Traces { output: Vec::new(), scheduled: Vec::new(), live: Vec::new(), sampler },
+            backlog,
             fault,
         }
     }
@@ -149,7 +152,13 @@ where
         }
         let boundary = self.boundaries.iter().next();
         let boundary = boundary.map(|(at, commands)| (at, commands.contains(&Command::Checkpoint)));
-        self.waits(frontiers).next(boundary, self.work.first())
+        let step = self.waits(frontiers).next(boundary, self.work.first())?;
+        let must_wait = matches!(step, Step::Data) && self.shards.is_saving() && self.backlog_is(Backlog::is_full);
+        (!must_wait).then_some(step)
+    }
+
+    fn backlog_is(&self, so: impl FnOnce(&Backlog) -> bool) -> bool {
+        self.backlog.as_deref().is_some_and(so)
     }
 
     /// Crosses a boundary: all copies are taken before any state leaves.
@@ -157,9 +166,10 @@ where
         let Some((at, capabilities, commands)) = self.boundaries.release_if(|_, _| true) else { return };
         self.gather();
         let checkpoint = commands.contains(&Command::Checkpoint);
+        let whole = commands.contains(&Command::SaveAll);
         let next = self.shards.assignment().apply_valid(commands).assignment;
         if checkpoint {
-            self.shards.begin_snapshot(Hold::Saving { snapshots: capabilities.snapshots.clone() });
+            self.shards.begin_snapshot(whole, Hold::Saving { snapshots: capabilities.snapshots.clone() });
         }
         if next != *self.shards.assignment() {
             let BoundaryCapabilities { moved, reports, .. } = &capabilities;
@@ -167,15 +177,15 @@ where
             self.shards.change(next, |to| Hold::Leaving { to, moved: moved.clone(), reports: reports.clone() });
         }
         if checkpoint {
-            ports.snapshots.session(&capabilities.snapshots).give(self.snapshot_part(self.owned()));
+            ports.snapshots.session(&capabilities.snapshots).give(self.snapshot_part(self.owned(whole)));
         }
         self.crossed = Some(at);
     }
 
     /// What a snapshot says of the shards that are here.
-    fn owned(&self) -> SnapshotContent {
+    fn owned(&self, whole: bool) -> SnapshotContent {
         let folded = self.shards.assignment().folded().to_vec();
-        SnapshotContent::Shards { ranges: self.shards.ranges(), folded }
+        SnapshotContent::Shards { ranges: self.shards.ranges(), folded, keys: self.shards.size().0, whole }
     }
 
     fn snapshot_part(&self, content: SnapshotContent) -> SnapshotPart {
@@ -195,20 +205,20 @@ where
             }
             if let Some(chunk) = chunk {
                 bytes += chunk.bytes.len().max(1);
-                self.take_in(chunk, &capabilities);
+                self.take_in(chunk, Origin::Worker, &capabilities);
                 point("migrate.taken");
             }
         }
         bytes > 0
     }
 
-    fn take_in(&mut self, chunk: Chunk, capabilities: &DataCapabilities<T>) {
-        match self.shards.arrive(chunk) {
+    fn take_in(&mut self, chunk: Chunk, origin: Origin, capabilities: &DataCapabilities<T>) {
+        match self.shards.arrive(chunk, origin) {
             Ok(Arrived { times, complete }) => {
                 self.note_timers(times.into_iter(), capabilities);
                 complete.into_iter().for_each(|shard| self.resume(shard));
             }
-            Err(cause) => self.fault.set(undecodable(&self.name, self.restore.is_some(), cause)),
+            Err(cause) => self.fault.set(undecodable(&self.name, origin, cause)),
         }
     }
 
@@ -296,7 +306,9 @@ where
         }
         let mut parcels = Vec::new();
         let saving = self.shards.is_saving();
-        let more = self.shards.work(&mut parcels);
+        let scan = !self.backlog_is(Backlog::is_half_full);
+        let must_wait = saving && self.backlog_is(Backlog::is_full);
+        let more = !must_wait && self.shards.work(scan, &mut parcels);
         for Parcel { chunk, hold } in parcels {
             match hold {
                 Hold::Leaving { to, moved, reports } => {
@@ -325,7 +337,7 @@ where
         match restore.chunks.next() {
             Some(Ok(chunk)) => {
                 let (worker, bytes) = (self.worker, chunk.bytes.len() as u64);
-                self.take_in(Chunk { last: true, ..chunk }, &capabilities);
+                self.take_in(Chunk { last: true, ..chunk }, Origin::Store, &capabilities);
                 point("restore.chunk");
                 let nanos = nanos_since(started);
                 let reports = capabilities.reports.delayed(&self.epochs.around(capabilities.reports.time()).1);
@@ -363,8 +375,8 @@ fn beyond(name: &str, time: u64) -> Error {
     Error::incompatible(format!("a chunk of {name}"), what)
 }
 
-fn undecodable(name: &str, restoring: bool, cause: Cause) -> Error {
-    let what = if restoring {
+fn undecodable(name: &str, origin: Origin, cause: Cause) -> Error {
+    let what = if origin == Origin::Store {
         "its keys or states are of another type: resume with the types that it was written with"
     } else {
         "the codec does not read what it has written"

@@ -237,7 +237,7 @@ impl Assignment {
                 let index = self.folded.binary_search(&key).map_err(|_| RoutingError::NotFolded { key })?;
                 self.folded.remove(index);
             }
-            Command::Checkpoint => {}
+            Command::Checkpoint | Command::SaveAll => {}
         }
         Ok(())
     }

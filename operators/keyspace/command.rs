@@ -40,8 +40,10 @@ pub enum Command {
         /// The routing key.
         key: u64,
     },
-    /// A snapshot of all shards is taken and becomes a checkpoint.
+    /// A snapshot of all shards is taken and becomes a checkpoint: what has changed since the one before it.
     Checkpoint,
+    /// The checkpoint at the same boundary saves all states, as the one before it can't be built upon.
+    SaveAll,
 }
 
 impl fmt::Display for Command {
@@ -53,6 +55,7 @@ impl fmt::Display for Command {
             Command::Fold { key } => write!(f, "fold key {key:#x}"),
             Command::Unfold { key } => write!(f, "unfold key {key:#x}"),
             Command::Checkpoint => write!(f, "checkpoint"),
+            Command::SaveAll => write!(f, "save all"),
         }
     }
 }

@@ -59,10 +59,25 @@ pub struct CheckpointEvent {
     pub reason: String,
     /// Bytes written.
     pub bytes: u64,
+    /// Keys that had changed, or were gone, since the checkpoint before: those that were written.
+    pub saved_keys: u64,
+    /// Keys with state.
+    pub keys: u64,
+    /// Earlier checkpoints whose bytes it refers to: of what has not changed since.
+    pub generations: usize,
     /// From the first part of its snapshot to its being durable, in seconds.
     pub seconds: f64,
     /// Why it was abandoned, if it was.
     pub error: Option<String>,
     /// Why the checkpoints before it could not be removed, if they couldn't.
     pub retention_error: Option<String>,
+    /// Why what earlier checkpoints have written could not be merged, if it couldn't.
+    pub merge_error: Option<String>,
+}
+
+impl CheckpointEvent {
+    /// The share of the keys that were written; over 1, if more are gone than are left.
+    pub fn saved_share(&self) -> f64 {
+        self.saved_keys as f64 / self.keys.max(1) as f64
+    }
 }

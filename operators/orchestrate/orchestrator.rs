@@ -63,6 +63,10 @@ pub struct Decision {
 struct CheckpointClock {
     trigger: Trigger,
     arrivals: Blend,
+    /// A checkpoint has been abandoned: the next one is to save all.
+    save_all: bool,
+    /// The last boundary at which all is saved.
+    saves_all_at: Option<u64>,
 }
 
 impl Orchestrator {
@@ -100,15 +104,20 @@ impl Orchestrator {
 
     /// Decides on checkpoints too, by `trigger`. It is told what arrivals are forecast.
     pub fn decide_checkpoints(&mut self, trigger: Trigger) {
-        self.checkpoints = Some(CheckpointClock { trigger, arrivals: Blend::new(LOOK_AHEAD) });
+        self.checkpoints =
+            Some(CheckpointClock { trigger, arrivals: Blend::new(LOOK_AHEAD), save_all: false, saves_all_at: None });
     }
 
     /// Learns what became of a checkpoint.
     pub fn note_checkpoint(&mut self, checkpoint: &CheckpointEvent) {
-        let Some(CheckpointClock { trigger, .. }) = &mut self.checkpoints else { return };
+        let Some(clock) = &mut self.checkpoints else { return };
         match checkpoint.error {
-            None => trigger.completed(checkpoint.epoch, checkpoint.seconds),
-            Some(_) => trigger.abandoned(checkpoint.epoch),
+            None => clock.trigger.completed(checkpoint.epoch, checkpoint.seconds),
+            Some(_) => {
+                clock.trigger.abandoned(checkpoint.epoch);
+                // Those that were built upon it fail with it.
+                clock.save_all |= clock.saves_all_at.is_none_or(|at| at <= checkpoint.epoch);
+            }
         }
     }
 
@@ -123,7 +132,8 @@ impl Orchestrator {
         let known: Vec<_> = self.spaces.iter_mut().map(|space| space.catch_up(boundary)).collect();
         let decided = self.spaces.iter_mut().zip(seen).map(|(space, seen)| space.decide(epoch, boundary, seen));
         let mut events: Vec<EpochEvent> = decided.collect();
-        self.consider_checkpoint(&mut events, seconds, requested);
+        let is_known = known.iter().any(|known| known.accepted.contains(&Command::Checkpoint));
+        self.consider_checkpoint(&mut events, seconds, requested, is_known);
         let of_space = |(space, event): (usize, &EpochEvent)| {
             event.commands.clone().into_iter().map(move |command| Addressed { space, command })
         };
@@ -174,7 +184,7 @@ impl Orchestrator {
 
     /// Sees to it that a checkpoint is taken in all key spaces or none, and asks the trigger for one if the program has
     /// not.
-    fn consider_checkpoint(&mut self, events: &mut [EpochEvent], seconds: f64, requested: bool) {
+    fn consider_checkpoint(&mut self, events: &mut [EpochEvent], seconds: f64, requested: bool, is_known: bool) {
         let mut wanted = events.iter().any(|event| event.commands.contains(&Command::Checkpoint));
         if let (Some(clock), Some(EpochEvent { epoch, boundary, .. })) = (&mut self.checkpoints, events.first()) {
             let records = events.iter().map(|event| event.records).sum();
@@ -196,6 +206,12 @@ impl Orchestrator {
         for event in events.iter_mut().filter(|event| wanted && !event.commands.contains(&Command::Checkpoint)) {
             event.commands.push(Command::Checkpoint);
         }
+        let Some(clock) = self.checkpoints.as_mut().filter(|clock| clock.save_all && (wanted || is_known)) else {
+            return;
+        };
+        clock.save_all = false;
+        clock.saves_all_at = events.first().map(|event| event.boundary);
+        events.iter_mut().for_each(|event| event.commands.push(Command::SaveAll));
     }
 }
 

@@ -13,6 +13,7 @@ use crate::checkpoint::Checkpoints;
 use crate::config::Config;
 use crate::epoch::{Epochs, Ticks};
 use crate::error::Error;
+use crate::keyed::codec::Codec;
 use crate::keyed::{Fault, KeyedSettings, KeyedStreams};
 use crate::keyspace::{Assignment, Command};
 use crate::observe::{CheckpointEvent, Event};
@@ -179,8 +180,12 @@ impl<'scope, T: Ticks> KeySpace<'scope, T> {
         })
     }
 
-    pub(super) fn settings(&self, member: &Member, codec: u16) -> KeyedSettings {
-        self.shared.0.borrow().settings(self.index, member, codec)
+    pub(super) fn settings<K, S, C>(&self, member: &Member) -> KeyedSettings
+    where
+        K: std::hash::Hash + Eq + Clone,
+        C: Codec<K, S>,
+    {
+        self.shared.0.borrow().settings::<K, S, C>(self.index, member)
     }
 
     /// Takes an operator's streams into the loop, and gives its output.

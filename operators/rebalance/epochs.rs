@@ -132,7 +132,7 @@ where
                 sides::at_boundary(&*taking_in, state, context);
             },
         };
-        let settings = keys.settings(&member, C::ID);
+        let settings = keys.settings::<A::Key, AggregateState<A::State, A::Partial>, C>(&member);
         let partials = (partials, |partial: &Partial<_, _>| partial.routing);
         let streams = keyed_pair::<_, _, _, _, C>((records, routing_key), partials, control, logic, settings);
         let folded = folded.map(move |Folded { key, records }| Report::Folded { worker, key, records });

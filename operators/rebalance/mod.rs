@@ -181,7 +181,7 @@ where
         let gated = gate(data, control.clone(), keys.initial(), keys.epochs());
         let input = Closures::new(routing_key.clone(), measure, key, on_record);
         let logic = OneInput { input, on_timer };
-        let settings = keys.settings(&member, C::ID);
+        let settings = keys.settings::<K, S, C>(&member);
         keys.add(member, keyed::<_, _, _, C>(gated, control, logic, routing_key, settings))
     }
 
@@ -197,7 +197,7 @@ where
         let pass_on = |record, (): &mut (), context: &mut Context<'_, T, (), D>| context.give(record);
         let input = Closures::new(routing_key.clone(), measure, |_: &D| (), pass_on).stateless();
         let logic = OneInput { input, on_timer: |(): &mut (), _: &mut Context<'_, T, (), D>| () };
-        let settings = keys.settings(&member, <Serde as Codec<(), ()>>::ID);
+        let settings = keys.settings::<(), (), Serde>(&member);
         keys.add(member, keyed::<_, _, _, Serde>(gated, control, logic, routing_key, settings))
     }
 }

@@ -97,7 +97,7 @@ where
             right: Closures::new(right_routing.clone(), Unmeasured, right_key, on_right),
             on_timer,
         };
-        let settings = keys.settings(&member, C::ID);
+        let settings = keys.settings::<K, S, C>(&member);
         keys.add(
             member,
             keyed_pair::<_, _, _, _, C>((left, left_routing), (right, right_routing), control, logic, settings),

@@ -1,6 +1,8 @@
 //! What the operators of a loop share, and how the loop is closed over them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::Hash;
+use std::sync::Arc;
 
 use timely::dataflow::operators::feedback::Handle;
 use timely::dataflow::operators::generic::operator::empty;
@@ -14,7 +16,8 @@ use crate::checkpoint::{Checkpoints, Operators, Trigger, commit, save};
 use crate::config::Config;
 use crate::epoch::{Epochs, Ticks};
 use crate::error::Error;
-use crate::keyed::{Fault, KeyedSettings, Report, SnapshotPart};
+use crate::keyed::codec::Codec;
+use crate::keyed::{Fault, KeyedSettings, Report, SnapshotPart, merge};
 use crate::keyspace::{Assignment, Command};
 use crate::observe::Event;
 use crate::orchestrate::{Addressed, Orchestrator, Space, orchestrate};
@@ -187,16 +190,24 @@ impl<'scope, T: Ticks> Shared<'scope, T> {
         free.expect("there are more numbers than names taken")
     }
 
-    pub fn settings(&self, space: usize, member: &Member, codec: u16) -> KeyedSettings {
+    pub fn settings<K, S, C>(&self, space: usize, member: &Member) -> KeyedSettings
+    where
+        K: Hash + Eq + Clone,
+        C: Codec<K, S>,
+    {
         let initial = &self.spaces[space].initial;
         let stored = self.checkpoints().filter(|_| member.keeps_state);
         let worker = self.scope.index();
+        if let Some(stored) = stored {
+            stored.merge_by(&member.name, merge::<K, S, C>);
+        }
         KeyedSettings {
             name: member.name.clone(),
             epochs: self.config.epochs,
             chunk_bytes: self.config.chunk_bytes,
             sample: self.config.profile.sample,
-            restore: stored.and_then(|stored| stored.restore(&member.name, codec, initial, worker)),
+            restore: stored.and_then(|stored| stored.restore(&member.name, C::ID, initial, worker)),
+            backlog: stored.map(|stored| Arc::clone(stored.backlog())),
             fault: self.fault.clone(),
         }
     }

@@ -16,7 +16,7 @@ where
 
 fn round_trip<C: Codec<String, S>, S>(state: &S) -> S {
     let mut encoder = C::Encoder::default();
-    C::push(&mut encoder, (7, &"key".to_owned(), state, &[3, 9], false));
+    C::push(&mut encoder, (7, &"key".to_owned(), state, &[3, 9], 0));
     let mut decoded = Vec::new();
     C::decode(C::finish(encoder), |row| decoded.push(row.2)).unwrap();
     decoded.pop().unwrap()

@@ -5,6 +5,7 @@ pub mod flow;
 pub mod job;
 pub mod ledger;
 pub mod processes;
+pub mod snapshots;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

@@ -75,7 +75,7 @@ impl Figures {
                 Command::Merge { .. } => self.merges += 1,
                 Command::Fold { .. } => self.folds += 1,
                 Command::Unfold { .. } => self.unfolds += 1,
-                Command::Move { .. } | Command::Checkpoint => {}
+                Command::Move { .. } | Command::Checkpoint | Command::SaveAll => {}
             }
         }
     }

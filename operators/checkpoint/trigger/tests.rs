@@ -216,6 +216,34 @@ fn one_in_flight_blocks_another_and_one_abandoned_is_due_again_at_once() {
 }
 
 #[test]
+fn one_that_keeps_being_abandoned_is_tried_less_and_less_often_until_one_is_complete() {
+    for kind in ["foresight", "integral", "literal", "every:1"] {
+        let mut trigger = trigger(kind);
+        let next = |trigger: &mut Trigger, from: u64| {
+            (from..).find(|epoch| trigger.decide(&second(*epoch, 1 << 40), &[], epoch + 1).is_some()).unwrap()
+        };
+        let mut epoch = next(&mut trigger, 0);
+        let mut waits = Vec::new();
+        for _ in 0..9 {
+            trigger.abandoned(epoch + 1);
+            let again = next(&mut trigger, epoch + 1);
+            waits.push(again - epoch);
+            epoch = again;
+        }
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64, 64, 64], "{kind}");
+        trigger.completed(epoch + 1, 1.0);
+        epoch = next(&mut trigger, epoch + 1);
+        trigger.abandoned(epoch + 1);
+        assert_eq!(next(&mut trigger, epoch + 1), epoch + 1, "{kind}");
+    }
+    // Several that fail together are one try.
+    let mut trigger = trigger("every:1");
+    assert!((0..5).all(|epoch| trigger.decide(&second(epoch, 1), &[], epoch + 1).is_some()));
+    (1..6).for_each(|boundary| trigger.abandoned(boundary));
+    assert!(trigger.decide(&second(5, 1), &[], 6).is_some());
+}
+
+#[test]
 fn what_comes_after_the_boundary_is_not_in_the_checkpoint() {
     let mut trigger = trigger("every:10");
     trigger.speeds_mut().replayed(1, 1.0);

@@ -1,12 +1,13 @@
 //! The shards of several workers against one plain map, with every step in between other steps.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
-use super::{Occasion, Parcel, Place, Shards};
-use crate::keyed::codec::{Codec, Columns};
-use crate::keyspace::{Assignment, Command};
+use super::{Occasion, Origin, Parcel, Place, Shards};
+use crate::keyed::Chunk;
+use crate::keyed::codec::{Codec, Columns, GONE};
+use crate::keyspace::{Assignment, Command, KeyRange};
 
 /// To which worker a chunk goes; to the store if there is none.
 type To = Option<usize>;
@@ -19,7 +20,7 @@ enum Step {
     Count(u64),
     Forget(u64),
     Change(Vec<(u64, usize)>),
-    Snapshot,
+    Snapshot { whole: bool },
     Work(usize),
 }
 
@@ -29,17 +30,38 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         8 => (0..KEYS).prop_map(Step::Count),
         1 => (0..KEYS).prop_map(Step::Forget),
         1 => change.prop_map(Step::Change),
-        1 => Just(Step::Snapshot),
+        1 => prop::bool::weighted(0.2).prop_map(|whole| Step::Snapshot { whole }),
         4 => (0..3usize).prop_map(Step::Work),
     ];
     prop::collection::vec(step, 0..300)
+}
+
+/// A snapshot in progress: what there was at its boundary, what of it has changed since the one before, and what has been
+/// saved. A key that is gone has no count.
+struct Saving {
+    all: BTreeMap<u64, u64>,
+    changed: BTreeMap<u64, Option<u64>>,
+    saved: BTreeMap<u64, Option<u64>>,
+}
+
+fn rows(chunk: &Chunk) -> Vec<(u64, Option<u64>)> {
+    let mut rows = Vec::new();
+    let decoded = <Columns as Codec<u64, u64>>::decode(chunk.bytes.clone(), |(_, key, count, _, marks)| {
+        rows.push((key, (marks & GONE == 0).then_some(count)));
+    });
+    decoded.unwrap();
+    rows
 }
 
 struct World {
     workers: Vec<Worker>,
     expected: BTreeMap<u64, u64>,
     /// What the snapshot in progress must be, and what of it has been saved.
-    snapshot: Option<(BTreeMap<u64, u64>, BTreeMap<u64, u64>)>,
+    snapshot: Option<Saving>,
+    /// Chunks of the snapshots that the one in progress builds upon, and of itself: the latest ones last.
+    chain: Vec<Vec<Chunk>>,
+    /// Keys that have changed since the last snapshot, or are to be saved since all are.
+    changed: BTreeSet<u64>,
 }
 
 /// Routing keys all over the key space, in the order of the keys.
@@ -51,7 +73,7 @@ impl World {
     fn new() -> Self {
         let start = Assignment::even(4, 3).unwrap();
         let workers = (0..3).map(|worker| Worker::new(worker, start.clone(), &[], 40)).collect();
-        World { workers, expected: BTreeMap::new(), snapshot: None }
+        World { workers, expected: BTreeMap::new(), snapshot: None, chain: Vec::new(), changed: BTreeSet::new() }
     }
 
     fn owner(&mut self, key: u64) -> Option<(&mut Worker, usize)> {
@@ -70,6 +92,7 @@ impl World {
             count = *state;
             forget
         });
+        self.changed.insert(key);
         let expected = self.expected.entry(key).or_default();
         *expected += 1;
         assert_eq!(count, *expected, "key {key}");
@@ -101,10 +124,40 @@ impl World {
         }
     }
 
-    fn begin_snapshot(&mut self) {
+    fn begin_snapshot(&mut self, whole: bool) {
         self.settle(|world| world.snapshot.is_some() || world.workers.iter().any(|w| !w.departures.is_empty()));
-        self.workers.iter_mut().for_each(|worker| worker.begin_snapshot(None));
-        self.snapshot = Some((self.expected.clone(), BTreeMap::new()));
+        self.workers.iter_mut().for_each(|worker| worker.begin_snapshot(whole, None));
+        if whole {
+            self.chain.clear();
+            self.changed = self.expected.keys().copied().collect();
+        }
+        self.chain.push(Vec::new());
+        let changed = std::mem::take(&mut self.changed);
+        let expected = changed.into_iter().map(|key| (key, self.expected.get(&key).copied())).collect();
+        self.snapshot = Some(Saving { all: self.expected.clone(), changed: expected, saved: BTreeMap::new() });
+    }
+
+    /// What a run has that resumes from the last snapshot on two workers.
+    fn resumed(&self) -> BTreeMap<u64, u64> {
+        let start = Assignment::even(5, 2).unwrap();
+        let chunks: Vec<&Chunk> = self.chain.iter().rev().flatten().collect();
+        let parts: Vec<KeyRange> = chunks.iter().map(|chunk| chunk.range).collect();
+        let mut counts = BTreeMap::new();
+        for worker in 0..2 {
+            let mut resumed = Worker::new(worker, start.clone(), &parts, 40);
+            for chunk in &chunks {
+                resumed.arrive((*chunk).clone(), Origin::Store).unwrap();
+            }
+            // What it has is what a snapshot of all of it says.
+            resumed.begin_snapshot(true, None);
+            while resumed.is_saving() {
+                let mut parcels = Vec::new();
+                resumed.work(true, &mut parcels);
+                parcels.iter().for_each(|parcel| counts.extend(rows(&parcel.chunk)));
+            }
+            assert_eq!((resumed.unsaved, resumed.shards.iter().flatten().map(|s| s.gone).sum::<usize>()), (0, 0));
+        }
+        counts.into_iter().map(|(key, count)| (key, count.unwrap())).collect()
     }
 
     fn settle(&mut self, unsettled: impl Fn(&Self) -> bool) {
@@ -117,23 +170,26 @@ impl World {
 
     fn work(&mut self, worker: usize) {
         let mut parcels = Vec::new();
-        self.workers[worker].work(&mut parcels);
+        self.workers[worker].work(true, &mut parcels);
         for Parcel { chunk, hold } in parcels {
             match hold {
-                Some(to) => drop(self.workers[to].arrive(chunk).unwrap()),
+                Some(to) => drop(self.workers[to].arrive(chunk, Origin::Worker).unwrap()),
                 None => {
-                    let (_, saved) = self.snapshot.as_mut().unwrap();
-                    <Columns as Codec<u64, u64>>::decode(chunk.bytes, |(_, key, count, _, _)| {
-                        assert_eq!(saved.insert(key, count), None, "key {key} is saved twice");
-                    })
-                    .unwrap();
+                    let saving = self.snapshot.as_mut().unwrap();
+                    for (key, count) in rows(&chunk) {
+                        assert_eq!(saving.saved.insert(key, count), None, "key {key} is saved twice");
+                    }
+                    self.chain.last_mut().unwrap().push(chunk);
                 }
             }
         }
         if self.workers.iter().all(|worker| !worker.is_saving())
-            && let Some((expected, saved)) = self.snapshot.take()
+            && let Some(Saving { all, mut changed, saved }) = self.snapshot.take()
         {
-            assert_eq!(saved, expected);
+            // Of a key that came and went between two snapshots, nothing need be said.
+            changed.retain(|key, count| count.is_some() || saved.contains_key(key));
+            assert_eq!(saved, changed);
+            assert_eq!(self.resumed(), all);
         }
     }
 }
@@ -147,11 +203,11 @@ proptest! {
                 Step::Count(key) => world.count(key, false),
                 Step::Forget(key) => world.count(key, true),
                 Step::Change(moves) => world.change(&moves),
-                Step::Snapshot => world.begin_snapshot(),
+                Step::Snapshot { whole } => world.begin_snapshot(whole),
                 Step::Work(worker) => world.work(worker),
             }
         }
-        world.begin_snapshot();
+        world.begin_snapshot(false);
         world.settle(|world| world.snapshot.is_some());
         let keys: u64 = world.workers.iter().map(|worker| worker.size().0).sum();
         prop_assert_eq!(keys, world.expected.len() as u64);
