@@ -28,6 +28,8 @@ pub struct Checkpoints {
     fingerprint: Fingerprint,
     config: CheckpointConfig,
     resumed: Option<Arc<Manifest>>,
+    /// The run goes on with another, even if that has left no checkpoint.
+    resuming: bool,
     skipped: Arc<[String]>,
     /// The threads, workers, on which some loop takes these checkpoints.
     taken: Arc<Mutex<HashSet<ThreadId>>>,
@@ -75,7 +77,8 @@ impl Checkpoints {
         config.validate()?;
         let resume = resolve(&*store, &fingerprint)?;
         let skipped = resume.skipped.iter().map(Error::with_causes).collect();
-        Ok(Self::new(store, fingerprint, config, resume.checkpoint.map(Arc::new), skipped))
+        let resumed = resume.checkpoint.map(Arc::new);
+        Ok(Checkpoints { resuming: true, ..Self::new(store, fingerprint, config, resumed, skipped) })
     }
 
     fn new(
@@ -85,7 +88,16 @@ impl Checkpoints {
         resumed: Option<Arc<Manifest>>,
         skipped: Arc<[String]>,
     ) -> Self {
-        Checkpoints { store, fingerprint, config, resumed, skipped, taken: Arc::default(), claim: None }
+        Checkpoints {
+            store,
+            fingerprint,
+            config,
+            resumed,
+            resuming: false,
+            skipped,
+            taken: Arc::default(),
+            claim: None,
+        }
     }
 
     /// The same for one loop of this worker. An error while another one has them: each would overwrite the other's.
@@ -121,6 +133,12 @@ impl Checkpoints {
     /// The checkpoint that the run resumes from.
     pub fn resumed(&self) -> Option<&Manifest> {
         self.resumed.as_deref()
+    }
+
+    /// Whether the run goes on with an earlier one, even one that has left no checkpoint: so that sinks may find output
+    /// of it.
+    pub fn is_resuming(&self) -> bool {
+        self.resuming
     }
 
     /// When checkpoints are taken, and how many are kept.
