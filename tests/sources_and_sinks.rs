@@ -3,19 +3,20 @@
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::flow::{fingerprint, refusal, when_commanded};
-use common::{Channels, DEADLINE, Random, RandomPolicy, Stop, drive, timely_config};
+use common::{Channels, Random, RandomPolicy, Stop, drive, timely_config};
 use proptest::prelude::*;
 use thalweg::checkpoint::{Checkpoints, Manifest, Memory, Store};
 use thalweg::keyed::Fault;
 use thalweg::sink::{EpochFiles, When};
 use thalweg::source::{CsvFiles, Epoching};
 use thalweg::{Config, Error, Loop, Rebalance, stable_hash};
+use timely::dataflow::operators::generic::operator::empty;
 use timely::worker::Worker;
 
 /// What files hold: an event time, and a key.
@@ -91,6 +92,13 @@ impl Place {
         output(&self.sink())
     }
 
+    /// How many files there will be of what is pending.
+    fn pending_files(&self, program: Program) -> usize {
+        let pending = names(&self.sink().join(".pending"));
+        let firsts = pending.filter_map(|name| Some(name.get(..20)?.parse::<u64>().ok()? / program.epochs_per_file));
+        firsts.collect::<BTreeSet<u64>>().len()
+    }
+
     /// Runs, and says which checkpoint it began from.
     fn run(&self, program: Program, run: Run) -> u64 {
         let known = Manifest::list(&self.store).unwrap();
@@ -116,10 +124,13 @@ impl Place {
     }
 }
 
+fn names(directory: &Path) -> impl Iterator<Item = String> + use<> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap())
+}
+
 fn output(directory: &Path) -> Output {
-    let Ok(entries) = std::fs::read_dir(directory) else { return Output::new() };
-    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let visible = names.filter(|name| !name.starts_with('.'));
+    let visible = names(directory).filter(|name| !name.starts_with('.'));
     visible.map(|name| (name.clone(), std::fs::read_to_string(directory.join(name)).unwrap())).collect()
 }
 
@@ -257,10 +268,135 @@ proptest! {
             if program.when == When::Checkpointed && !done {
                 let epochs = visible.keys().map(|name| name[..20].parse::<u64>().unwrap());
                 let last = epochs.max().map_or(0, |first| first + program.epochs_per_file);
-                prop_assert!(last <= newest || run.loses_newest, "{last} is visible, {newest} is covered");
+                // At the end of the input all of it is durable, and becomes visible file by file.
+                let durable = visible.len() + place.pending_files(program) >= expected.len();
+                prop_assert!(last <= newest || run.loses_newest || durable, "{last} is visible, {newest} is covered");
             }
         }
         place.run(program, Run { crash_after: None, ..last });
         prop_assert_eq!(place.output(), expected);
     }
+}
+
+/// Files with a record in each epoch.
+fn one_an_epoch(files: usize, epochs: u64) -> Input {
+    (0..files as u64).map(|file| (0..epochs).map(|epoch| (epoch, epoch + file)).collect()).collect()
+}
+
+const PROGRAM: Program = Program { rule: Rule::Times, when: When::EpochComplete, epochs_per_file: 1 };
+
+/// A place where a run has crashed after some checkpoint.
+fn crashed(program: Program, input: &Input) -> Place {
+    for steps in 1.. {
+        let place = Place::new(input);
+        place.run(program, Run { crash_after: Some(20 * steps), ..Run::default() });
+        if !Manifest::list(&place.store).unwrap().is_empty() {
+            return place;
+        }
+    }
+    unreachable!("there is always a greater number")
+}
+
+fn resumed(place: &Place) -> Checkpoints {
+    Checkpoints::resume(Arc::new(place.store.clone()), fingerprint(), when_commanded()).unwrap()
+}
+
+/// What a run of the program on one worker is refused with.
+fn refused(place: &Place, program: Program, checkpoints: Checkpoints) -> Error {
+    let (source, sink) = (place.source(), place.sink());
+    timely::execute_directly(move |worker| {
+        let built = build(worker, program, Run::default(), &checkpoints, &Fault::new(), (&source, &sink));
+        worker.installed_dataflows().into_iter().for_each(|dataflow| worker.drop_dataflow(dataflow));
+        built.unwrap_err()
+    })
+}
+
+#[test]
+fn a_run_that_begins_anew_where_there_is_output_is_refused() {
+    let place = Place::new(&one_an_epoch(2, 10));
+    place.run(PROGRAM, Run::default());
+    let anew = Checkpoints::begin(Arc::new(Memory::default()), fingerprint(), when_commanded()).unwrap();
+    let error = refused(&place, PROGRAM, anew);
+    assert!(matches!(&error, Error::Usage { .. }) && error.to_string().contains("holds output already"), "{error}");
+}
+
+#[test]
+fn an_input_that_is_not_what_it_was_is_refused() {
+    let input = one_an_epoch(1, 60);
+    type Change = fn(&Path);
+    let changes: [(Change, &str); 4] = [
+        (|file| std::fs::write(file, "time,key\n0,0\n").unwrap(), "but had been read up to byte"),
+        (|file| std::fs::write(file, "time,key\n".to_owned() + &"7,7\n".repeat(200)).unwrap(), "not the file that had"),
+        (|file| std::fs::remove_file(file).unwrap(), "can't read"),
+        (|file| std::fs::write(file, "").unwrap(), "but had been read up to byte"),
+    ];
+    for (change, told) in changes {
+        let place = crashed(PROGRAM, &input);
+        change(&place.source()[0]);
+        let error = refused(&place, PROGRAM, resumed(&place));
+        assert!(matches!(&error, Error::Incompatible { .. } | Error::Store { .. }), "{error:?}");
+        assert!(error.to_string().contains("0.csv") && error.to_string().contains(told), "{error}");
+    }
+}
+
+#[test]
+fn other_partitions_than_those_of_the_checkpoint_are_refused() {
+    for (files, told) in [(3, r#"["2.csv"] are new"#), (1, r#"["1.csv"] are missing"#)] {
+        let mut place = crashed(PROGRAM, &one_an_epoch(2, 60));
+        std::fs::write(place.root.path().join("2.csv"), "time,key\n").unwrap();
+        place.files = files;
+        let error = refused(&place, PROGRAM, resumed(&place));
+        assert!(matches!(error, Error::Incompatible { .. }) && error.to_string().contains(told), "{error}");
+    }
+}
+
+#[test]
+fn a_sink_that_the_checkpoint_does_not_know_and_one_that_waits_in_vain_are_refused() {
+    let place = crashed(PROGRAM, &one_an_epoch(2, 60));
+    let checkpoints = resumed(&place);
+    timely::execute_directly(move |worker| {
+        worker.dataflow::<u64, _, _>(|scope| {
+            let files = |when| EpochFiles::<u64>::csv(place.root.path().join("other")).visible(when);
+            let looped = Loop::new(scope, &Config::default()).unwrap();
+            let error = looped.sink("counts", empty(scope), files(When::Checkpointed)).unwrap_err();
+            assert!(
+                matches!(error, Error::Usage { .. }) && error.to_string().contains("waits for checkpoints"),
+                "{error}"
+            );
+            let looped = Loop::new(scope, &Config::default()).unwrap();
+            let looped = looped.checkpoint_to(&checkpoints, &Fault::new()).unwrap();
+            let error = looped.sink("sums", empty(scope), files(When::Checkpointed)).unwrap_err();
+            assert!(matches!(error, Error::Incompatible { .. }), "{error}");
+            assert!(error.to_string().contains(r#"it knows no sink "sums", only ["counts"]"#), "{error}");
+            let source = CsvFiles::<Record>::new(place.source()).unwrap();
+            let error = looped.source("others", source, Epoching::records(1).unwrap()).err().unwrap();
+            assert!(error.to_string().contains(r#"no positions of the source "others""#), "{error}");
+        });
+        worker.installed_dataflows().into_iter().for_each(|dataflow| worker.drop_dataflow(dataflow));
+    });
+}
+
+#[test]
+fn a_malformed_row_ends_the_run_with_an_error_that_says_where() {
+    let place = Place::new(&one_an_epoch(2, 30));
+    let file = place.source().remove(1);
+    let text = std::fs::read_to_string(&file).unwrap().replace("17,18\n", "17,many\n");
+    std::fs::write(&file, text).unwrap();
+    let told = refusal(|| place.run(PROGRAM, Run::default()));
+    assert!(told.contains("1.csv, line 19 (byte") && told.contains("the row is not as expected"), "{told}");
+    let epochs = place.output().into_keys().map(|name| name[..20].parse::<u64>().unwrap());
+    assert!(epochs.max().is_none_or(|last| last < 17), "epoch 17 is not complete");
+}
+
+/// Somebody has edited what is visible.
+#[test]
+fn output_that_is_not_what_is_replayed_ends_the_run_and_no_checkpoint_covers_it() {
+    let place = Place::new(&one_an_epoch(2, 30));
+    place.run(PROGRAM, Run::default());
+    let all = Manifest::list(&place.store).unwrap();
+    all.iter().for_each(|epoch| place.store.delete(&Manifest::name_at(*epoch)).unwrap());
+    std::fs::write(place.sink().join(format!("{:020}.csv", 12)), "12,12,1\n").unwrap();
+    let told = refusal(|| place.run(PROGRAM, Run::default()));
+    assert!(told.contains("Corrupt") && told.contains(&format!("{:020}.csv", 12)), "{told}");
+    assert!(Manifest::list(&place.store).unwrap().into_iter().all(|boundary| boundary <= 12));
 }
