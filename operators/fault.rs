@@ -20,6 +20,8 @@ pub const POINTS: &[&str] = &[
     "checkpoint.object.after",
     "checkpoint.manifest.before",
     "checkpoint.manifest.after",
+    "compact.object.before",
+    "compact.object.after",
     "retain.manifest",
     "retain.object",
     "migrate.sent",

@@ -96,6 +96,8 @@ pub mod policy;
 pub mod profile;
 mod rebalance;
 pub mod routing;
+pub mod sink;
+pub mod source;
 pub mod windows;
 
 pub use config::Config;

@@ -35,6 +35,8 @@ pub struct Checkpoints {
     fingerprint: Fingerprint,
     config: CheckpointConfig,
     resumed: Option<Arc<Manifest>>,
+    /// The run goes on with another, even if that has left no checkpoint.
+    resuming: bool,
     skipped: Arc<[String]>,
     /// The program has asked for a checkpoint.
     requested: Arc<AtomicBool>,
@@ -87,7 +89,8 @@ impl Checkpoints {
         config.validate()?;
         let resume = resolve(&*store, &fingerprint)?;
         let skipped = resume.skipped.iter().map(Error::with_causes).collect();
-        Ok(Self::new(store, fingerprint, config, resume.checkpoint.map(Arc::new), skipped))
+        let resumed = resume.checkpoint.map(Arc::new);
+        Ok(Checkpoints { resuming: true, ..Self::new(store, fingerprint, config, resumed, skipped) })
     }
 
     fn new(
@@ -99,7 +102,19 @@ impl Checkpoints {
     ) -> Self {
         let backlog = Arc::new(Backlog::new(config.backlog_bytes));
         let (requested, merges, taken) = Default::default();
-        Checkpoints { store, fingerprint, config, resumed, skipped, requested, merges, backlog, taken, claim: None }
+        Checkpoints {
+            store,
+            fingerprint,
+            config,
+            resumed,
+            resuming: false,
+            skipped,
+            requested,
+            merges,
+            backlog,
+            taken,
+            claim: None,
+        }
     }
 
     /// The same for one loop of this worker. An error while another one has them: each would overwrite the other's.
@@ -149,6 +164,12 @@ impl Checkpoints {
     /// The checkpoint that the run resumes from.
     pub fn resumed(&self) -> Option<&Manifest> {
         self.resumed.as_deref()
+    }
+
+    /// Whether the run goes on with an earlier one, even one that has left no checkpoint: so that sinks may find output
+    /// of it.
+    pub fn is_resuming(&self) -> bool {
+        self.resuming
     }
 
     /// When checkpoints are taken, and how many are kept.

@@ -41,7 +41,7 @@ use crate::policy::Policy;
 ///         .fold_keyed(|trip| trip.0.clone(), |trip, sum: &mut u64, out| { *sum += trip.1; out.give(*sum) });
 /// });
 /// ```
-pub struct Loop<'scope, T: Ticks>(Rc<RefCell<Shared<'scope, T>>>);
+pub struct Loop<'scope, T: Ticks>(pub(super) Rc<RefCell<Shared<'scope, T>>>);
 
 /// An assignment of the key space to workers, the policy that changes it, and the operators that are routed by it.
 pub struct KeySpace<'scope, T: Ticks> {
@@ -88,6 +88,13 @@ impl<'scope, T: Ticks> Loop<'scope, T> {
     pub fn checkpoint_to(self, checkpoints: &Checkpoints, fault: &Fault) -> Result<Self, Error> {
         self.0.borrow_mut().checkpoint_to(checkpoints, fault)?;
         Ok(self)
+    }
+
+    /// Errors that come up during the run are put where `fault` finds them; without it, and without checkpoints, a
+    /// source or sink that meets one panics.
+    pub fn faults_to(self, fault: &Fault) -> Self {
+        self.0.borrow_mut().set_fault(fault);
+        self
     }
 
     /// Calls `observer` with each event, on worker 0.

@@ -1,12 +1,15 @@
 //! The ends of a loop: its sources and sinks, and the edges by which they listen to it.
 
+use std::collections::BTreeMap;
+
 use timely::ExchangeData;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::feedback::Handle;
 use timely::dataflow::operators::generic::Operator as _;
-use timely::dataflow::operators::{ConnectLoop, Feedback};
+use timely::dataflow::operators::{Concatenate, ConnectLoop, Feedback};
 use timely::dataflow::{Scope, StreamVec};
 
+use crate::checkpoint::{Covered, Operators};
 use crate::epoch::Ticks;
 use crate::observe::CheckpointEvent;
 
@@ -29,11 +32,15 @@ pub(super) struct Ends<'scope, T: Ticks> {
     scope: Scope<'scope, T>,
     /// What became of checkpoints, if somebody listens.
     outcomes: Option<Edge<'scope, T, CheckpointEvent>>,
+    /// What is durable in the sinks, by its frontier, if somebody listens.
+    written: Option<Edge<'scope, T, Covered>>,
+    sources: BTreeMap<String, StreamVec<'scope, T, Covered>>,
+    sinks: BTreeMap<String, StreamVec<'scope, T, Covered>>,
 }
 
 impl<'scope, T: Ticks> Ends<'scope, T> {
     pub fn new(scope: Scope<'scope, T>) -> Self {
-        Ends { scope, outcomes: None }
+        Ends { scope, outcomes: None, written: None, sources: BTreeMap::new(), sinks: BTreeMap::new() }
     }
 
     /// What became of checkpoints, on all workers.
@@ -46,16 +53,50 @@ impl<'scope, T: Ticks> Ends<'scope, T> {
         edge.leave.clone()
     }
 
-    /// Tells those who listen what became of checkpoints.
+    /// What is durable in the sinks: nothing but a frontier.
+    pub fn written(&mut self) -> StreamVec<'scope, T, Covered> {
+        self.written.get_or_insert_with(|| Edge::new(self.scope)).leave.clone()
+    }
+
+    /// Takes a source in. It tells where its partitions stand.
+    pub fn add_source(&mut self, name: String, covered: StreamVec<'scope, T, Covered>) {
+        self.sources.insert(name, covered);
+    }
+
+    /// Takes a sink in. It tells what is durable.
+    pub fn add_sink(&mut self, name: String, covered: StreamVec<'scope, T, Covered>) {
+        self.sinks.insert(name, covered);
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.sources.is_empty() && self.sinks.is_empty()
+    }
+
+    /// Adds the sources and sinks to what takes part in checkpoints.
+    pub fn take_part(&self, operators: &mut Operators) {
+        self.sources.keys().for_each(|name| operators.add_source(name));
+        self.sinks.keys().for_each(|name| operators.add_sink(name));
+    }
+
+    /// What all of them cover.
+    pub fn covered(&self) -> StreamVec<'scope, T, Covered> {
+        self.scope.concatenate(self.sources.values().chain(self.sinks.values()).cloned())
+    }
+
+    /// Tells those who listen what became of checkpoints, and what is durable.
     pub fn close(&mut self, outcomes: StreamVec<'scope, T, CheckpointEvent>) {
         if let Some(edge) = self.outcomes.take() {
             outcomes.connect_loop(edge.enter);
+        }
+        if let Some(edge) = self.written.take() {
+            self.scope.concatenate(self.sinks.values().cloned()).connect_loop(edge.enter);
         }
     }
 
     /// Leaves the edges open, in a dataflow that will not be built: an open end would panic.
     pub fn forget(&mut self) {
         self.outcomes.take().into_iter().for_each(std::mem::forget);
+        self.written.take().into_iter().for_each(std::mem::forget);
     }
 }
 

@@ -4,6 +4,7 @@ mod control;
 mod ends;
 mod epochs;
 mod late;
+mod outside;
 mod pair;
 mod request;
 mod shared;

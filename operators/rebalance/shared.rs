@@ -81,6 +81,14 @@ impl<'scope, T: Ticks> Shared<'scope, T> {
         })
     }
 
+    pub fn fault(&self) -> &Fault {
+        &self.fault
+    }
+
+    pub fn set_fault(&mut self, fault: &Fault) {
+        self.fault = fault.clone();
+    }
+
     pub fn epochs(&self) -> Epochs {
         self.config.epochs
     }
@@ -116,7 +124,7 @@ impl<'scope, T: Ticks> Shared<'scope, T> {
                 "the timestamp can't hold epoch {epoch}, from which the run is to go on"
             )));
         }
-        if !self.operators.is_empty() {
+        if !self.operators.is_empty() || !self.ends.is_empty() {
             return Err(Error::usage(
                 "the loop has operators already, which would begin without the checkpoint: say where to checkpoint to before",
             ));
@@ -136,7 +144,7 @@ impl<'scope, T: Ticks> Shared<'scope, T> {
         Ok(())
     }
 
-    fn checkpoints(&self) -> Option<&Checkpoints> {
+    pub fn checkpoints(&self) -> Option<&Checkpoints> {
         self.checkpoints.as_ref().map(|(checkpoints, _)| checkpoints)
     }
 
@@ -220,6 +228,7 @@ impl<'scope, T: Ticks> Shared<'scope, T> {
             taking_part.add(&member.name, &self.spaces[*space].name, member.inputs)?;
             unnamed = unnamed.or((!member.is_named).then_some(&member.name));
         }
+        self.ends.take_part(&mut taking_part);
         match unnamed.filter(|_| taking_part.names().count() > 1) {
             Some(name) => Err(Error::usage(format!(
                 "the operator {name:?} was given no name, and there are several: name each, since a checkpoint gives back \
@@ -278,7 +287,7 @@ impl<'scope, T: Ticks> Shared<'scope, T> {
                     Operators::default()
                 });
                 let saved = save(scope.concatenate(snapshots), &store, epochs);
-                commit(saved, decided.events.clone(), &store, &operators, epochs)
+                commit(saved, decided.events.clone(), self.ends.covered(), &store, &operators, epochs)
             }
             None => empty(scope),
         };
