@@ -27,6 +27,11 @@ pub const POINTS: &[&str] = &[
     "migrate.sent",
     "migrate.taken",
     "restore.chunk",
+    "sink.write.before",
+    "sink.write.after",
+    "sink.publish.before",
+    "sink.publish.joined",
+    "sink.publish.after",
 ];
 
 /// Without the feature, nothing.

@@ -9,6 +9,7 @@ use super::layout::Layout;
 use super::{EpochWriter, Share, When};
 use crate::checkpoint::{create_durably, remove, synchronise};
 use crate::error::Error;
+use crate::fault::point;
 
 /// What is durable and not yet visible is in this sub-directory, a file for each epoch.
 const PENDING: &str = ".pending";
@@ -144,6 +145,7 @@ impl FileWriter {
             });
             written.map_err(|error| unwritable(&visible, error))?;
         }
+        point("sink.publish.joined");
         files.iter().try_for_each(|file| delete(file))
     }
 
@@ -161,10 +163,14 @@ impl EpochWriter for FileWriter {
     fn write(&mut self, epoch: u64, rows: &[u8]) -> Result<(), Error> {
         self.recover()?;
         let part = self.layout.part(epoch);
+        point("sink.write.before");
         if self.direct {
-            return self.write_visible(part, rows);
+            self.write_visible(part, rows)?;
+            point("sink.write.after");
+            return Ok(());
         }
         write_durably(&self.pending_file(epoch), rows)?;
+        point("sink.write.after");
         self.pending.entry(part).or_default().insert(epoch);
         Ok(())
     }
@@ -174,7 +180,9 @@ impl EpochWriter for FileWriter {
         let mut published = false;
         while let Some(entry) = self.pending.first_entry().filter(|entry| self.layout.is_before(*entry.key(), before)) {
             let (part, epochs) = entry.remove_entry();
+            point("sink.publish.before");
             self.join(part, &epochs)?;
+            point("sink.publish.after");
             published = true;
         }
         if published {
