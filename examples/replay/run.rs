@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
 use thalweg::keyed::Fault;
+use thalweg::source::WRITING_AHEAD;
 use timely::dataflow::operators::{Input, Inspect, Probe};
 use timely::dataflow::{InputHandle, ProbeHandle};
 use timely::worker::Worker;
 
-use crate::dataflow::{END, Row, Setup, adaptive, differences, plain, results, totals};
+use crate::dataflow::{Adaptive, END, Row, Setup, adaptive, differences, plain, results, totals};
 use crate::event::{Event, Moments};
 use crate::feed::Feed;
 use crate::notes::Notes;
@@ -97,6 +98,8 @@ struct Inputs {
     /// For the twin, which begins from the first record always.
     twin: InputHandle<u64, timely::container::CapacityContainerBuilder<Vec<Event>>>,
     probe: ProbeHandle<u64>,
+    /// What is durable of the output.
+    durable: ProbeHandle<u64>,
 }
 
 fn replay(worker: &mut Worker, shared: &Arc<Shared>) -> Result<()> {
@@ -123,7 +126,10 @@ fn replay(worker: &mut Worker, shared: &Arc<Shared>) -> Result<()> {
                     inputs.events.advance_to(epoch);
                     note(&notes, |notes| notes.epoch_is_in(epoch));
                     let lead = shared.setup.config.lead;
-                    let behind = || inputs.probe.less_than(&epoch.saturating_sub(lead));
+                    let behind = || {
+                        inputs.probe.less_than(&epoch.saturating_sub(lead))
+                            || inputs.durable.less_than(&epoch.saturating_sub(WRITING_AHEAD))
+                    };
                     shared.step_while(worker, &fault, behind)?;
                     note(&notes, |notes| notes.settle(|epoch| !inputs.probe.less_equal(&epoch.saturating_add(1))));
                 }
@@ -135,10 +141,10 @@ fn replay(worker: &mut Worker, shared: &Arc<Shared>) -> Result<()> {
             }
         }
     }
-    let Inputs { events, twin, probe } = inputs;
+    let Inputs { events, twin, probe, durable } = inputs;
     note(&notes, |notes| notes.epoch_is_in(END));
     drop((events, twin));
-    drop(probe);
+    drop((probe, durable));
     // Until all of the dataflow is done, what writes the last checkpoint included.
     while shared.step(worker, &fault)? {}
     if let (Some(taken), Ok(mut kept)) = (notes.borrow_mut().take(), shared.notes.lock()) {
@@ -156,11 +162,13 @@ fn note(notes: &SharedNotes, note: impl FnOnce(&mut Notes)) {
 }
 
 fn build(worker: &mut Worker, shared: &Arc<Shared>, fault: &Fault, notes: &SharedNotes, from: u64) -> Result<Inputs> {
-    let (mut events, mut twin, probe) = (InputHandle::new(), InputHandle::new(), ProbeHandle::new());
+    let (mut events, mut twin) = (InputHandle::new(), InputHandle::new());
+    let (probe, durable_probe) = (ProbeHandle::new(), ProbeHandle::new());
     worker.dataflow::<u64, _, _>(|scope| {
         let noting = Rc::clone(notes);
         let observe = move |event: &thalweg::observe::Event| note(&noting, |notes| notes.event(event));
-        let rows = adaptive(scope.input_from(&mut events), &shared.setup, fault, observe)?;
+        let Adaptive { rows, durable } = adaptive(scope.input_from(&mut events), &shared.setup, fault, observe)?;
+        durable.probe_with(&durable_probe);
         let noting = Rc::clone(notes);
         totals(rows.clone()).inspect(move |total| note(&noting, |notes| notes.total(total))).probe_with(&probe);
         let sharing = Arc::clone(shared);
@@ -174,5 +182,5 @@ fn build(worker: &mut Worker, shared: &Arc<Shared>, fault: &Fault, notes: &Share
         }
         Ok::<_, thalweg::Error>(())
     })?;
-    Ok(Inputs { events, twin, probe })
+    Ok(Inputs { events, twin, probe, durable: durable_probe })
 }
