@@ -106,7 +106,8 @@ fn replay(arguments: &Arguments) -> Result<()> {
     let dealing = Dealing { workers, local, initial, rate: arguments.input.rate };
     let (reader, feeds) = read(source, dealing);
     let notes = (cluster.process == 0).then(|| start_notes(arguments, &reader, progress, from, before)).transpose()?;
-    let setup = Setup { config: arguments.config.clone(), policy: arguments.policy.clone(), script, checkpoints };
+    let (config, policy) = (arguments.config.clone(), arguments.policy.clone());
+    let setup = Setup { config, policy, script, checkpoints, sink: arguments.sink.clone() };
     let shared = Arc::new(Shared {
         setup,
         stop,

@@ -10,11 +10,12 @@ use anyhow::{Result, anyhow, bail};
 use thalweg::cluster::Peers;
 use thalweg::keyed::Fault;
 use thalweg::observe::CheckpointEvent;
+use thalweg::source::WRITING_AHEAD;
 use timely::dataflow::operators::{Input, Inspect, Probe};
 use timely::dataflow::{InputHandle, ProbeHandle};
 use timely::worker::Worker;
 
-use crate::dataflow::{END, Row, Setup, adaptive, differences, plain, results, totals};
+use crate::dataflow::{Adaptive, END, Row, Setup, adaptive, differences, plain, results, totals};
 use crate::event::{Event, Moments};
 use crate::feed::Feed;
 use crate::notes::Notes;
@@ -91,6 +92,8 @@ struct Inputs {
     /// For the twin, which begins from the first record always.
     twin: InputHandle<u64, timely::container::CapacityContainerBuilder<Vec<Event>>>,
     probe: ProbeHandle<u64>,
+    /// What is durable of the output.
+    durable: ProbeHandle<u64>,
 }
 
 /// One worker's part of the run.
@@ -119,7 +122,10 @@ pub fn work(worker: &mut Worker, peers: &Peers, shared: &Arc<Shared>) -> Result<
                     inputs.events.advance_to(epoch);
                     note(&notes, |notes| notes.epoch_is_in(epoch));
                     let lead = shared.setup.config.lead;
-                    let behind = || inputs.probe.less_than(&epoch.saturating_sub(lead));
+                    let behind = || {
+                        inputs.probe.less_than(&epoch.saturating_sub(lead))
+                            || inputs.durable.less_than(&epoch.saturating_sub(WRITING_AHEAD))
+                    };
                     watch.step_while(worker, behind)?;
                     note(&notes, |notes| notes.settle(|epoch| !inputs.probe.less_equal(&epoch.saturating_add(1))));
                 }
@@ -158,13 +164,16 @@ fn note(notes: &SharedNotes, note: impl FnOnce(&mut Notes)) {
 }
 
 fn build(worker: &mut Worker, shared: &Arc<Shared>, watch: &Watch, notes: &SharedNotes, from: u64) -> Result<Inputs> {
-    let (mut events, mut twin, probe) = (InputHandle::new(), InputHandle::new(), ProbeHandle::new());
+    let (mut events, mut twin) = (InputHandle::new(), InputHandle::new());
+    let (probe, durable_probe) = (ProbeHandle::new(), ProbeHandle::new());
     worker.dataflow::<u64, _, _>(|scope| {
         let noting = Rc::clone(notes);
         let observe = move |event: &thalweg::observe::Event| note(&noting, |notes| notes.event(event));
         let stopping = Rc::clone(&watch.stopping);
         let hear = move |outcome: &CheckpointEvent| stopping.note(outcome);
-        let rows = adaptive(scope.input_from(&mut events), &shared.setup, &watch.fault, observe, hear)?;
+        let events = scope.input_from(&mut events);
+        let Adaptive { rows, durable } = adaptive(events, &shared.setup, &watch.fault, observe, hear)?;
+        durable.probe_with(&durable_probe);
         let noting = Rc::clone(notes);
         totals(rows.clone()).inspect(move |total| note(&noting, |notes| notes.total(total))).probe_with(&probe);
         let sharing = Arc::clone(shared);
@@ -178,5 +187,5 @@ fn build(worker: &mut Worker, shared: &Arc<Shared>, watch: &Watch, notes: &Share
         }
         Ok::<_, thalweg::Error>(())
     })?;
-    Ok(Inputs { events, twin, probe })
+    Ok(Inputs { events, twin, probe, durable: durable_probe })
 }
