@@ -16,6 +16,8 @@ mod output;
 mod plan;
 #[path = "chaos/random.rs"]
 mod random;
+#[path = "chaos/recovery.rs"]
+mod recovery;
 #[path = "chaos/replay.rs"]
 mod replay;
 #[path = "chaos/run.rs"]

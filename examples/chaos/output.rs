@@ -6,24 +6,29 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-/// The files of a directory, by name.
+/// The files of some directories, by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Output(BTreeMap<String, Vec<u8>>);
 
 impl Output {
-    pub fn read(directory: &Path) -> Result<Self> {
+    pub fn read(directories: &[&Path]) -> Result<Self> {
+        let mut output = Output::default();
+        directories.iter().try_for_each(|directory| output.add(directory))?;
+        Ok(output)
+    }
+
+    fn add(&mut self, directory: &Path) -> Result<()> {
         let entries = fs::read_dir(directory).with_context(|| format!("can't read {}", directory.display()))?;
-        let mut files = BTreeMap::new();
         for entry in entries {
             let path = entry?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            // Half a file that a kill has left, which nobody takes for output.
+            // What is not visible: a sink's own, or half a file that a kill has left.
             if name.starts_with('.') {
                 continue;
             }
-            files.insert(name, fs::read(&path).with_context(|| format!("can't read {}", path.display()))?);
+            self.0.insert(name, fs::read(&path).with_context(|| format!("can't read {}", path.display()))?);
         }
-        Ok(Output(files))
+        Ok(())
     }
 
     /// Refuses an output that is not this one, byte by byte.

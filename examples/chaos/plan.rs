@@ -8,6 +8,9 @@ use crate::random::Random;
 /// The streams that are replayed: so many seeds of the built-in stream.
 pub const STREAMS: u64 = 3;
 
+/// Epochs in a file of the output.
+pub const LAYOUTS: [u64; 2] = [1, 3];
+
 /// Kills by time come within this of a start: a run that nothing happens to takes about as long.
 const SPAN: Duration = Duration::from_millis(600);
 
@@ -51,7 +54,12 @@ pub enum Victims {
 pub struct Plan {
     /// The seed of the built-in stream.
     pub stream: u64,
+    /// Epochs between checkpoints.
     pub every: u64,
+    /// When output becomes visible.
+    pub when: &'static str,
+    /// The index of the number of epochs in a file.
+    pub layout: usize,
     pub legs: Vec<Leg>,
 }
 
@@ -64,7 +72,9 @@ impl Plan {
         let kills = if kills == 0 { 0 } else { 1 + random.below(kills) };
         let mut legs: Vec<Leg> = (0..kills).map(|_| Leg::new(&mut random, points)).collect();
         legs.push(Leg { fate: Fate::Completes, ..Leg::new(&mut random, points) });
-        Plan { stream, every, legs }
+        let when = ["epoch", "checkpoint"][random.below(2) as usize];
+        let layout = random.below(LAYOUTS.len() as u64) as usize;
+        Plan { stream, every, when, layout, legs }
     }
 }
 

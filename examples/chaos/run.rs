@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
@@ -11,7 +11,8 @@ use tempfile::TempDir;
 use crate::arguments::Arguments;
 use crate::attempt::{Attempt, Ended};
 use crate::output::Output;
-use crate::plan::{Fate, Leg, Plan, STREAMS, Victims};
+use crate::plan::{Fate, LAYOUTS, Leg, Plan, STREAMS, Victims};
+use crate::recovery::{Recovery, Steady, visible};
 use crate::replay::Replay;
 
 /// Records that a run takes in a second, at most: so a run lasts a little longer than kills are spread over.
@@ -28,8 +29,10 @@ pub struct Workshop {
     replay: Replay,
     kills: u64,
     port: u16,
-    /// By stream, what a run that nothing happens to leaves behind.
-    expected: Vec<Output>,
+    /// By stream and layout, what a run that nothing happens to leaves behind.
+    expected: Vec<Vec<Output>>,
+    /// By stream, what such a run is like.
+    steady: Vec<Steady>,
     root: PathBuf,
     #[allow(dead_code, reason = "it is held to be removed")]
     temporary: Option<TempDir>,
@@ -58,25 +61,40 @@ impl Workshop {
             }
         };
         let Arguments { kills, port, .. } = *arguments;
-        let mut workshop = Workshop { replay, kills, port, expected: Vec::new(), root, temporary };
+        let (expected, steady) = (Vec::new(), Vec::new());
+        let mut workshop = Workshop { replay, kills, port, expected, steady, root, temporary };
         for stream in 0..STREAMS {
-            let folder = Folder::new(&workshop.root.join(format!("expected-{stream}")))?;
-            let mut command = workshop.replay.command(stream);
-            command.args(["--workers=1", "--policy=static"]).args(folder.arguments());
-            let leg = Plan::new(0, 0, &[]).legs.remove(0);
-            let attempt = Attempt::start(&Leg { processes: 1, ..leg }, &folder.0, |_| clone(&command))?;
-            attempt.finish(&Fate::Completes).context("a run that nothing happens to has failed")?;
-            workshop.expected.push(Output::read(&folder.output())?);
-            folder.remove()?;
+            let mut expected = Vec::new();
+            for layout in 0..LAYOUTS.len() {
+                let (output, steady) = workshop.run_in_peace(stream, layout)?;
+                expected.push(output);
+                workshop.steady.extend((LAYOUTS[layout] == 1).then_some(steady));
+            }
+            workshop.expected.push(expected);
         }
         Ok(workshop)
     }
-}
 
-fn clone(command: &Command) -> Command {
-    let mut clone = Command::new(command.get_program());
-    clone.args(command.get_args());
-    clone
+    /// A run that nothing happens to.
+    fn run_in_peace(&self, stream: u64, layout: usize) -> Result<(Output, Steady)> {
+        let folder = Folder::new(&self.root.join(format!("expected-{stream}")))?;
+        let plan = Plan { stream, layout, ..Plan::new(0, 0, &[]) };
+        let events = folder.0.join("events");
+        let prepare = |_| {
+            let mut command = self.replay.command(stream);
+            command.args(folder.arguments(&Plan { when: "epoch", ..plan.clone() }));
+            command.args(["--workers=1", "--policy=static"]).arg(format!("--rate={RATE}"));
+            command.arg(format!("--events={}", events.display()));
+            command
+        };
+        let started = SystemTime::now();
+        let attempt = Attempt::start(&Leg { processes: 1, ..plan.legs[0].clone() }, &folder.0, prepare)?;
+        attempt.finish(&Fate::Completes).context("a run that nothing happens to has failed")?;
+        let steady = Steady::new(started, &events, &visible(&folder.output())?)?;
+        let output = folder.read()?;
+        folder.remove()?;
+        Ok((output, steady))
+    }
 }
 
 /// Where a run is kept.
@@ -88,7 +106,9 @@ impl Folder {
             fs::remove_dir_all(path).with_context(|| format!("can't remove {}", path.display()))?;
         }
         let folder = Folder(path.to_owned());
-        fs::create_dir_all(folder.output()).with_context(|| format!("can't make {}", path.display()))?;
+        for directory in [folder.output(), folder.results()] {
+            fs::create_dir_all(&directory).with_context(|| format!("can't make {}", directory.display()))?;
+        }
         Ok(folder)
     }
 
@@ -96,12 +116,26 @@ impl Folder {
         self.0.join("output")
     }
 
-    fn arguments(&self) -> [String; 3] {
-        let show = |name: &str| self.0.join(name).display().to_string();
+    fn store(&self) -> PathBuf {
+        self.0.join("store")
+    }
+
+    fn results(&self) -> PathBuf {
+        self.0.join("results")
+    }
+
+    fn read(&self) -> Result<Output> {
+        Output::read(&[&self.output(), &self.results()])
+    }
+
+    fn arguments(&self, plan: &Plan) -> [String; 6] {
         [
-            format!("--checkpoint={}", show("store")),
-            "--resume".into(),
-            format!("--results={}", show("output/results.csv")),
+            format!("--checkpoint={}", self.store().display()),
+            "--resume".to_owned(),
+            format!("--results={}", self.results().join("results.csv").display()),
+            format!("--output={}", self.output().display()),
+            format!("--output-when={}", plan.when),
+            format!("--output-epochs={}", LAYOUTS[plan.layout]),
         ]
     }
 
@@ -142,7 +176,7 @@ fn carry_out(
         fs::write(&hosts, workshop.addresses(job, number, leg.processes))?;
         let prepare = |process: usize| {
             let mut command = workshop.replay.command(plan.stream);
-            command.args(folder.arguments()).args([
+            command.args(folder.arguments(plan)).args([
                 format!("--trigger=every:{}", plan.every),
                 format!("--policy=restless:{}", leg.commands),
                 format!("--lead={}", leg.lead),
@@ -156,7 +190,12 @@ fn carry_out(
             ]);
             command
         };
+        let (before, recovery) = (visible(&folder.output())?, Recovery::begin(&folder.store())?);
         let ended = Attempt::start(leg, &logs, prepare)?.finish(&leg.fate);
+        if let Some(recovery) = recovery.filter(|_| plan.when == "epoch" && LAYOUTS[plan.layout] == 1) {
+            let steady = &workshop.steady[plan.stream as usize];
+            outcome.ratios.extend(steady.ratio(&recovery, &before, &visible(&folder.output())?));
+        }
         match ended.with_context(|| format!("leg {number} ({leg})"))? {
             Ended::Complete => return compare(workshop, plan, folder),
             Ended::Stopped => outcome.stops += 1,
@@ -170,7 +209,7 @@ fn carry_out(
 }
 
 fn compare(workshop: &Workshop, plan: &Plan, folder: Folder) -> Result<()> {
-    workshop.expected[plan.stream as usize].check(&Output::read(&folder.output())?)?;
+    workshop.expected[plan.stream as usize][plan.layout].check(&folder.read()?)?;
     folder.remove()
 }
 
