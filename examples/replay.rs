@@ -35,20 +35,26 @@ mod notes;
 mod output;
 #[path = "replay/report.rs"]
 mod report;
+#[path = "replay/restless.rs"]
+mod restless;
 #[path = "replay/rows.rs"]
 mod rows;
 #[path = "replay/run.rs"]
 mod run;
+#[path = "replay/stop.rs"]
+mod stop;
+#[path = "replay/supervise.rs"]
+mod supervise;
 
 use std::fs;
 use std::io::{self, Write};
 use std::process::ExitCode;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail};
 use thalweg::checkpoint::{Checkpoints, Directory, Fingerprint};
+use thalweg::cluster::execute;
 use thalweg::policy::Script;
 
 use crate::arguments::{Arguments, PolicyChoice};
@@ -59,14 +65,24 @@ use crate::input::Source;
 use crate::notes::Notes;
 use crate::output::{EventLog, Meter, print, write_results};
 use crate::report::{Report, Verdict};
-use crate::run::Shared;
+use crate::run::{Ended, Shared};
+use crate::stop::Stop;
+use crate::supervise::supervise;
+
+/// The exit code when another process is gone: all are to be started again, with `--resume`.
+const LOST: u8 = 3;
 
 fn main() -> ExitCode {
-    match replay(&Arguments::read()) {
-        Ok(()) => ExitCode::SUCCESS,
+    let arguments = Arguments::read();
+    let ended = match arguments.cluster.supervise {
+        Some(restarts) => supervise(arguments.cluster.processes, restarts),
+        None => replay(&arguments).map(|()| ExitCode::SUCCESS),
+    };
+    match ended {
+        Ok(code) => code,
         Err(error) => {
             let _ = writeln!(io::stderr(), "error: {error:#}");
-            ExitCode::FAILURE
+            if is_lost(&error) { ExitCode::from(LOST) } else { ExitCode::FAILURE }
         }
     }
 }
@@ -78,6 +94,7 @@ fn replay(arguments: &Arguments) -> Result<()> {
     arguments.config.validate()?;
     let initial = arguments.config.initial(workers)?;
     let script = read_script(&arguments.policy)?;
+    let stop = if arguments.checkpoint.is_some() { Stop::on_signal()? } else { Stop::default() };
     let checkpoints = open_checkpoints(arguments)?;
     let mut source = Source::open(&arguments.input)?;
     let (from, before) = checkpoints.as_ref().map_or((0, 0), |c| (c.epoch(), c.records().unwrap_or(0)));
@@ -89,23 +106,27 @@ fn replay(arguments: &Arguments) -> Result<()> {
     let dealing = Dealing { workers, local, initial, rate: arguments.input.rate };
     let (reader, feeds) = read(source, dealing);
     let notes = (cluster.process == 0).then(|| start_notes(arguments, &reader, progress, from, before)).transpose()?;
-    let setup = Setup { config: arguments.config.clone(), policy: arguments.policy.clone(), script, checkpoints };
+    let (config, policy) = (arguments.config.clone(), arguments.policy.clone());
+    let setup = Setup { config, policy, script, checkpoints, sink: arguments.sink.clone() };
     let shared = Arc::new(Shared {
         setup,
+        stop,
         verify: arguments.verify,
         feeds: Mutex::new(feeds.into_iter().map(Some).collect()),
-        failed: AtomicBool::new(false),
         notes: Mutex::new(notes),
         results: Mutex::default(),
     });
     let running = Arc::clone(&shared);
-    let config = cluster.timely().map_err(|what| anyhow!(what))?;
-    let guards = timely::execute(config, move |worker| run::work(worker, &running)).map_err(|what| anyhow!(what))?;
-    let outcomes: Vec<_> = guards.join();
-    let skipped = join(reader, outcomes)?;
+    // Processes that had found different checkpoints would work on different epochs.
+    let cluster = cluster.cluster(format!("from epoch {from}")).map_err(|what| anyhow!(what))?;
+    let outcome = execute(&cluster, move |worker, peers| run::work(worker, peers, &running));
+    let (ended, skipped) = join(reader, outcome.map(|ended| ended[0]))?;
+    if let Ended::Stopped(epoch) = ended {
+        writeln!(io::stdout(), "stopped before epoch {epoch}: go on with --resume")?;
+    }
     let Some(mut notes) = shared.notes.lock().map_or(None, |mut notes| notes.take()) else { return Ok(()) };
     notes.finish()?;
-    if let Some(path) = &arguments.results {
+    if let Some(path) = arguments.results.as_ref().filter(|_| ended == Ended::Complete) {
         write_results(path, shared.take_all_results())?;
     }
     finish(arguments, notes, skipped, start)
@@ -139,13 +160,23 @@ fn start_notes(arguments: &Arguments, reader: &Reader, progress: Progress, from:
     Notes::new(log, Arc::clone(&reader.static_loads), Meter::new(progress), records)
 }
 
-/// The first error of the reader, which is the cause of others, or else of a worker.
-fn join(reader: Reader, outcomes: Vec<Result<Result<()>, String>>) -> Result<fault::Skipped> {
-    let skipped = reader.thread.join().map_err(|_| anyhow!("the reading thread has panicked"))??;
-    for outcome in outcomes {
-        outcome.map_err(|panic| anyhow!("a worker has panicked: {panic}"))??;
+/// The first error: a lost peer, or else the reader's, which is the cause of others, or else a worker's.
+fn join(reader: Reader, outcome: Result<Ended>) -> Result<(Ended, fault::Skipped)> {
+    let is_over = match &outcome {
+        Ok(ended) => *ended == Ended::Complete,
+        Err(error) => !is_lost(error),
+    };
+    if !is_over {
+        // The reader would read to its end what nobody wants any more.
+        return outcome.map(|ended| (ended, fault::Skipped::default()));
     }
-    Ok(skipped)
+    let skipped = reader.thread.join().map_err(|_| anyhow!("the reading thread has panicked"))??;
+    outcome.map(|ended| (ended, skipped))
+}
+
+/// Whether another process is gone.
+fn is_lost(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(thalweg::Error::Lost { .. }))
 }
 
 fn finish(arguments: &Arguments, notes: Notes, skipped: fault::Skipped, start: Instant) -> Result<()> {
@@ -154,6 +185,7 @@ fn finish(arguments: &Arguments, notes: Notes, skipped: fault::Skipped, start: I
         PolicyChoice::Static => "static".to_owned(),
         PolicyChoice::Reactive => "reactive".to_owned(),
         PolicyChoice::Proactive => "proactive".to_owned(),
+        PolicyChoice::Restless(seed) => format!("restless:{seed}"),
         PolicyChoice::Scripted(file) => format!("scripted by {}", file.display()),
     };
     let report = Report {

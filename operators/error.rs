@@ -43,6 +43,14 @@ pub enum Error {
         /// What was found, what was expected, and what to do.
         what: String,
     },
+    /// Other processes of the same run are gone: start all again, from the last checkpoint.
+    #[error("{what}: start all processes again, from the last checkpoint")]
+    Lost {
+        /// The processes, ascending.
+        processes: Vec<usize>,
+        /// What tells that each of them is gone.
+        what: String,
+    },
 }
 
 /// The cause of an [`Error`].

@@ -80,9 +80,11 @@ pub struct Readme;
 
 pub mod aggregate;
 pub mod checkpoint;
+pub mod cluster;
 mod config;
 mod epoch;
 mod error;
+pub mod fault;
 pub mod forecast;
 pub mod keyed;
 pub mod keyspace;
@@ -94,6 +96,8 @@ pub mod policy;
 pub mod profile;
 mod rebalance;
 pub mod routing;
+pub mod sink;
+pub mod source;
 pub mod windows;
 
 pub use config::Config;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use common::Hooked;
 use thalweg::checkpoint::{
-    CheckpointConfig, Checkpoints, Fingerprint, Manifest, Memory, Operators, Saved, Store, commit, save,
+    CheckpointConfig, Checkpoints, Covered, Fingerprint, Manifest, Memory, Operators, Saved, Store, commit, save,
 };
 use thalweg::keyed::{Chunk, SnapshotContent, SnapshotPart};
 use thalweg::observe::{CheckpointEvent, EpochEvent};
@@ -67,22 +67,24 @@ fn shards(operator: &str, ranges: &[KeyRange]) -> Saved {
 struct Committing {
     saved: InputHandle<u64, Saved>,
     epochs: InputHandle<u64, EpochEvent>,
+    covered: InputHandle<u64, Covered>,
     outcomes: Rc<RefCell<Vec<CheckpointEvent>>>,
 }
 
 fn committing(worker: &mut Worker, checkpoints: &Checkpoints, expected: &[(&str, &str)]) -> Committing {
     let mut operators = Operators::default();
     expected.iter().for_each(|(operator, space)| operators.add(operator, space, 1).unwrap());
-    let (mut saved, mut epochs) = (InputHandle::new(), InputHandle::new());
+    let (mut saved, mut epochs, mut covered) = (InputHandle::new(), InputHandle::new(), InputHandle::new());
     let outcomes = Rc::new(RefCell::new(Vec::new()));
     worker.dataflow::<u64, _, _>(|scope| {
         let saved = scope.input_from(&mut saved);
         let epochs = scope.input_from(&mut epochs);
+        let covered = scope.input_from(&mut covered);
         let outcomes = Rc::clone(&outcomes);
-        commit(saved, epochs, checkpoints, &operators, Epochs::default())
+        commit(saved, epochs, covered, checkpoints, &operators, Epochs::default())
             .inspect(move |outcome| outcomes.borrow_mut().push(outcome.clone()));
     });
-    Committing { saved, epochs, outcomes }
+    Committing { saved, epochs, covered, outcomes }
 }
 
 /// What becomes of one checkpoint, at boundary 3, of what one worker has saved: the manifest, or the error it is
@@ -90,7 +92,8 @@ fn committing(worker: &mut Worker, checkpoints: &Checkpoints, expected: &[(&str,
 fn committed(expected: &'static [(&str, &str)], parts: Vec<Saved>) -> Result<Manifest, String> {
     timely::execute_directly(move |worker| {
         let store = Memory::default();
-        let Committing { mut saved, mut epochs, outcomes } = committing(worker, &checkpoints(store.clone()), expected);
+        let Committing { mut saved, mut epochs, outcomes, .. } =
+            committing(worker, &checkpoints(store.clone()), expected);
         epochs.advance_to(3);
         saved.advance_to(3);
         saved.send_batch(&mut { parts });
@@ -161,7 +164,8 @@ fn operators_that_disagree_about_their_key_space_are_no_checkpoint() {
 fn the_next_checkpoint_after_an_abandoned_one_is_taken() {
     timely::execute_directly(|worker| {
         let store = Memory::default();
-        let Committing { mut saved, mut epochs, outcomes } = committing(worker, &checkpoints(store.clone()), OPERATORS);
+        let Committing { mut saved, mut epochs, outcomes, .. } =
+            committing(worker, &checkpoints(store.clone()), OPERATORS);
         epochs.advance_to(9);
         for (boundary, missing) in [(2, 0), (4, 1), (6, 0)] {
             saved.advance_to(boundary);
@@ -180,7 +184,7 @@ fn a_manifest_waits_for_all_parts_and_for_the_epochs_before_it() {
     timely::execute_directly(|worker| {
         let store = Memory::default();
         let checkpoints = checkpoints(store.clone());
-        let Committing { mut saved, mut epochs, outcomes } = committing(worker, &checkpoints, &[("keyed", "keys")]);
+        let Committing { mut saved, mut epochs, outcomes, .. } = committing(worker, &checkpoints, &[("keyed", "keys")]);
         let taken = || Manifest::list(&store).unwrap();
         saved.advance_to(3);
         saved.send(shards("keyed", &[KeyRange::ALL]));
@@ -211,11 +215,37 @@ fn a_manifest_waits_for_all_parts_and_for_the_epochs_before_it() {
 }
 
 #[test]
+fn a_manifest_waits_for_what_sources_and_sinks_cover_before_it() {
+    timely::execute_directly(|worker| {
+        let store = Memory::default();
+        let Committing { mut saved, mut epochs, mut covered, outcomes } =
+            committing(worker, &checkpoints(store.clone()), &[("keyed", "keys")]);
+        let position = |position: u64| Covered {
+            source: "trips".into(),
+            partition: "a.csv".into(),
+            position: position.to_string(),
+        };
+        epochs.advance_to(9);
+        covered.send(position(10));
+        covered.advance_to(2);
+        saved.advance_to(3);
+        saved.send(shards("keyed", &[KeyRange::ALL]));
+        saved.advance_to(4);
+        step(worker);
+        assert!(outcomes.borrow().is_empty(), "the output of epoch 2 is not durable yet");
+        covered.send(position(12));
+        covered.advance_to(3);
+        step_until(worker, || !outcomes.borrow().is_empty());
+        assert_eq!(Manifest::read(&store, 3).unwrap().sources["trips"]["a.csv"], 12);
+    });
+}
+
+#[test]
 fn shards_that_overlap_or_leave_gaps_are_no_checkpoint() {
     timely::execute_directly(|worker| {
         let store = Memory::default();
         let checkpoints = checkpoints(store.clone());
-        let Committing { mut saved, mut epochs, outcomes } = committing(worker, &checkpoints, &[("keyed", "keys")]);
+        let Committing { mut saved, mut epochs, outcomes, .. } = committing(worker, &checkpoints, &[("keyed", "keys")]);
         epochs.advance_to(9);
         for (boundary, ranges) in [(1, vec![KeyRange::from(5..)]), (2, vec![KeyRange::ALL, KeyRange::from(5..)])] {
             saved.advance_to(boundary);

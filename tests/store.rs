@@ -46,6 +46,8 @@ fn checkpoint(store: &dyn Store, epoch: u64, previous: Option<u64>, keep: usize)
         fingerprint: fingerprint(),
         spaces: [("keys", 2, "count"), ("users", 4, "join (left)")].map(space).into(),
         objects: objects.into_iter().map(|object| object.reference).collect(),
+        sources: BTreeMap::new(),
+        sinks: Vec::new(),
     };
     manifest.write(store)?;
     retain(store, keep, epoch, &BTreeSet::new())?;

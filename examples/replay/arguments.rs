@@ -8,6 +8,7 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser};
 use thalweg::Config;
 use thalweg::checkpoint::CheckpointConfig;
+use thalweg::sink::When;
 
 use crate::cluster::ClusterArguments;
 use crate::epoch::{Epochs, Span, TimeUnit};
@@ -37,7 +38,7 @@ pub struct Arguments {
     pub cluster: ClusterArguments,
 
     /// What decides on commands: `static` (nothing ever moves), `reactive` (what was), `proactive` (what will be, as far
-    /// as it can be foreseen), or `scripted:FILE` with commands by epoch.
+    /// as it can be foreseen), `scripted:FILE` with commands by epoch, or for tests `restless:SEED` (without reason).
     #[arg(long, default_value = "proactive", value_name = "POLICY", help_heading = "Adaptivity")]
     pub policy: PolicyChoice,
 
@@ -59,6 +60,9 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub results: Option<PathBuf>,
 
+    #[command(flatten)]
+    pub sink: SinkArguments,
+
     /// Write a JSON object per epoch and per checkpoint to this file, one a line.
     #[arg(long, value_name = "FILE.jsonl", help_heading = "Output")]
     pub events: Option<PathBuf>,
@@ -66,6 +70,25 @@ pub struct Arguments {
     /// Run a plain static timely program besides, and compare the outputs of every epoch.
     #[arg(long, help_heading = "Output")]
     pub verify: bool,
+}
+
+/// Where what comes out of each epoch goes, exactly once through any crash.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Output")]
+pub struct SinkArguments {
+    /// Write, per epoch, the count, mean and deviation so far of each key it has seen to CSV files in this directory. The
+    /// files' bytes are the same whatever moves, and whatever crashes.
+    #[arg(long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+
+    /// When a file becomes visible: with its last `epoch`, or with a `checkpoint` after it.
+    #[arg(long, value_name = "epoch|checkpoint", default_value_t, requires = "output")]
+    pub output_when: When,
+
+    /// Epochs in a file.
+    #[arg(long, value_name = "EPOCHS", default_value_t = 1, requires = "output",
+          value_parser = clap::value_parser!(u64).range(1..))]
+    pub output_epochs: u64,
 }
 
 /// What is replayed.
@@ -131,6 +154,8 @@ pub enum PolicyChoice {
     Reactive,
     /// What the next epochs will be like.
     Proactive,
+    /// Nothing but chance, which is the same for the same seed.
+    Restless(u64),
     /// A file with commands by epoch.
     Scripted(PathBuf),
 }
@@ -144,7 +169,10 @@ impl FromStr for PolicyChoice {
             ("reactive", _) => Ok(PolicyChoice::Reactive),
             ("proactive", _) => Ok(PolicyChoice::Proactive),
             (_, Some(file)) if !file.is_empty() => Ok(PolicyChoice::Scripted(file.into())),
-            _ => Err("expected static, reactive, proactive or scripted:FILE".into()),
+            _ => match text.strip_prefix("restless:").and_then(|seed| seed.parse().ok()) {
+                Some(seed) => Ok(PolicyChoice::Restless(seed)),
+                None => Err("expected static, reactive, proactive or scripted:FILE".into()),
+            },
         }
     }
 }
@@ -225,6 +253,15 @@ impl Arguments {
         match &self.policy {
             PolicyChoice::Scripted(path) if !path.is_file() => {
                 return Err(format!("--policy scripted:{0}: there is no file {0}", path.display()));
+            }
+            _ => {}
+        }
+        match &self.sink.output {
+            Some(path) if path.exists() && !path.is_dir() => {
+                return Err(format!("--output {} is not a directory", path.display()));
+            }
+            Some(_) if self.sink.output_when == When::Checkpointed && self.checkpoint.is_none() => {
+                return Err("--output-when checkpoint needs --checkpoint DIR: nothing else makes files visible".into());
             }
             _ => {}
         }

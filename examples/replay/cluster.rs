@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use clap::builder::TypedValueParser;
+use thalweg::cluster::{Cluster, DEFAULT_CONNECT_TIMEOUT, DEFAULT_GRACE, DEFAULT_SILENCE};
 
 /// What it runs on.
 #[derive(Args, Clone, Debug)]
@@ -22,9 +24,26 @@ pub struct ClusterArguments {
     #[arg(long, short = 'p', default_value_t = 0)]
     pub process: usize,
 
+    /// Start all processes from this one, on this machine, and when one of them fails all again, from the last
+    /// checkpoint, so many times at most.
+    #[arg(long, value_name = "RESTARTS", requires = "checkpoint", conflicts_with = "process")]
+    pub supervise: Option<u32>,
+
     /// File with a line HOST:PORT per process. [default: localhost, ports from 2101]
     #[arg(long, value_name = "FILE")]
     pub hostfile: Option<PathBuf>,
+
+    /// Wait so many seconds for the other processes to come up.
+    #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_CONNECT_TIMEOUT.as_secs())]
+    pub connect_timeout: u64,
+
+    /// End with an error so many seconds after another process has ended well.
+    #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_GRACE.as_secs())]
+    pub grace: u64,
+
+    /// Give up another machine that has not answered for so many seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_SILENCE.as_secs(), value_parser = clap::value_parser!(u64).range(1..))]
+    pub silence: u64,
 }
 
 fn count(least: u64, most: u64) -> impl TypedValueParser<Value = usize> {
@@ -32,20 +51,15 @@ fn count(least: u64, most: u64) -> impl TypedValueParser<Value = usize> {
 }
 
 impl ClusterArguments {
-    /// The same for timely.
-    pub fn timely(&self) -> Result<timely::Config, String> {
-        let communication = match (self.processes, self.workers) {
-            (1, 1) => timely::CommunicationConfig::Thread,
-            (1, workers) => timely::CommunicationConfig::Process(workers),
-            (_, threads) => timely::CommunicationConfig::Cluster {
-                threads,
-                process: self.process,
-                addresses: self.addresses()?,
-                report: false,
-                zerocopy: false,
-            },
-        };
-        Ok(timely::Config { communication, worker: timely::WorkerConfig::default() })
+    /// The same for the library. All processes must have found the same to be agreed on.
+    pub fn cluster(&self, agreement: String) -> Result<Cluster, String> {
+        Ok(Cluster {
+            connect_timeout: Duration::from_secs(self.connect_timeout),
+            grace: Duration::from_secs(self.grace),
+            silence: Duration::from_secs(self.silence),
+            agreement,
+            ..Cluster::new(self.workers, self.process, self.addresses()?)
+        })
     }
 
     fn addresses(&self) -> Result<Vec<String>, String> {
@@ -74,6 +88,6 @@ impl ClusterArguments {
             let (process, last) = (self.process, self.processes - 1);
             return Err(format!("--process {process} is not one of the {} processes, 0 to {last}", self.processes));
         }
-        self.timely().map(|_| ())
+        self.addresses().map(|_| ())
     }
 }

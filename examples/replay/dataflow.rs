@@ -4,19 +4,22 @@ use std::collections::{BTreeMap, HashMap};
 
 use differential_dataflow::AsCollection;
 use serde::{Deserialize, Serialize};
-use thalweg::checkpoint::Checkpoints;
+use thalweg::checkpoint::{Checkpoints, Covered};
 use thalweg::keyed::{Context, Fault};
-use thalweg::observe::Event as LoopEvent;
+use thalweg::observe::{CheckpointEvent, Event as LoopEvent};
 use thalweg::policy::{Proactive, Reactive, Script, Static};
-use thalweg::{Config, Error, Rebalance, stable_hash};
+use thalweg::sink::EpochFiles;
+use thalweg::{Config, Error, Loop, Rebalance, stable_hash};
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::generic::Operator;
+use timely::dataflow::operators::generic::operator::empty;
 use timely::dataflow::operators::vec::{Filter, Map};
-use timely::dataflow::operators::{Capability, Concat, Exchange as _};
+use timely::dataflow::operators::{Capability, Concat, Exchange as _, Inspect};
 
-use crate::arguments::PolicyChoice;
+use crate::arguments::{PolicyChoice, SinkArguments};
 use crate::event::{Event, Moments};
+use crate::restless::Restless;
 
 /// When the final values are given: after all epochs.
 pub const END: u64 = u64::MAX;
@@ -33,35 +36,63 @@ pub struct Setup {
     /// What `scripted` follows.
     pub script: Script,
     pub checkpoints: Option<Checkpoints>,
+    pub sink: SinkArguments,
+}
+
+/// What comes out of the adaptive dataflow.
+pub struct Adaptive<'scope> {
+    pub rows: StreamVec<'scope, u64, Row>,
+    /// Up to its frontier, the output is durable.
+    pub durable: StreamVec<'scope, u64, Covered>,
 }
 
 /// Keeps the moments of each key, and gives them at the end of each epoch in which the key had records and at [`END`].
+/// `observe` hears of all events on worker 0, `hear` on each worker of what becomes of checkpoints.
 pub fn adaptive<'scope>(
     events: StreamVec<'scope, u64, Event>,
     setup: &Setup,
     fault: &Fault,
     observe: impl FnMut(&LoopEvent) + 'static,
-) -> Result<StreamVec<'scope, u64, Row>, Error> {
-    let stage = events.rebalance(&setup.config, |event| stable_hash(&event.key))?;
-    let stage = match &setup.policy {
-        PolicyChoice::Static => stage.policy(Static)?,
-        PolicyChoice::Reactive => stage.policy(Reactive::new(setup.config.policy.clone())?)?,
-        PolicyChoice::Proactive => stage.policy(Proactive::new(setup.config.policy.clone())?)?,
-        PolicyChoice::Scripted(_) => stage.policy(setup.script.clone())?,
+    mut hear: impl FnMut(&CheckpointEvent) + 'static,
+) -> Result<Adaptive<'scope>, Error> {
+    let scope = events.scope();
+    let mut looped = Loop::new(scope, &setup.config)?.faults_to(fault);
+    if let Some(checkpoints) = &setup.checkpoints {
+        looped = looped.checkpoint_to(checkpoints, fault)?;
+        looped.outcomes().inspect(move |outcome| hear(outcome));
+    }
+    let looped = looped.observe(observe);
+    let keys = looped.key_space("keys")?;
+    let keys = match &setup.policy {
+        PolicyChoice::Static => keys.policy(Static)?,
+        PolicyChoice::Reactive => keys.policy(Reactive::new(setup.config.policy.clone())?)?,
+        PolicyChoice::Proactive => keys.policy(Proactive::new(setup.config.policy.clone())?)?,
+        PolicyChoice::Restless(seed) => keys.policy(Restless { seed: *seed })?,
+        PolicyChoice::Scripted(_) => keys.policy(setup.script.clone())?,
     };
-    let stage = match &setup.checkpoints {
-        Some(checkpoints) => stage.checkpoint_to(checkpoints, fault)?,
-        None => stage,
-    };
-    Ok(stage
+    let rows = events
+        .rebalance(&keys, |event| stable_hash(&event.key))?
         .measured(|event| event.value as f64 * 1e-6, |event| size_of::<Event>() + event.key.len())
-        .observe(observe)
         .fold_epochs(
             |event| event.key.clone(),
             |event, recent: &mut Moments| recent.add(event.value),
             |recent, other| recent.merge(&other),
             give_moments,
-        ))
+        );
+    let durable = match &setup.sink.output {
+        Some(directory) => {
+            let SinkArguments { output_when, output_epochs, .. } = setup.sink;
+            let files = EpochFiles::csv(directory).visible(output_when).epochs_per_file(output_epochs)?;
+            looped.sink("output", rows.clone().filter(|row| row.0 != END).map(fields), files)?
+        }
+        None => empty(scope),
+    };
+    Ok(Adaptive { rows, durable })
+}
+
+/// A row as it is written: exactly.
+fn fields((epoch, key, all, _): Row) -> (u64, String, u64, String, String) {
+    (epoch, key, all.count(), all.mean().to_string(), all.deviation().to_string())
 }
 
 fn give_moments(recent: Moments, all: &mut Moments, context: &mut Context<'_, u64, String, Row>) {

@@ -153,6 +153,11 @@ impl Notes {
         }
     }
 
+    /// The run stops here: what is open comes again when it is resumed.
+    pub fn stop(&mut self) {
+        self.open.clear();
+    }
+
     /// Ends the notes: the run is over.
     pub fn finish(&mut self) -> Result<()> {
         self.write(|_| true);

@@ -1,6 +1,7 @@
 use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::ThreadId;
 
@@ -12,6 +13,9 @@ use super::{CheckpointConfig, Fingerprint, Manifest, ObjectRef, Operators, Store
 use crate::error::Error;
 use crate::keyed::{Backlog, Chunk, Merge, Restore};
 use crate::keyspace::{Assignment, KeyRange};
+
+/// The reason of a checkpoint that the program has asked for by [`Checkpoints::request`].
+pub const REQUESTED: &str = "requested";
 
 /// Where a run keeps its checkpoints, and the one it resumes from, if any. To be made once per process, before the
 /// workers start: all of them must resume from the same one.
@@ -31,7 +35,11 @@ pub struct Checkpoints {
     fingerprint: Fingerprint,
     config: CheckpointConfig,
     resumed: Option<Arc<Manifest>>,
+    /// The run goes on with another, even if that has left no checkpoint.
+    resuming: bool,
     skipped: Arc<[String]>,
+    /// The program has asked for a checkpoint.
+    requested: Arc<AtomicBool>,
     /// How the states of the operators that run are merged.
     merges: Arc<Mutex<Merges>>,
     backlog: Arc<Backlog>,
@@ -81,7 +89,8 @@ impl Checkpoints {
         config.validate()?;
         let resume = resolve(&*store, &fingerprint)?;
         let skipped = resume.skipped.iter().map(Error::with_causes).collect();
-        Ok(Self::new(store, fingerprint, config, resume.checkpoint.map(Arc::new), skipped))
+        let resumed = resume.checkpoint.map(Arc::new);
+        Ok(Checkpoints { resuming: true, ..Self::new(store, fingerprint, config, resumed, skipped) })
     }
 
     fn new(
@@ -92,8 +101,20 @@ impl Checkpoints {
         skipped: Arc<[String]>,
     ) -> Self {
         let backlog = Arc::new(Backlog::new(config.backlog_bytes));
-        let (merges, taken) = Default::default();
-        Checkpoints { store, fingerprint, config, resumed, skipped, merges, backlog, taken, claim: None }
+        let (requested, merges, taken) = Default::default();
+        Checkpoints {
+            store,
+            fingerprint,
+            config,
+            resumed,
+            resuming: false,
+            skipped,
+            requested,
+            merges,
+            backlog,
+            taken,
+            claim: None,
+        }
     }
 
     /// The same for one loop of this worker. An error while another one has them: each would overwrite the other's.
@@ -122,6 +143,19 @@ impl Checkpoints {
         self.resumed().map_or(Some(0), |manifest| manifest.records)
     }
 
+    /// Asks for a checkpoint as soon as an epoch is complete, before the program ends, say. It may be asked for on any
+    /// process, and several requests in an epoch are one; what has become of it is told with the reason [`REQUESTED`].
+    ///
+    /// The source must go on until then: what a checkpoint holds is complete before its boundary.
+    pub fn request(&self) {
+        self.requested.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether there has been a request since the last call.
+    pub(crate) fn take_request(&self) -> bool {
+        self.requested.load(Ordering::Relaxed) && self.requested.swap(false, Ordering::Relaxed)
+    }
+
     /// Why newer checkpoints than the one resumed from can't be used: to be told to somebody.
     pub fn skipped(&self) -> &[String] {
         &self.skipped
@@ -130,6 +164,12 @@ impl Checkpoints {
     /// The checkpoint that the run resumes from.
     pub fn resumed(&self) -> Option<&Manifest> {
         self.resumed.as_deref()
+    }
+
+    /// Whether the run goes on with an earlier one, even one that has left no checkpoint: so that sinks may find output
+    /// of it.
+    pub fn is_resuming(&self) -> bool {
+        self.resuming
     }
 
     /// When checkpoints are taken, and how many are kept.

@@ -1,13 +1,14 @@
 //! Committing checkpoints: what all workers have saved becomes a manifest. It acts on worker 0.
 //!
 //! *Emits* at a checkpoint's boundary, once it is durable or abandoned, what became of it. *Waits* for what all workers
-//! have saved at the boundary; for all epochs before it to be complete, so that the source's position is known; for the
-//! thread that writes. *Holds* what has been saved until then.
+//! have saved at the boundary; for all epochs before it to be complete, so that their records are known; for sources and
+//! sinks to have covered them; for the thread that writes. *Holds* what has been saved until then.
 //!
 //! | port     |     | connected to |
 //! |----------|-----|--------------|
 //! | saved    | in  | outcomes     |
 //! | events   | in  |              |
+//! | covered  | in  |              |
 //! | outcomes | out |              |
 
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ use timely::progress::frontier::MutableAntichain;
 
 use super::chain::Chain;
 use super::compact::Compactor;
+use super::covered::{Covered, Positions};
 use super::gather::Gathered;
 use super::save::Saved;
 use super::writer::{Done, Job, Writer, Written};
@@ -35,10 +37,11 @@ use crate::pending::Pending;
 ///
 /// `saved` is of all `operators`. A checkpoint is abandoned if one of them has not taken part, or one that is not among
 /// them has, or if those of one key space have different assignments. `events` tell the records of each complete epoch,
-/// on worker 0.
+/// on worker 0. `covered` comes from all sources and sinks.
 pub fn commit<'scope, T: Ticks>(
     saved: StreamVec<'scope, T, Saved>,
     events: StreamVec<'scope, T, EpochEvent>,
+    covered: StreamVec<'scope, T, Covered>,
     checkpoints: &Checkpoints,
     operators: &Operators,
     epochs: Epochs,
@@ -51,6 +54,7 @@ pub fn commit<'scope, T: Ticks>(
     let pact = Exchange::new(|_: &Saved| 0);
     let mut saved = builder.new_input_connection(saved, pact, [(0, Antichain::from_elem(T::Summary::default()))]);
     let mut events = builder.new_input_connection(events, Pipeline, []);
+    let mut covered = builder.new_input_connection(covered, Exchange::new(|_: &Covered| 0), []);
     // An activation can fail only when the worker has gone, and then nobody waits for it.
     let wake: Wake = Arc::new(move || _ = activator.activate());
     let waking = Arc::clone(&wake);
@@ -60,9 +64,15 @@ pub fn commit<'scope, T: Ticks>(
         drop(initial);
         let mut gathering: Pending<T, Vec<Saved>> = Pending::new();
         move |frontiers: &[MutableAntichain<T>]| {
-            let [saved_frontier, events_frontier] = frontiers else { unreachable!("there are two inputs") };
+            let [saved_frontier, events_frontier, covered_frontier] = frontiers else {
+                unreachable!("there are three inputs")
+            };
             let mut outcomes = outcomes.activate();
             events.for_each(|_, batch| batch.drain(..).for_each(|epoch| committer.note_epoch(&epoch)));
+            covered.for_each(|capability, batch| {
+                let Some(at) = capability.least() else { return };
+                batch.drain(..).for_each(|covered| committer.positions.note(epochs.number(at), &covered));
+            });
             saved.for_each_stamp(|capability, batches| {
                 let Some(capability) = capability.retain_least(0) else { return };
                 let at = capability.time().clone();
@@ -72,8 +82,9 @@ pub fn commit<'scope, T: Ticks>(
             while let Some((capability, event)) = committer.take_outcome() {
                 outcomes.session(&capability).give(event);
             }
+            let is_open = |at: &T| events_frontier.less_than(at) || covered_frontier.less_than(at);
             // One manifest at a time: the next one refers to the one before it.
-            while committer.is_ready() && gathering.first().is_some_and(|at| !events_frontier.less_than(at)) {
+            while committer.is_ready() && gathering.first().is_some_and(|at| !is_open(at)) {
                 let Some((at, capability, parts)) = gathering.release(saved_frontier) else { break };
                 if let Some((capability, event)) = committer.begin(epochs.number(&at), capability, parts) {
                     outcomes.session(&capability).give(event);
@@ -110,6 +121,8 @@ struct Committer<H> {
     epochs: BTreeMap<u64, u64>,
     /// Records before them.
     records: u64,
+    /// Where the sources stand.
+    positions: Positions,
     epoch_ticks: u64,
     /// Why checkpoints were commanded, by boundary.
     reasons: BTreeMap<u64, String>,
@@ -139,6 +152,7 @@ impl<H> Committer<H> {
             wake,
             epochs: BTreeMap::new(),
             records: resumed.and_then(|manifest| manifest.records).unwrap_or(0),
+            positions: Positions::resumed(resumed),
             epoch_ticks: epochs.ticks(),
             reasons: BTreeMap::new(),
             previous: resumed.map(|manifest| manifest.epoch),
@@ -248,7 +262,7 @@ impl<H> Committer<H> {
         (event, manifest)
     }
 
-    fn manifest(&self, event: &CheckpointEvent, gathered: Gathered) -> Result<Manifest, String> {
+    fn manifest(&mut self, event: &CheckpointEvent, gathered: Gathered) -> Result<Manifest, String> {
         let spaces = gathered.spaces(&self.operators, self.workers).map_err(|error| error.with_causes());
         if let Some(failure) = gathered.failure {
             return Err(failure);
@@ -263,6 +277,8 @@ impl<H> Committer<H> {
             fingerprint: self.checkpoints.fingerprint().clone(),
             spaces: spaces?,
             objects: self.chain.extended(gathered.whole, gathered.objects)?,
+            sources: self.positions.at(event.epoch),
+            sinks: self.operators.ends.sinks.iter().cloned().collect(),
         })
     }
 }

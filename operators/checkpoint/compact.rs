@@ -15,6 +15,7 @@ use super::reference::ObjectRef;
 use super::store::Store;
 use super::writer::catching;
 use crate::error::Error;
+use crate::fault::point;
 use crate::keyed::{Merge, Merging};
 use crate::keyspace::KeyRange;
 
@@ -160,7 +161,10 @@ impl Work {
     /// Puts an object that no manifest refers to before the next one.
     fn put(&self, object: &Object) -> Result<(), Error> {
         self.in_use.lock().insert(object.reference.name.clone());
-        self.store.put(&object.reference.name, &object.bytes)
+        point("compact.object.before");
+        self.store.put(&object.reference.name, &object.bytes)?;
+        point("compact.object.after");
+        Ok(())
     }
 
     fn check_running(&self) -> Result<(), Error> {

@@ -163,7 +163,7 @@ fn walk(directory: &Path, see: &mut impl FnMut(&Path, &str)) -> io::Result<()> {
     Ok(())
 }
 
-fn remove(file: &Path) -> io::Result<()> {
+pub(crate) fn remove(file: &Path) -> io::Result<()> {
     match fs::remove_file(file) {
         Ok(()) => synchronise(file.parent()),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
@@ -172,7 +172,7 @@ fn remove(file: &Path) -> io::Result<()> {
 }
 
 /// Makes a directory and all above it that are missing.
-fn create_durably(directory: &Path) -> io::Result<()> {
+pub(crate) fn create_durably(directory: &Path) -> io::Result<()> {
     if directory.is_dir() || directory.as_os_str().is_empty() {
         return Ok(());
     }
@@ -188,7 +188,7 @@ fn create_one(directory: &Path) -> io::Result<()> {
 }
 
 /// Makes the names in a directory durable. Where directories can't be opened, the system sees to that itself.
-fn synchronise(directory: Option<&Path>) -> io::Result<()> {
+pub(crate) fn synchronise(directory: Option<&Path>) -> io::Result<()> {
     let here = Path::new(".");
     let directory = directory.map_or(here, |d| if d.as_os_str().is_empty() { here } else { d });
     if cfg!(unix) { File::open(directory)?.sync_all() } else { Ok(()) }

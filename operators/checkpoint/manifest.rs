@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::covered::SourcePositions;
 use super::fingerprint::Fingerprint;
 use super::reference::ObjectRef;
 use super::store::{Store, damage};
@@ -42,6 +43,12 @@ pub struct Manifest {
     pub spaces: BTreeMap<String, Space>,
     /// The objects with their state: of this checkpoint, and of earlier ones where nothing has changed since.
     pub objects: Vec<ObjectRef>,
+    /// Where the sources stand at the boundary, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sources: BTreeMap<String, SourcePositions>,
+    /// The sinks, all of whose output before the boundary is durable.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sinks: Vec<String>,
 }
 
 /// A key space as of a boundary.
@@ -160,6 +167,8 @@ pub(super) fn example(epoch: u64, previous: Option<u64>, objects: Vec<ObjectRef>
         fingerprint: Fingerprint::default().with("key", "station"),
         spaces: [("keys", 3, vec!["count"]), ("users", 5, vec!["join", "sum"])].map(space).into(),
         objects,
+        sources: BTreeMap::new(),
+        sinks: Vec::new(),
     }
 }
 

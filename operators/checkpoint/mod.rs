@@ -33,6 +33,7 @@ mod commit;
 mod compact;
 mod config;
 mod cost;
+mod covered;
 mod directory;
 mod estimate;
 mod fingerprint;
@@ -52,11 +53,13 @@ mod store;
 mod trigger;
 mod writer;
 
-pub use checkpoints::Checkpoints;
+pub use checkpoints::{Checkpoints, REQUESTED};
 pub use commit::commit;
 pub use config::{CheckpointConfig, TriggerKind};
 pub use cost::{CostModel, Costs, LEAST_HEADROOM, Prices};
+pub use covered::{Covered, SourcePositions};
 pub use directory::{Directory, LEFTOVER_AGE};
+pub(crate) use directory::{create_durably, remove, synchronise};
 pub use estimate::{
     DEFAULT_CHECKPOINT_SECONDS, DEFAULT_REPLAY_RECORDS_PER_SECOND, DEFAULT_RESTORE_BYTES_PER_SECOND, RecoveryEstimate,
     SMOOTHING, Speeds,

@@ -1,10 +1,11 @@
 use std::collections::BTreeMap;
 
 use super::Manifest;
+use super::covered::Ends;
 use crate::error::Error;
 
-/// The operators of a dataflow that take part in its checkpoints, each with the key space that it belongs to. A
-/// checkpoint covers them all or does not exist.
+/// The operators of a dataflow that take part in its checkpoints, each with the key space that it belongs to, and its
+/// sources and sinks. A checkpoint covers them all or does not exist.
 ///
 /// ```
 /// use thalweg::checkpoint::Operators;
@@ -18,6 +19,7 @@ use crate::error::Error;
 pub struct Operators {
     /// The key space of each, and how many inputs it has.
     spaces: BTreeMap<String, (String, usize)>,
+    pub(super) ends: Ends,
 }
 
 impl Operators {
@@ -66,7 +68,7 @@ impl Operators {
             .then(|| format!("it has no states of {new:?}, which would miss all data before its boundary"));
         let what: Vec<String> = lost.into_iter().chain(new).collect();
         if what.is_empty() {
-            return Ok(());
+            return self.ends.check(resumed);
         }
         let what = what.join("; ");
         let mend = "have the same operators and name them as before, or begin anew in an empty store";

@@ -3,6 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::manifest::Manifest;
 use super::store::Store;
 use crate::error::Error;
+use crate::fault::point;
 
 /// What [`retain`] has removed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,9 +34,11 @@ pub fn retain(store: &dyn Store, keep: usize, committed: u64, in_use: &BTreeSet<
     doomed.objects.retain(|object| !in_use.contains(object));
     for epoch in &doomed.checkpoints {
         store.delete(&Manifest::name_at(*epoch))?;
+        point("retain.manifest");
     }
     for object in &doomed.objects {
         store.delete(object)?;
+        point("retain.object");
     }
     Ok(doomed)
 }

@@ -202,6 +202,13 @@ impl Trigger {
         self.speeds.costs(cost_model, self.state_bytes, mean_time_between_failures)
     }
 
+    /// A checkpoint at this boundary has been commanded, whatever was decided.
+    pub fn commanded(&mut self, boundary: u64) {
+        if self.since.last().is_none_or(|exposure| exposure.boundary < boundary) {
+            self.since.push(Exposure::from(boundary));
+        }
+    }
+
     /// The checkpoint at this boundary is durable; from its boundary on it took so many seconds. Those in flight
     /// before it no longer matter.
     pub fn completed(&mut self, boundary: u64, seconds: f64) {

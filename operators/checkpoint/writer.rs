@@ -13,6 +13,7 @@ use super::reference::ObjectRef;
 use super::retain::{Retained, retain};
 use super::store::Store;
 use crate::error::Error;
+use crate::fault::point;
 use crate::keyed::{Backlog, Chunk};
 
 /// Something to be written.
@@ -200,11 +201,16 @@ impl Writing<'_> {
 }
 
 fn put(store: &dyn Store, object: &Object) -> Result<(), Error> {
-    store.put(&object.reference.name, &object.bytes)
+    point("checkpoint.object.before");
+    store.put(&object.reference.name, &object.bytes)?;
+    point("checkpoint.object.after");
+    Ok(())
 }
 
 fn write_manifest(store: &dyn Store, manifest: &Manifest, keep: usize, in_use: &InUse) -> Result<Written, Error> {
+    point("checkpoint.manifest.before");
     catching(&manifest.name(), || manifest.write(store))?;
+    point("checkpoint.manifest.after");
     // Caught by itself: the checkpoint stands, whatever becomes of the old ones.
     let retained = catching("the checkpoints before it", || retain(store, keep, manifest.epoch, &in_use.names()));
     Ok(Written::Manifest { retained })

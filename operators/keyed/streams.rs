@@ -48,6 +48,8 @@ pub enum Report {
         /// How long it took to read and take in.
         nanos: u64,
     },
+    /// The program has asked for a checkpoint.
+    CheckpointRequested,
 }
 
 /// A part of a snapshot, at the boundary as of which it was taken.

@@ -18,6 +18,7 @@ use super::waits::{Frontiers, Step, Waits};
 use super::{Backlog, Fault, KeyedSettings, Report, Restore, SnapshotContent, SnapshotPart};
 use crate::epoch::{Epochs, Ticks};
 use crate::error::{Cause, Error};
+use crate::fault::point;
 use crate::keyspace::{Assignment, Command, KeyRange};
 use crate::pending::Pending;
 use crate::profile::{Sampler, ShardEpoch};
@@ -205,6 +206,7 @@ where
             if let Some(chunk) = chunk {
                 bytes += chunk.bytes.len().max(1);
                 self.take_in(chunk, Origin::Worker, &capabilities);
+                point("migrate.taken");
             }
         }
         bytes > 0
@@ -313,10 +315,12 @@ where
                     let bytes = chunk.bytes.len() as u64;
                     ports.reports.session(&reports).give(Report::Moved { worker: self.worker, to, bytes });
                     ports.moved.session(&moved).give((to, chunk));
+                    point("migrate.sent");
                 }
                 Hold::Saving { snapshots } => {
                     let part = self.snapshot_part(SnapshotContent::Chunk(chunk));
                     ports.snapshots.session(&snapshots).give(part);
+                    point("checkpoint.chunk");
                 }
             }
         }
@@ -334,6 +338,7 @@ where
             Some(Ok(chunk)) => {
                 let (worker, bytes) = (self.worker, chunk.bytes.len() as u64);
                 self.take_in(Chunk { last: true, ..chunk }, Origin::Store, &capabilities);
+                point("restore.chunk");
                 let nanos = nanos_since(started);
                 let reports = capabilities.reports.delayed(&self.epochs.around(capabilities.reports.time()).1);
                 ports.reports.session(&reports).give(Report::Restored { worker, bytes, nanos });

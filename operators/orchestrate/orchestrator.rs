@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::director::{Director, Seen};
-use crate::checkpoint::{LOOK_AHEAD, Observation, Trigger};
+use crate::checkpoint::{LOOK_AHEAD, Observation, REQUESTED, Trigger};
 use crate::forecast::{Blend, Forecaster};
 use crate::keyed::Report;
 use crate::keyspace::{Assignment, Command};
@@ -125,6 +125,7 @@ impl Orchestrator {
     /// the operators that report, and how long, in seconds, it was after the one before it that it became complete.
     pub fn decide(&mut self, epoch: u64, reports: Vec<(usize, Report)>, seconds: f64) -> Decision {
         let boundary = epoch.saturating_add(self.lead);
+        let requested = reports.iter().any(|(_, report)| matches!(report, Report::CheckpointRequested));
         let seen = self.sort(reports);
         self.note_restored(&seen);
         self.note_busy(&seen);
@@ -132,7 +133,7 @@ impl Orchestrator {
         let decided = self.spaces.iter_mut().zip(seen).map(|(space, seen)| space.decide(epoch, boundary, seen));
         let mut events: Vec<EpochEvent> = decided.collect();
         let is_known = known.iter().any(|known| known.accepted.contains(&Command::Checkpoint));
-        self.consider_checkpoint(&mut events, seconds, is_known);
+        self.consider_checkpoint(&mut events, seconds, requested, is_known);
         let of_space = |(space, event): (usize, &EpochEvent)| {
             event.commands.clone().into_iter().map(move |command| Addressed { space, command })
         };
@@ -155,6 +156,7 @@ impl Orchestrator {
                 Report::Folded { worker, key, records } => seen.folded.push((worker, key, records)),
                 Report::Holds { worker, keys, bytes } => seen.states.push(((operator, worker), (keys, bytes))),
                 Report::Restored { bytes, nanos, .. } => seen.restored.push((bytes, nanos)),
+                Report::CheckpointRequested => {}
             }
         }
         seen
@@ -180,15 +182,20 @@ impl Orchestrator {
         trigger.speeds_mut().replayed(records, busy.into_values().max().unwrap_or(0) as f64 * 1e-9);
     }
 
-    /// Sees to it that a checkpoint is taken in all key spaces or none, and asks the trigger for one.
-    fn consider_checkpoint(&mut self, events: &mut [EpochEvent], seconds: f64, is_known: bool) {
+    /// Sees to it that a checkpoint is taken in all key spaces or none, and asks the trigger for one if the program has
+    /// not.
+    fn consider_checkpoint(&mut self, events: &mut [EpochEvent], seconds: f64, requested: bool, is_known: bool) {
         let mut wanted = events.iter().any(|event| event.commands.contains(&Command::Checkpoint));
         if let (Some(clock), Some(EpochEvent { epoch, boundary, .. })) = (&mut self.checkpoints, events.first()) {
             let records = events.iter().map(|event| event.records).sum();
             let forecast = clock.forecast(records);
             let state_bytes = events.iter().map(|event| event.state_bytes).sum();
             let observation = Observation { epoch: *epoch, records, seconds, state_bytes };
-            let reason = clock.trigger.decide(&observation, &forecast, *boundary).map(|reason| reason.to_string());
+            let mut reason = clock.trigger.decide(&observation, &forecast, *boundary).map(|reason| reason.to_string());
+            if requested {
+                clock.trigger.commanded(*boundary);
+                reason = Some(REQUESTED.to_owned());
+            }
             wanted |= reason.is_some();
             let recovery = clock.trigger.recovery().seconds();
             for event in &mut *events {

@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::keyed::codec::Codec;
 use crate::keyed::{Fault, KeyedSettings, KeyedStreams};
 use crate::keyspace::{Assignment, Command};
-use crate::observe::Event;
+use crate::observe::{CheckpointEvent, Event};
 use crate::policy::Policy;
 
 /// One feedback loop: the operators that share it have one control stream, one lead, and one checkpoint.
@@ -41,7 +41,7 @@ use crate::policy::Policy;
 ///         .fold_keyed(|trip| trip.0.clone(), |trip, sum: &mut u64, out| { *sum += trip.1; out.give(*sum) });
 /// });
 /// ```
-pub struct Loop<'scope, T: Ticks>(Rc<RefCell<Shared<'scope, T>>>);
+pub struct Loop<'scope, T: Ticks>(pub(super) Rc<RefCell<Shared<'scope, T>>>);
 
 /// An assignment of the key space to workers, the policy that changes it, and the operators that are routed by it.
 pub struct KeySpace<'scope, T: Ticks> {
@@ -90,10 +90,46 @@ impl<'scope, T: Ticks> Loop<'scope, T> {
         Ok(self)
     }
 
+    /// Errors that come up during the run are put where `fault` finds them; without it, and without checkpoints, a
+    /// source or sink that meets one panics.
+    pub fn faults_to(self, fault: &Fault) -> Self {
+        self.0.borrow_mut().set_fault(fault);
+        self
+    }
+
     /// Calls `observer` with each event, on worker 0.
     pub fn observe(self, observer: impl FnMut(&Event) + 'static) -> Self {
         self.0.borrow_mut().add_observer(Box::new(observer));
         self
+    }
+
+    /// What becomes of checkpoints, on every worker: from a [`CheckpointEvent`] without an error on, the checkpoint at its
+    /// boundary exists, and a run that resumes takes no earlier one unless it is damaged. Without checkpoints there is
+    /// none.
+    ///
+    /// The stream comes from the end of the loop. An operator of it, or one before it, that listens must do so by an
+    /// input that is connected to none of its outputs: nothing can wait for its own checkpoint. Anything behind it may
+    /// listen as it likes.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use thalweg::checkpoint::{CheckpointConfig, Checkpoints, Fingerprint, Memory};
+    /// use thalweg::keyed::Fault;
+    /// use thalweg::{Config, Loop, Rebalance, stable_hash};
+    /// use timely::dataflow::operators::{Inspect, ToStream};
+    ///
+    /// let config = CheckpointConfig { trigger: "every:1".parse().unwrap(), ..CheckpointConfig::default() };
+    /// let checkpoints = Checkpoints::begin(Arc::new(Memory::default()), Fingerprint::default(), config).unwrap();
+    /// timely::execute_directly(move |worker| worker.dataflow::<u64, _, _>(|scope| {
+    ///     let looped = Loop::new(scope, &Config::default()).unwrap().checkpoint_to(&checkpoints, &Fault::new()).unwrap();
+    ///     looped.outcomes().inspect(|outcome| assert_eq!(outcome.error, None));
+    ///     ["Castro", "Market"].map(str::to_owned).to_stream(scope).container::<Vec<_>>()
+    ///         .rebalance(&looped.key_space("stations").unwrap(), |station| stable_hash(station)).unwrap()
+    ///         .fold_keyed(String::clone, |_, count: &mut u64, out| { *count += 1; out.give(*count) });
+    /// }));
+    /// ```
+    pub fn outcomes(&self) -> StreamVec<'scope, T, CheckpointEvent> {
+        self.0.borrow_mut().ends.outcomes()
     }
 
     /// Adds a key space, with the policy [`Proactive`](crate::policy::Proactive). The name stands in events and

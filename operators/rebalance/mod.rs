@@ -1,9 +1,12 @@
 //! The loop: what composes the parts.
 
 mod control;
+mod ends;
 mod epochs;
 mod late;
+mod outside;
 mod pair;
+mod request;
 mod shared;
 mod windowed;
 

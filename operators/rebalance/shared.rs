@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hash;
 use std::sync::Arc;
 
-use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::feedback::Handle;
-use timely::dataflow::operators::generic::Operator as _;
 use timely::dataflow::operators::generic::operator::empty;
 use timely::dataflow::operators::vec::Map;
 use timely::dataflow::operators::{Concat, Concatenate, ConnectLoop, Feedback, Inspect};
 use timely::dataflow::{Scope, StreamVec};
 
+use super::ends::{Ends, to_all_workers};
+use super::request::with_requests;
 use crate::checkpoint::{Checkpoints, Operators, Trigger, commit, save};
 use crate::config::Config;
 use crate::epoch::{Epochs, Ticks};
@@ -58,6 +58,7 @@ pub(super) struct Shared<'scope, T: Ticks> {
     checkpoints: Option<(Checkpoints, Trigger)>,
     observers: Vec<Observer>,
     fault: Fault,
+    pub ends: Ends<'scope, T>,
 }
 
 impl<'scope, T: Ticks> Shared<'scope, T> {
@@ -76,7 +77,16 @@ impl<'scope, T: Ticks> Shared<'scope, T> {
             checkpoints: None,
             observers: Vec::new(),
             fault: Fault::unwatched(),
+            ends: Ends::new(scope),
         })
+    }
+
+    pub fn fault(&self) -> &Fault {
+        &self.fault
+    }
+
+    pub fn set_fault(&mut self, fault: &Fault) {
+        self.fault = fault.clone();
     }
 
     pub fn epochs(&self) -> Epochs {
@@ -114,7 +124,7 @@ impl<'scope, T: Ticks> Shared<'scope, T> {
                 "the timestamp can't hold epoch {epoch}, from which the run is to go on"
             )));
         }
-        if !self.operators.is_empty() {
+        if !self.operators.is_empty() || !self.ends.is_empty() {
             return Err(Error::usage(
                 "the loop has operators already, which would begin without the checkpoint: say where to checkpoint to before",
             ));
@@ -134,7 +144,7 @@ impl<'scope, T: Ticks> Shared<'scope, T> {
         Ok(())
     }
 
-    fn checkpoints(&self) -> Option<&Checkpoints> {
+    pub fn checkpoints(&self) -> Option<&Checkpoints> {
         self.checkpoints.as_ref().map(|(checkpoints, _)| checkpoints)
     }
 
@@ -218,6 +228,7 @@ impl<'scope, T: Ticks> Shared<'scope, T> {
             taking_part.add(&member.name, &self.spaces[*space].name, member.inputs)?;
             unnamed = unnamed.or((!member.is_named).then_some(&member.name));
         }
+        self.ends.take_part(&mut taking_part);
         match unnamed.filter(|_| taking_part.names().count() > 1) {
             Some(name) => Err(Error::usage(format!(
                 "the operator {name:?} was given no name, and there are several: name each, since a checkpoint gives back \
@@ -262,7 +273,12 @@ impl<'scope, T: Ticks> Shared<'scope, T> {
             checkpoints
         });
         let (feedback, outcomes) = scope.feedback(T::Summary::default());
-        let decided = orchestrate(scope.concatenate(reports), outcomes, epochs, orchestrator);
+        let reports = scope.concatenate(reports);
+        let reports = match &store {
+            Some(store) => with_requests(reports, store),
+            None => reports,
+        };
+        let decided = orchestrate(reports, outcomes, epochs, orchestrator);
         let outcomes = match store.zip(taking_part) {
             Some((store, taking_part)) => {
                 let checked = taking_part.and_then(|operators| store.check_operators(&operators).map(|()| operators));
@@ -271,11 +287,12 @@ impl<'scope, T: Ticks> Shared<'scope, T> {
                     Operators::default()
                 });
                 let saved = save(scope.concatenate(snapshots), &store, epochs);
-                commit(saved, decided.events.clone(), &store, &operators, epochs)
+                commit(saved, decided.events.clone(), self.ends.covered(), &store, &operators, epochs)
             }
             None => empty(scope),
         };
         outcomes.clone().connect_loop(feedback);
+        self.ends.close(outcomes.clone());
         let events = decided.events.map(Event::Epoch).concat(outcomes.map(Event::Checkpoint));
         let mut observers = std::mem::take(&mut self.observers);
         events.inspect(move |event| observers.iter_mut().for_each(|observe| observe(event)));
@@ -283,32 +300,12 @@ impl<'scope, T: Ticks> Shared<'scope, T> {
     }
 }
 
-/// Sends each command to every worker. They come in the order in which they were given, which is the order in which
-/// those of one boundary are to be carried out.
-fn to_all_workers<T: Ticks>(commands: StreamVec<'_, T, Addressed>) -> StreamVec<'_, T, Addressed> {
-    let peers = commands.scope().peers();
-    let copies = commands.unary(Pipeline, "Copy", |_, _| {
-        move |input, output| {
-            input.for_each(|capability, commands| {
-                let copies = commands.drain(..).flat_map(|command| (0..peers).map(move |to| (to, command.clone())));
-                output.session(&capability).give_iterator(copies);
-            });
-        }
-    });
-    copies.unary(Exchange::new(|(to, _): &(usize, Addressed)| *to as u64), "Control", |_, _| {
-        move |input, output| {
-            input.for_each(|capability, commands| {
-                output.session(&capability).give_iterator(commands.drain(..).map(|(_, command)| command));
-            });
-        }
-    })
-}
-
 impl<T: Ticks> Drop for Shared<'_, T> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             // An open end would panic again, and a dataflow that is not built can't be closed.
             self.commands.take().into_iter().for_each(std::mem::forget);
+            self.ends.forget();
         } else {
             self.close();
         }

@@ -8,14 +8,20 @@ use std::time::{Duration, Instant};
 /// Generous: a machine may be busy.
 const DEADLINE: Duration = Duration::from_secs(180);
 
-/// Runs the example of this name, which `cargo test` builds next to the tests.
-pub fn run(name: &str, arguments: &str) -> Output {
+/// The example of this name, which `cargo test` builds next to the tests.
+pub fn command(name: &str, arguments: &str) -> Command {
     let tests = std::env::current_exe().unwrap();
     let program = tests.ancestors().nth(2).unwrap().join("examples").join(name);
     assert!(program.is_file(), "{} is missing: build it with `cargo build --example {name}`", program.display());
-    let (mut stdout, mut stderr) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
     let mut command = Command::new(program);
     command.args(arguments.split_whitespace()).stdin(Stdio::null());
+    command
+}
+
+/// Runs an example to its end.
+pub fn run(name: &str, arguments: &str) -> Output {
+    let (mut stdout, mut stderr) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+    let mut command = command(name, arguments);
     command.stdout(stdout.try_clone().unwrap()).stderr(stderr.try_clone().unwrap());
     let mut child = command.spawn().unwrap();
     let begin = Instant::now();

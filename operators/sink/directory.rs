@@ -1,0 +1,317 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use atomic_write_file::AtomicWriteFile;
+
+use super::layout::Layout;
+use super::{EpochWriter, Share, When};
+use crate::checkpoint::{create_durably, remove, synchronise};
+use crate::error::Error;
+use crate::fault::point;
+
+/// What is durable and not yet visible is in this sub-directory, a file for each epoch.
+const PENDING: &str = ".pending";
+const LOCK: &str = ".lock";
+const LAYOUT: &str = ".layout";
+
+/// Bytes that are compared, or joined, at a time.
+const BLOCK: usize = 64 << 10;
+
+/// Writes a worker's share of [`EpochFiles`](super::EpochFiles).
+#[derive(Debug)]
+pub struct FileWriter {
+    directory: PathBuf,
+    layout: Layout,
+    share: Share,
+    /// Epochs are written where they are to be visible.
+    direct: bool,
+    #[allow(dead_code, reason = "it is held to be released")]
+    lock: Option<File>,
+    /// What an earlier run has left has been looked at.
+    recovered: bool,
+    /// Epochs that are pending, by part.
+    pending: BTreeMap<u64, BTreeSet<u64>>,
+    /// Parts that an earlier run has made visible, and that hold epochs from which this one goes on.
+    replayed: BTreeSet<u64>,
+}
+
+impl FileWriter {
+    pub(super) fn open(directory: &Path, layout: Layout, when: When, share: Share) -> Result<Self, Error> {
+        let name = directory.display();
+        if directory.exists() && !directory.is_dir() {
+            return Err(Error::usage(format!("{name} can't hold output: it is a file; name a directory")));
+        }
+        let failed = |error| Error::store("create the directory", directory.join(PENDING).display().to_string(), error);
+        create_durably(&directory.join(PENDING)).map_err(failed)?;
+        let lock = (share.worker == 0).then(|| lock(directory)).transpose()?;
+        let mut writer = FileWriter {
+            directory: directory.to_owned(),
+            direct: when == When::EpochComplete && layout.epochs_per_file.get() == 1,
+            layout,
+            share,
+            lock,
+            recovered: !share.is_resuming,
+            pending: BTreeMap::new(),
+            replayed: BTreeSet::new(),
+        };
+        writer.check()?;
+        Ok(writer)
+    }
+
+    /// Refuses a directory that holds output that does not fit.
+    fn check(&mut self) -> Result<(), Error> {
+        let file = self.directory.join(LAYOUT);
+        let known = self.share.is_resuming && self.layout.check(&file)?;
+        if !self.share.is_resuming {
+            let visible = names(&self.directory)?.into_iter().find(|name| self.layout.epoch(name).is_some());
+            let pending = names(&self.pending_directory())?.into_iter().next();
+            if let Some(name) = visible.or(pending) {
+                return Err(Error::usage(format!(
+                    "{} holds output already, {name}: resume the run that has written it, or give an empty directory",
+                    self.directory.display()
+                )));
+            }
+        }
+        if self.share.worker == 0 && !known {
+            let text = serde_json::to_vec(&self.layout).map_err(|error| unwritable(&file, error.into()))?;
+            write_durably(&file, &text)?;
+        }
+        Ok(())
+    }
+
+    fn pending_directory(&self) -> PathBuf {
+        self.directory.join(PENDING)
+    }
+
+    fn pending_file(&self, epoch: u64) -> PathBuf {
+        self.pending_directory().join(self.layout.name(epoch))
+    }
+
+    fn visible_file(&self, part: u64) -> PathBuf {
+        self.directory.join(self.layout.name(self.layout.first(part)))
+    }
+
+    /// Rolls back what is pending from the epoch on from which the run goes on, and notes what is visible of it. What is
+    /// pending of earlier epochs stays, to be published.
+    fn recover(&mut self) -> Result<(), Error> {
+        if std::mem::replace(&mut self.recovered, true) {
+            return Ok(());
+        }
+        for name in names(&self.directory)? {
+            if let Some(epoch) = self.layout.epoch(&name).filter(|epoch| self.is_mine(*epoch)) {
+                let part = self.layout.part(epoch);
+                self.replayed.extend((!self.layout.is_before(part, Some(self.share.from))).then_some(part));
+            } else if self.layout.leftover(&name).is_some_and(|epoch| self.is_mine(epoch)) {
+                delete(&self.directory.join(name))?;
+            }
+        }
+        for name in names(&self.pending_directory())? {
+            let file = self.pending_directory().join(&name);
+            let Some(epoch) = self.layout.epoch(&name).or(self.layout.leftover(&name)) else { continue };
+            let part = self.layout.part(epoch);
+            if !self.is_mine(epoch) {
+                continue;
+            }
+            let is_covered = self.layout.epoch(&name).is_some() && epoch < self.share.from;
+            if is_covered && !exists(&self.visible_file(part))? {
+                self.pending.entry(part).or_default().insert(epoch);
+            } else {
+                delete(&file)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_mine(&self, epoch: u64) -> bool {
+        self.share.has(self.layout.part(epoch))
+    }
+
+    /// Makes a part visible: what is pending of it, joined.
+    fn join(&mut self, part: u64, epochs: &BTreeSet<u64>) -> Result<(), Error> {
+        let files: Vec<PathBuf> = epochs.iter().map(|epoch| self.pending_file(*epoch)).collect();
+        let visible = self.visible_file(part);
+        if self.replayed.remove(&part) {
+            let is_whole = self.layout.first(part) >= self.share.from;
+            recognise(&visible, &mut Joined::open(&files)?, is_whole)?;
+        } else if let [file] = &files[..] {
+            return fs::rename(file, &visible).map_err(|error| unwritable(&visible, error));
+        } else {
+            let mut joined = Joined::open(&files)?;
+            let written = AtomicWriteFile::open(&visible).and_then(|mut writing| {
+                io::copy(&mut joined, &mut writing)?;
+                writing.commit()
+            });
+            written.map_err(|error| unwritable(&visible, error))?;
+        }
+        point("sink.publish.joined");
+        files.iter().try_for_each(|file| delete(file))
+    }
+
+    /// Makes the output of an epoch, which is a part of its own, visible at once.
+    fn write_visible(&mut self, part: u64, rows: &[u8]) -> Result<(), Error> {
+        let visible = self.visible_file(part);
+        if self.replayed.remove(&part) {
+            return recognise(&visible, &mut Joined::of(rows), true);
+        }
+        write_durably(&visible, rows)
+    }
+}
+
+impl EpochWriter for FileWriter {
+    fn write(&mut self, epoch: u64, rows: &[u8]) -> Result<(), Error> {
+        self.recover()?;
+        let part = self.layout.part(epoch);
+        point("sink.write.before");
+        if self.direct {
+            self.write_visible(part, rows)?;
+            point("sink.write.after");
+            return Ok(());
+        }
+        write_durably(&self.pending_file(epoch), rows)?;
+        point("sink.write.after");
+        self.pending.entry(part).or_default().insert(epoch);
+        Ok(())
+    }
+
+    fn publish(&mut self, before: Option<u64>) -> Result<(), Error> {
+        self.recover()?;
+        let mut published = false;
+        while let Some(entry) = self.pending.first_entry().filter(|entry| self.layout.is_before(*entry.key(), before)) {
+            let (part, epochs) = entry.remove_entry();
+            point("sink.publish.before");
+            self.join(part, &epochs)?;
+            point("sink.publish.after");
+            published = true;
+        }
+        if published {
+            let synchronised =
+                synchronise(Some(&self.directory)).and_then(|()| synchronise(Some(&self.pending_directory())));
+            synchronised.map_err(|error| unwritable(&self.directory, error))?;
+        }
+        while let Some(part) = self.replayed.first().copied().filter(|part| self.layout.is_before(*part, before)) {
+            self.replayed.remove(&part);
+            // Of a part that begins before, the epochs that are replayed may have had no output.
+            if self.layout.first(part) >= self.share.from {
+                return Err(differs(&self.visible_file(part), "has output, and replaying its epochs gives none"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Files, one after the other, or bytes.
+struct Joined<'a> {
+    length: u64,
+    reader: Box<dyn Read + 'a>,
+}
+
+impl<'a> Joined<'a> {
+    fn of(bytes: &'a [u8]) -> Self {
+        Joined { length: bytes.len() as u64, reader: Box::new(bytes) }
+    }
+
+    fn open(files: &[PathBuf]) -> Result<Self, Error> {
+        let empty: Box<dyn Read> = Box::new(io::empty());
+        files.iter().try_fold(Joined { length: 0, reader: empty }, |joined, path| {
+            let opened = File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)));
+            let (length, file) = opened.map_err(|error| unreadable(path, error))?;
+            Ok(Joined { length: joined.length + length, reader: Box::new(joined.reader.chain(file)) })
+        })
+    }
+}
+
+impl Read for Joined<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.reader.read(buffer)
+    }
+}
+
+/// Compares what is visible with what is replayed. If not all epochs of the file are, it is its end that must be the
+/// same: what is before it, the checkpoint covers.
+fn recognise(visible: &Path, replayed: &mut Joined<'_>, is_whole: bool) -> Result<(), Error> {
+    let is_same = File::open(visible).and_then(|mut file| {
+        let length = file.metadata()?.len();
+        if length < replayed.length || (is_whole && length > replayed.length) {
+            return Ok(false);
+        }
+        file.seek(SeekFrom::Start(length - replayed.length))?;
+        same(&mut file, replayed)
+    });
+    match is_same.map_err(|error| unreadable(visible, error))? {
+        true => Ok(()),
+        false => Err(differs(visible, "differs from what replaying its epochs gives")),
+    }
+}
+
+fn same(left: &mut impl Read, right: &mut impl Read) -> io::Result<bool> {
+    loop {
+        let (mut a, mut b) = (Vec::with_capacity(BLOCK), Vec::with_capacity(BLOCK));
+        left.take(BLOCK as u64).read_to_end(&mut a)?;
+        right.take(BLOCK as u64).read_to_end(&mut b)?;
+        if a != b {
+            return Ok(false);
+        }
+        if a.is_empty() {
+            return Ok(true);
+        }
+    }
+}
+
+fn differs(visible: &Path, what: &str) -> Error {
+    let mend = "the program is not deterministic, or its input or this file has been changed; make the output of an epoch \
+                a function of the input, or have it visible only when a checkpoint covers it";
+    Error::corrupt(visible.display().to_string(), format!("it {what}: {mend}"))
+}
+
+/// Keeps a second run out, for as long as the file is open.
+fn lock(directory: &Path) -> Result<File, Error> {
+    let path = directory.join(LOCK);
+    let failed = |error| Error::store("lock", path.display().to_string(), error);
+    let file = File::options().create(true).append(true).open(&path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::usage(format!(
+            "another run writes its output to {}: end that one, or give another directory",
+            directory.display()
+        ))),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+fn names(directory: &Path) -> Result<Vec<String>, Error> {
+    let listed = fs::read_dir(directory).and_then(|entries| {
+        let names = entries.map(|entry| Ok(entry?.file_name().into_string().ok()));
+        names.filter_map(Result::transpose).collect::<io::Result<Vec<String>>>()
+    });
+    listed.map_err(|error| Error::store("list", directory.display().to_string(), error))
+}
+
+/// Writes a file atomically, and synchronises it and its directory.
+fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let written = AtomicWriteFile::open(path).and_then(|mut writing| {
+        writing.write_all(bytes)?;
+        writing.commit()
+    });
+    written.map_err(|error| unwritable(path, error))
+}
+
+fn exists(path: &Path) -> Result<bool, Error> {
+    path.try_exists().map_err(|error| unreadable(path, error))
+}
+
+fn delete(path: &Path) -> Result<(), Error> {
+    remove(path).map_err(|error| Error::store("delete", path.display().to_string(), error))
+}
+
+fn unreadable(path: &Path, error: io::Error) -> Error {
+    Error::store("read", path.display().to_string(), error)
+}
+
+fn unwritable(path: &Path, error: io::Error) -> Error {
+    Error::store("write", path.display().to_string(), error)
+}
+
+#[cfg(test)]
+mod tests;

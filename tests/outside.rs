@@ -1,0 +1,237 @@
+//! What sources and sinks wait for, with a source that counts and a sink that can be held up.
+
+mod common;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use common::flow::{fingerprint, when_commanded};
+use thalweg::checkpoint::{Checkpoints, Manifest, Memory};
+use thalweg::keyed::Fault;
+use thalweg::policy::Script;
+use thalweg::sink::{EpochSink, EpochWriter, Share, When};
+use thalweg::source::{EPOCHS_AHEAD, Epoching, PartitionReader, ReplaySource, WRITING_AHEAD};
+use thalweg::{Config, Error, Loop, Rebalance, stable_hash};
+use timely::dataflow::operators::{Input, Probe};
+use timely::dataflow::{InputHandle, ProbeHandle};
+use timely::worker::Worker;
+
+/// Numbers from 0 on, one an epoch, without end; counts how many have been read.
+struct Numbers(Arc<AtomicU64>);
+
+struct Counting {
+    read: Arc<AtomicU64>,
+    last: u64,
+    next: u64,
+}
+
+impl ReplaySource for Numbers {
+    type Record = u64;
+    type Position = u64;
+    type Reader = Counting;
+
+    fn partitions(&self) -> Result<Vec<String>, Error> {
+        Ok(vec!["all".into()])
+    }
+
+    fn open(&self, _: &str, position: &u64) -> Result<Counting, Error> {
+        Ok(Counting { read: Arc::clone(&self.0), last: *position, next: *position })
+    }
+}
+
+impl PartitionReader for Counting {
+    type Record = u64;
+    type Position = u64;
+
+    fn next(&mut self) -> Result<Option<u64>, Error> {
+        self.last = self.next;
+        self.next += 1;
+        self.read.store(self.next, Ordering::SeqCst);
+        Ok(Some(self.last))
+    }
+
+    fn position(&self) -> Result<u64, Error> {
+        Ok(self.last)
+    }
+}
+
+/// Writes nothing, when it may; notes what it is asked for.
+#[derive(Clone)]
+struct Held {
+    gate: Arc<Mutex<()>>,
+    written: Arc<AtomicU64>,
+    published: Arc<AtomicU64>,
+    when: When,
+    /// Writing fails from this epoch on.
+    fails_at: u64,
+}
+
+impl Held {
+    fn new(when: When) -> Self {
+        let (gate, written, published) = Default::default();
+        Held { gate, written, published, when, fails_at: u64::MAX }
+    }
+}
+
+impl EpochSink for Held {
+    type Record = u64;
+    type Writer = Held;
+
+    fn when(&self) -> When {
+        self.when
+    }
+
+    fn encode(&self, epoch: u64, record: &u64, row: &mut Vec<u8>) -> Result<(), Error> {
+        assert_eq!(epoch, *record);
+        row.push(b'x');
+        Ok(())
+    }
+
+    fn open(&self, _: Share) -> Result<Held, Error> {
+        Ok(self.clone())
+    }
+}
+
+impl EpochWriter for Held {
+    fn write(&mut self, epoch: u64, _: &[u8]) -> Result<(), Error> {
+        drop(self.gate.lock().unwrap());
+        if epoch >= self.fails_at {
+            let source = std::io::ErrorKind::StorageFull.into();
+            return Err(Error::Store { action: "write", object: format!("epoch {epoch}"), source });
+        }
+        self.written.store(epoch + 1, Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn publish(&mut self, before: Option<u64>) -> Result<(), Error> {
+        self.published.store(before.unwrap_or(u64::MAX), Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+/// Long enough for whatever does not wait.
+fn step(worker: &mut Worker) {
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_millis(100) {
+        worker.step_or_park(Some(Duration::from_millis(1)));
+    }
+}
+
+/// Steps until what does wait has come about.
+fn step_until(worker: &mut Worker, done: impl Fn() -> bool) {
+    let begin = Instant::now();
+    while !done() {
+        assert!(begin.elapsed() < common::DEADLINE, "it does not come about");
+        worker.step_or_park(Some(Duration::from_millis(1)));
+    }
+}
+
+fn give_up(worker: &mut Worker) {
+    worker.installed_dataflows().into_iter().for_each(|dataflow| worker.drop_dataflow(dataflow));
+}
+
+/// Numbers are counted by key and given to the sink; another input is part of the same loop. The probe is on what is
+/// durable.
+fn numbers_to(
+    worker: &mut Worker,
+    sink: &Held,
+    checkpoints: Option<(&Checkpoints, &Fault)>,
+    script: &str,
+) -> (Arc<AtomicU64>, InputHandle<u64, timely::container::CapacityContainerBuilder<Vec<u64>>>, ProbeHandle<u64>) {
+    let (read, mut other, probe) = (Arc::new(AtomicU64::new(0)), InputHandle::new(), ProbeHandle::new());
+    worker.dataflow::<u64, _, _>(|scope| {
+        let mut looped = Loop::new(scope, &Config { lead: 3, ..Config::default() }).unwrap();
+        if let Some((checkpoints, fault)) = checkpoints {
+            looped = looped.checkpoint_to(checkpoints, fault).unwrap();
+        }
+        let keys = looped.key_space("keys").unwrap().policy(script.parse::<Script>().unwrap()).unwrap();
+        let count = |_: u64, count: &mut u64, _: &mut thalweg::keyed::Context<'_, u64, u64, ()>| *count += 1;
+        let input = scope.input_from(&mut other).container::<Vec<u64>>();
+        input.rebalance(&keys, stable_hash).unwrap().named("other").unwrap().fold_keyed(|key| *key, count);
+        let source = looped.source("numbers", Numbers(Arc::clone(&read)), Epoching::by(|n: &u64| *n)).unwrap();
+        let numbers = source.rebalance(&keys, stable_hash).unwrap().named("count").unwrap();
+        let numbers = numbers.fold_keyed(
+            |key| *key,
+            |key, count: &mut u64, out| {
+                *count += 1;
+                out.give(key);
+            },
+        );
+        looped.sink("held", numbers, sink.clone()).unwrap().probe_with(&probe);
+    });
+    (read, other, probe)
+}
+
+#[test]
+fn a_source_reads_no_further_than_the_loop_can_follow() {
+    timely::execute_directly(|worker| {
+        let sink = Held::new(When::EpochComplete);
+        let (read, mut other, _) = numbers_to(worker, &sink, None, "");
+        for time in [0, 1, 10] {
+            other.advance_to(time);
+            // With a lead of 3; the record that is looked at is one more.
+            let ahead = time + 3 + EPOCHS_AHEAD + 1;
+            step_until(worker, || read.load(Ordering::SeqCst) >= ahead);
+            step(worker);
+            assert_eq!(read.load(Ordering::SeqCst), ahead);
+        }
+        give_up(worker);
+    });
+}
+
+#[test]
+fn a_source_reads_no_further_than_sinks_can_follow_and_only_what_is_written_is_told_durable() {
+    timely::execute_directly(|worker| {
+        let sink = Held::new(When::EpochComplete);
+        let held = sink.gate.lock().unwrap();
+        let (read, other, probe) = numbers_to(worker, &sink, None, "");
+        drop(other);
+        step_until(worker, || read.load(Ordering::SeqCst) > WRITING_AHEAD);
+        step(worker);
+        assert_eq!((read.load(Ordering::SeqCst), sink.written.load(Ordering::SeqCst)), (WRITING_AHEAD + 1, 0));
+        assert!(probe.less_equal(&0), "nothing is durable");
+        drop(held);
+        step_until(worker, || !probe.less_equal(&100));
+        assert!(sink.written.load(Ordering::SeqCst) > 100);
+        give_up(worker);
+    });
+}
+
+/// A checkpoint that exists covers what is published, and one that does not exist yet covers nothing.
+#[test]
+fn a_sink_that_waits_for_checkpoints_publishes_what_they_cover() {
+    timely::execute_directly(|worker| {
+        let store = Memory::default();
+        let checkpoints = Checkpoints::begin(Arc::new(store.clone()), fingerprint(), when_commanded()).unwrap();
+        let (sink, fault) = (Held::new(When::Checkpointed), Fault::new());
+        let script = "5 checkpoint\n9 checkpoint";
+        let (_, other, probe) = numbers_to(worker, &sink, Some((&checkpoints, &fault)), script);
+        drop(other);
+        step_until(worker, || !probe.less_equal(&20) && sink.published.load(Ordering::SeqCst) >= 9);
+        step(worker);
+        assert_eq!(sink.published.load(Ordering::SeqCst), 9);
+        assert_eq!(Manifest::list(&store).unwrap(), [5, 9]);
+        fault.check().unwrap();
+        give_up(worker);
+    });
+}
+
+#[test]
+fn a_sink_that_fails_is_a_fault_and_no_checkpoint_covers_what_it_has_not_written() {
+    timely::execute_directly(|worker| {
+        let store = Memory::default();
+        let checkpoints = Checkpoints::begin(Arc::new(store.clone()), fingerprint(), when_commanded()).unwrap();
+        let (sink, fault) = (Held { fails_at: 7, ..Held::new(When::EpochComplete) }, Fault::new());
+        let script = "5 checkpoint\n7 checkpoint\n8 checkpoint\n9 checkpoint";
+        let (_, other, probe) = numbers_to(worker, &sink, Some((&checkpoints, &fault)), script);
+        drop(other);
+        step_until(worker, || Manifest::list(&store).unwrap().len() == 2);
+        step(worker);
+        assert_eq!(Manifest::list(&store).unwrap(), [5, 7]);
+        assert!(!probe.less_than(&7) && probe.less_equal(&7));
+        let error = fault.check().unwrap_err().with_causes();
+        assert!(error.contains("can't write epoch 7"), "{error}");
+        give_up(worker);
+    });
+}
