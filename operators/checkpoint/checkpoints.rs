@@ -1,8 +1,9 @@
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::ThreadId;
 
+use super::lock::StoreLock;
 use super::resume::resolve;
 use super::writer::Writer;
 use super::{CheckpointConfig, Fingerprint, Manifest, ObjectRef, Operators, Store, read_chunk};
@@ -28,7 +29,7 @@ pub struct Checkpoints {
     fingerprint: Fingerprint,
     config: CheckpointConfig,
     resumed: Option<Arc<Manifest>>,
-    skipped: Arc<[String]>,
+    skipped: Arc<BTreeMap<u64, String>>,
     /// The threads, workers, on which some loop takes these checkpoints.
     taken: Arc<Mutex<HashSet<ThreadId>>>,
     #[allow(dead_code, reason = "it is held to be dropped")]
@@ -39,6 +40,8 @@ pub struct Checkpoints {
 struct Claim {
     thread: ThreadId,
     taken: Arc<Mutex<HashSet<ThreadId>>>,
+    #[allow(dead_code, reason = "it is held to be dropped")]
+    lock: Option<StoreLock>,
 }
 
 impl Drop for Claim {
@@ -66,7 +69,7 @@ impl Checkpoints {
                 "the store holds a checkpoint of epoch {epoch} already: resume from it, or give an empty store"
             )));
         }
-        Ok(Self::new(store, fingerprint, config, None, Arc::new([])))
+        Ok(Self::new(store, fingerprint, config, None, Arc::default()))
     }
 
     /// For a run that resumes from the newest whole checkpoint, or begins anew if the store holds none. See [`resolve`]
@@ -74,8 +77,8 @@ impl Checkpoints {
     pub fn resume(store: Arc<dyn Store>, fingerprint: Fingerprint, config: CheckpointConfig) -> Result<Self, Error> {
         config.validate()?;
         let resume = resolve(&*store, &fingerprint)?;
-        let skipped = resume.skipped.iter().map(Error::with_causes).collect();
-        Ok(Self::new(store, fingerprint, config, resume.checkpoint.map(Arc::new), skipped))
+        let skipped: BTreeMap<_, _> = resume.skipped.iter().map(|s| (s.epoch, s.error.with_causes())).collect();
+        Ok(Self::new(store, fingerprint, config, resume.checkpoint.map(Arc::new), Arc::new(skipped)))
     }
 
     fn new(
@@ -83,13 +86,14 @@ impl Checkpoints {
         fingerprint: Fingerprint,
         config: CheckpointConfig,
         resumed: Option<Arc<Manifest>>,
-        skipped: Arc<[String]>,
+        skipped: Arc<BTreeMap<u64, String>>,
     ) -> Self {
         Checkpoints { store, fingerprint, config, resumed, skipped, taken: Arc::default(), claim: None }
     }
 
-    /// The same for one loop of this worker. An error while another one has them: each would overwrite the other's.
-    pub(crate) fn claim(&self) -> Result<Self, Error> {
+    /// The same for one loop of this worker. An error while another one has them: each would overwrite the other's. The
+    /// worker that `commits`, one of the run, has the store's lock as well, for as long as the loop lives.
+    pub(crate) fn claim(&self, commits: bool) -> Result<Self, Error> {
         let thread = std::thread::current().id();
         if !self.taken.lock().unwrap_or_else(PoisonError::into_inner).insert(thread) {
             return Err(Error::usage(
@@ -97,8 +101,24 @@ impl Checkpoints {
                  put all key spaces that are to be checkpointed together into one, or give each loop a store of its own",
             ));
         }
-        let claim = Some(Arc::new(Claim { thread, taken: Arc::clone(&self.taken) }));
-        Ok(Checkpoints { claim, ..self.clone() })
+        let mut claim = Claim { thread, taken: Arc::clone(&self.taken), lock: None };
+        if commits {
+            claim.lock = self.store.lock()?;
+            self.check_newest()?;
+        }
+        Ok(Checkpoints { claim: Some(Arc::new(claim)), ..self.clone() })
+    }
+
+    /// Refuses a store in which there are other checkpoints than when it was asked what to resume from.
+    fn check_newest(&self) -> Result<(), Error> {
+        let resumed = self.resumed().map(|manifest| manifest.epoch);
+        match Manifest::list(&*self.store)?.into_iter().find(|e| Some(*e) > resumed && !self.has_skipped(*e)) {
+            Some(epoch) => Err(Error::usage(format!(
+                "another run has written {} since this one began: begin again, and resume from that",
+                Manifest::name_at(epoch)
+            ))),
+            None => Ok(()),
+        }
     }
 
     /// The number of the epoch from which the run goes on: the source must send nothing before its start.
@@ -113,9 +133,14 @@ impl Checkpoints {
         self.resumed().map_or(Some(0), |manifest| manifest.records)
     }
 
-    /// Why newer checkpoints than the one resumed from can't be used: to be told to somebody.
-    pub fn skipped(&self) -> &[String] {
-        &self.skipped
+    /// Why newer checkpoints than the one resumed from can't be used, newest first: to be told to somebody.
+    pub fn skipped(&self) -> impl Iterator<Item = &str> {
+        self.skipped.values().rev().map(String::as_str)
+    }
+
+    /// Whether there is a checkpoint of this epoch that was passed over, so that another may take its place.
+    pub(super) fn has_skipped(&self, epoch: u64) -> bool {
+        self.skipped.contains_key(&epoch)
     }
 
     /// The checkpoint that the run resumes from.

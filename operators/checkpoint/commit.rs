@@ -79,11 +79,11 @@ pub fn commit<'scope, T: Ticks>(
 
 /// Writes manifests, and knows what they need besides what has been saved.
 struct Committer<H> {
+    /// On worker 0. Before the checkpoints: what is queued is written before they let go of the store's lock.
+    writer: Option<Result<Writer, Error>>,
     checkpoints: Checkpoints,
     operators: Operators,
     workers: usize,
-    /// On worker 0.
-    writer: Option<Result<Writer, Error>>,
     /// The manifest being written, with what is held for telling its outcome.
     writing: Option<(H, CheckpointEvent)>,
     /// Records of complete epochs that no boundary has passed yet.
@@ -106,10 +106,10 @@ impl<H> Committer<H> {
     ) -> Self {
         let resumed = checkpoints.resumed();
         Committer {
+            writer,
             checkpoints: checkpoints.clone(),
             operators: operators.clone(),
             workers,
-            writer,
             writing: None,
             epochs: BTreeMap::new(),
             records: resumed.and_then(|manifest| manifest.records).unwrap_or(0),
@@ -175,9 +175,11 @@ impl<H> Committer<H> {
         let bytes = gathered.objects.iter().map(|object| object.length).sum();
         let event =
             CheckpointEvent { epoch, reason, bytes, seconds: gathered.seconds, error: None, retention_error: None };
-        let job = self
-            .manifest(&event, gathered)
-            .map(|manifest| Job::Manifest { manifest: Box::new(manifest), keep: self.checkpoints.config().keep });
+        let job = self.manifest(&event, gathered).map(|manifest| Job::Manifest {
+            manifest: Box::new(manifest),
+            replaces: self.checkpoints.has_skipped(epoch),
+            keep: self.checkpoints.config().keep,
+        });
         (event, job)
     }
 

@@ -1,12 +1,13 @@
 //! A manifest is text: a line `thalweg-manifest {format} {CRC-32} {bytes}` about all that follows it, then JSON.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 
 use serde::{Deserialize, Serialize};
 
 use super::fingerprint::Fingerprint;
 use super::reference::ObjectRef;
-use super::store::{Store, damage};
+use super::store::{Store, check_name, damage};
 use crate::error::Error;
 use crate::keyspace::Assignment;
 
@@ -15,6 +16,9 @@ pub const MANIFEST_FORMAT: u32 = 2;
 
 /// The names of all manifests begin so.
 pub(super) const PREFIX: &str = "manifests/";
+
+/// The names of all objects begin so.
+const OBJECTS: &str = "objects/";
 
 const MAGIC: &str = "thalweg-manifest";
 
@@ -80,8 +84,21 @@ impl Manifest {
     }
 
     /// Writes the manifest: with that, and not before, the checkpoint exists. After an error it may exist or not; what
-    /// is given up then must not be needed in either case.
+    /// is given up then must not be needed in either case. [`Error::Usage`] if there is another one of this epoch: no run
+    /// writes two, so that another run must have.
     pub fn write(&self, store: &dyn Store) -> Result<(), Error> {
+        store.create(&self.name(), &self.encode()?).map_err(|error| match error {
+            Error::Store { source, .. } if source.kind() == ErrorKind::AlreadyExists => {
+                let name = self.name();
+                let what = "end one of the runs, and resume the other from what is there";
+                Error::usage(format!("another run has written {name} to the same store: {what}")).with(source)
+            }
+            error => error,
+        })
+    }
+
+    /// As [`write`](Manifest::write), in place of one that was passed over as damaged.
+    pub fn replace(&self, store: &dyn Store) -> Result<(), Error> {
         store.put(&self.name(), &self.encode()?)
     }
 
@@ -129,8 +146,18 @@ impl Manifest {
             let what = format!("it begins with {:?}, but {:?} would fit what follows", found.trim(), expected.trim());
             return Err(Error::corrupt(name, what));
         }
-        serde_json::from_slice(body).map_err(|e| Error::corrupt(name, "it does not hold a manifest").with(e))
+        let manifest: Manifest =
+            serde_json::from_slice(body).map_err(|e| Error::corrupt(name, "it does not hold a manifest").with(e))?;
+        match manifest.objects.iter().find(|object| !names_object(&object.name)) {
+            Some(object) => Err(Error::corrupt(name, format!("it refers to {:?}, which is no object", object.name))),
+            None => Ok(manifest),
+        }
     }
+}
+
+/// Whether a manifest may refer to what has this name: something right below `objects/`, and nothing else anywhere.
+fn names_object(name: &str) -> bool {
+    name.strip_prefix(OBJECTS).is_some_and(|rest| !rest.contains('/') && check_name(rest).is_ok())
 }
 
 /// The epoch of the manifest of this name, if it names one.
@@ -232,7 +259,7 @@ mod tests {
     fn a_foreign_format_and_a_foreign_name_are_told() {
         let store = Memory::default();
         for (format, text) in [(1, "has format 1, this library reads 2: use"), (9, "has format 9")] {
-            Manifest { format, ..example(7, None, Vec::new()) }.write(&store).unwrap();
+            Manifest { format, ..example(7, None, Vec::new()) }.replace(&store).unwrap();
             let error = Manifest::read(&store, 7).unwrap_err();
             assert!(matches!(error, Error::Incompatible { .. }) && error.to_string().contains(text), "{error}");
         }

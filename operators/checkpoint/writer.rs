@@ -26,6 +26,8 @@ pub enum Job {
     Manifest {
         /// The manifest.
         manifest: Box<Manifest>,
+        /// Whether it is to take the place of one that was passed over.
+        replaces: bool,
         /// Checkpoints to keep.
         keep: usize,
     },
@@ -132,8 +134,8 @@ impl Job {
                 store.put(&reference.name, &bytes)?;
                 Ok(Written::Object(reference))
             }
-            Job::Manifest { manifest, keep } => {
-                manifest.write(store)?;
+            Job::Manifest { manifest, replaces, keep } => {
+                if replaces { manifest.replace(store) } else { manifest.write(store) }?;
                 // Caught by itself: the checkpoint stands, whatever becomes of the old ones.
                 let retained = catching("the checkpoints before it", || retain(store, keep, manifest.epoch));
                 Ok(Written::Manifest { epoch: manifest.epoch, retained })
@@ -208,6 +210,9 @@ mod tests {
             assert!(!name.contains("-2-0-"), "boom");
             self.0.put(name, bytes)
         }
+        fn create(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+            self.0.create(name, bytes)
+        }
         fn get(&self, name: &str) -> Result<Vec<u8>, Error> {
             self.0.get(name)
         }
@@ -230,7 +235,7 @@ mod tests {
         let mut writer = Writer::new(Arc::new(store.clone()), move || woken.send(()).unwrap_or(())).unwrap();
         writer.try_submit(Job::Object(object(1))).unwrap();
         let manifest = Box::new(example(7, None, vec![object(1).reference]));
-        writer.try_submit(Job::Manifest { manifest, keep: 1 }).unwrap();
+        writer.try_submit(Job::Manifest { manifest, replaces: false, keep: 1 }).unwrap();
         let done = take(&mut writer, 2);
         assert!(matches!(&done[0].outcome, Ok(Written::Object(reference)) if *reference == object(1).reference));
         assert!(matches!(&done[1].outcome, Ok(Written::Manifest { epoch: 7, retained: Ok(_) })));
@@ -256,7 +261,9 @@ mod tests {
     fn a_panic_is_an_error_and_the_next_job_is_done() {
         let mut writer = Writer::new(Arc::new(Gated(Memory::default(), Arc::default())), || panic!("no wake")).unwrap();
         writer.try_submit(Job::Object(object(2))).unwrap();
-        writer.try_submit(Job::Manifest { manifest: Box::new(example(7, None, vec![])), keep: 1 }).unwrap();
+        writer
+            .try_submit(Job::Manifest { manifest: Box::new(example(7, None, vec![])), replaces: false, keep: 1 })
+            .unwrap();
         let done = take(&mut writer, 2);
         let error = done[0].outcome.as_ref().unwrap_err();
         let object_2 = object(2).reference.name;
