@@ -280,4 +280,44 @@ mod tests {
         assert!(error.to_string().contains("name the operator as before"), "{error}");
         assert!(resumed().restore("count", 0, &assignment, 0).unwrap().chunks.next().is_none());
     }
+
+    fn begun(store: &Memory) -> Result<Checkpoints, Error> {
+        Checkpoints::begin(Arc::new(store.clone()), Fingerprint::default(), CheckpointConfig::default())
+    }
+
+    #[test]
+    fn one_run_has_a_store_and_the_worker_that_commits_holds_it() {
+        let store = Memory::default();
+        let [first, second] = [0, 1].map(|_| begun(&store).unwrap());
+        let claim = first.claim(true).unwrap();
+        let error = second.claim(true).unwrap_err();
+        assert!(matches!(error, Error::Usage { .. }) && error.to_string().contains("another run"), "{error}");
+        drop(second.claim(false).unwrap());
+        drop(claim);
+        drop(second.claim(true).unwrap());
+        first.claim(true).unwrap();
+    }
+
+    #[test]
+    fn checkpoints_that_came_since_are_another_run_s() {
+        let store = Memory::default();
+        let late = begun(&store).unwrap();
+        let manifest = example(7, None, Vec::new());
+        manifest.write(&store).unwrap();
+        let error = late.claim(true).unwrap_err();
+        assert!(
+            matches!(error, Error::Usage { .. }) && error.to_string().contains("has written manifests/"),
+            "{error}"
+        );
+        store.put(&Manifest::name_at(9), b"torn").unwrap();
+        let resume =
+            || Checkpoints::resume(Arc::new(store.clone()), manifest.fingerprint.clone(), CheckpointConfig::default());
+        let resumed = resume().unwrap();
+        assert_eq!((resumed.epoch(), resumed.has_skipped(9), resumed.has_skipped(7)), (7, true, false));
+        assert!(resumed.skipped().all(|why| why.contains("09.json is damaged")) && resumed.skipped().count() == 1);
+        drop(resumed.claim(true).unwrap());
+        store.put(&Manifest::name_at(8), b"torn").unwrap();
+        resumed.claim(true).unwrap_err();
+        drop(resume().unwrap().claim(true).unwrap());
+    }
 }

@@ -334,4 +334,59 @@ mod tests {
         assert!(!directory.path().join("objects/.a.Ab12Cd").exists());
         assert!(directory.path().join("objects/.b.Ab12Cd").exists() && store.get("objects/a").is_ok());
     }
+
+    #[test]
+    fn one_run_at_a_time_has_the_lock() {
+        let directory = tempfile::tempdir().unwrap();
+        let stores = [0, 1].map(|_| Directory::open(directory.path()).unwrap());
+        let lock = stores[0].lock().unwrap();
+        assert!(lock.is_some());
+        for store in &stores {
+            let error = store.lock().unwrap_err();
+            assert!(
+                matches!(error, Error::Usage { .. }) && error.to_string().contains("run of this process"),
+                "{error}"
+            );
+        }
+        drop(lock);
+        fs::write(directory.path().join(LOCK), "1\n").unwrap();
+        let lock = stores[1].lock().unwrap();
+        fs::write(directory.path().join(LOCK), "1\n").unwrap();
+        let error = stores[0].lock().unwrap_err().to_string();
+        assert!(error.contains("another run, process 1,"), "{error}");
+        fs::write(directory.path().join(LOCK), "").unwrap();
+        assert!(stores[0].lock().unwrap_err().to_string().contains("another run writes checkpoints to"));
+        assert_eq!((stores[0].list("").unwrap(), stores[0].sweep().unwrap()), (Vec::new(), 0));
+        drop(lock);
+        stores[0].lock().unwrap();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn no_link_inside_is_followed() {
+        let directory = tempfile::tempdir().unwrap();
+        let (outside, root) = (directory.path().join("outside"), directory.path().join("store"));
+        for place in ["outside", "store", "store/objects"] {
+            fs::create_dir(directory.path().join(place)).unwrap();
+        }
+        fs::write(outside.join("secret"), "secret").unwrap();
+        std::os::unix::fs::symlink(&outside, root.join("objects/away")).unwrap();
+        std::os::unix::fs::symlink(outside.join("secret"), root.join("objects/secret")).unwrap();
+        std::os::unix::fs::symlink(&root, directory.path().join("link")).unwrap();
+        for root in [&root, &directory.path().join("link")] {
+            let store = Directory::open(root).unwrap();
+            for name in ["objects/away/secret", "objects/secret", "objects/away/new"] {
+                let results =
+                    [store.put(name, b""), store.create(name, b""), store.get(name).map(drop), store.delete(name)];
+                for result in results.into_iter().chain([store.get_range(name, 0, 1).map(drop)]) {
+                    assert!(result.unwrap_err().to_string().contains("is a symbolic link"), "{name}");
+                }
+            }
+            store.list("objects/away/").unwrap_err();
+            store.put("objects/a", b"a").unwrap();
+            assert_eq!(store.list("objects/").unwrap(), ["objects/a"]);
+        }
+        assert_eq!(fs::read(outside.join("secret")).unwrap(), b"secret");
+        assert!(!outside.join("new").exists());
+    }
 }

@@ -199,7 +199,9 @@ fn space((name, shards, operators): (&str, usize, Vec<&str>)) -> (String, Space)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkpoint::Memory;
+    use crate::checkpoint::{Memory, ObjectWriter};
+    use crate::keyed::Chunk;
+    use crate::keyspace::KeyRange;
 
     #[test]
     fn a_manifest_comes_back() {
@@ -266,5 +268,45 @@ mod tests {
         store.put(&Manifest::name_at(8), &example(7, None, Vec::new()).encode().unwrap()).unwrap();
         let error = Manifest::read(&store, 8).unwrap_err();
         assert!(error.to_string().contains("is that of epoch 7"), "{error}");
+    }
+
+    #[test]
+    fn a_manifest_that_leads_elsewhere_is_damaged() {
+        let store = Memory::default();
+        let mut names =
+            vec!["../../etc/passwd", "/etc/passwd", "objects/../../etc/passwd", "objects//etc/passwd", "objects"];
+        names.extend([
+            "objects/link/passwd",
+            "manifests/00000000000000000007.json",
+            "objects/.lock",
+            "",
+            "objects/a\0b",
+        ]);
+        for name in names {
+            let mut writer = ObjectWriter::new(7, 0, 0);
+            let chunk = Chunk { range: KeyRange::ALL, last: true, keys: 1, bytes: vec![7] };
+            writer.push("count", &chunk).unwrap();
+            let mut object = writer.finish().remove(0).reference;
+            example(7, None, vec![object.clone()]).replace(&store).unwrap();
+            Manifest::read(&store, 7).unwrap();
+            object.name = name.to_owned();
+            example(7, None, vec![object]).replace(&store).unwrap();
+            let error = Manifest::read(&store, 7).unwrap_err();
+            let told = format!("it refers to {name:?}, which is no object");
+            assert!(matches!(error, Error::Corrupt { .. }) && error.to_string().contains(&told), "{error}");
+        }
+    }
+
+    #[test]
+    fn no_run_writes_over_the_manifest_of_another() {
+        let store = Memory::default();
+        example(7, None, Vec::new()).write(&store).unwrap();
+        let other = example(7, Some(3), Vec::new());
+        let error = other.write(&store).unwrap_err();
+        let told = "another run has written manifests/00000000000000000007.json";
+        assert!(matches!(error, Error::Usage { .. }) && error.to_string().contains(told), "{error}");
+        assert_eq!(Manifest::read(&store, 7).unwrap().previous, None);
+        other.replace(&store).unwrap();
+        assert_eq!(Manifest::read(&store, 7).unwrap(), other);
     }
 }

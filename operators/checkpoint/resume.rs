@@ -110,6 +110,9 @@ fn none_left(skipped: &[Skipped]) -> Error {
 mod tests {
     use super::*;
     use crate::checkpoint::manifest::example;
+    use crate::checkpoint::{Memory, ObjectWriter};
+    use crate::keyed::Chunk;
+    use crate::keyspace::KeyRange;
 
     fn fingerprint(value: u32) -> Fingerprint {
         Fingerprint::default().with("key", value)
@@ -163,5 +166,27 @@ mod tests {
         let foreign = vec![Err(Error::incompatible("m9", "format 9")), Err(Error::incompatible("m8", "format 9"))];
         let error = resumed(foreign, &[]).unwrap_err();
         assert!(matches!(error, Error::Incompatible { .. }) && error.to_string().contains("m8"), "{error}");
+    }
+
+    #[test]
+    fn of_several_damaged_objects_the_first_is_named() {
+        let store = Memory::default();
+        let objects: Vec<ObjectRef> = (0..40)
+            .map(|worker| {
+                let mut writer = ObjectWriter::new(7, worker, 0);
+                let chunk = Chunk { range: KeyRange::ALL, last: true, keys: 1, bytes: vec![7; 100] };
+                writer.push("count", &chunk).unwrap();
+                let object = writer.finish().remove(0);
+                store.put(&object.reference.name, &object.bytes).unwrap();
+                object.reference
+            })
+            .collect();
+        verify_all(&store, &objects).unwrap();
+        verify_all(&store, &[]).unwrap();
+        for damaged in [39, 20, 11, 1, 0] {
+            store.put(&objects[damaged].name, b"torn").unwrap();
+            let error = verify_all(&store, &objects).unwrap_err();
+            assert!(error.to_string().contains(&objects[damaged].name), "{error}");
+        }
     }
 }

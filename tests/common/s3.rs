@@ -48,7 +48,7 @@ impl Server {
         let mut connection = TcpStream::connect(("127.0.0.1", self.port))?;
         connection.set_read_timeout(Some(Duration::from_secs(5)))?;
         let request =
-            format!("PUT /{BUCKET} HTTP/1.1\r\nHost: s3.localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            format!("PUT /{BUCKET} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
         connection.write_all(request.as_bytes())?;
         let mut answer = String::new();
         connection.read_to_string(&mut answer)?;
