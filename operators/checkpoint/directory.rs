@@ -52,6 +52,17 @@ impl Directory {
         Ok(directory)
     }
 
+    /// The store in a directory that must be there. Nothing is written before something is put, so that one that can
+    /// only be read can be looked at.
+    pub fn existing(path: impl Into<PathBuf>) -> Result<Self, Error> {
+        let root = path.into();
+        if root.is_dir() {
+            return Ok(Directory { root, durable: Mutex::default() });
+        }
+        let what = if root.exists() { "is a file" } else { "is not there" };
+        Err(Error::usage(format!("{} {what}: name a directory that holds checkpoints", root.display())))
+    }
+
     /// The directory.
     pub fn path(&self) -> &Path {
         &self.root
@@ -210,7 +221,18 @@ impl Store for Directory {
         }
         let told = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
         told.map_err(failed)?;
-        Ok(Some(StoreLock::new(file)))
+        Ok(Some(StoreLock::new(Locked(file))))
+    }
+}
+
+/// A file that is locked.
+struct Locked(File);
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        // To close it would not do while a process that is just being started still has it, too. If it can't be
+        // unlocked, closing it is all that can be done.
+        let _ = self.0.unlock();
     }
 }
 

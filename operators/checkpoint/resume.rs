@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use super::fingerprint::Fingerprint;
-use super::format::verify;
+use super::format::check;
 use super::manifest::Manifest;
 use super::reference::ObjectRef;
 use super::store::Store;
@@ -41,11 +41,11 @@ pub struct Skipped {
 pub fn resolve(store: &dyn Store, fingerprint: &Fingerprint) -> Result<Resume, Error> {
     let epochs = Manifest::list(store)?;
     let manifests = epochs.into_iter().rev().map(|epoch| (epoch, Manifest::read(store, epoch)));
-    decide(manifests, |manifest| verify_all(store, &manifest.objects), fingerprint)
+    decide(manifests, |manifest| check_all(store, &manifest.objects), fingerprint)
 }
 
-/// Verifies objects, several at a time. If several are damaged, the error is that of the first.
-fn verify_all(store: &dyn Store, objects: &[ObjectRef]) -> Result<(), Error> {
+/// Checks objects, several at a time. If several are damaged, the error is that of the first.
+fn check_all(store: &dyn Store, objects: &[ObjectRef]) -> Result<(), Error> {
     let threads = thread::available_parallelism().map_or(1, NonZero::get).min(objects.len());
     let (next, first) = (AtomicUsize::new(0), Mutex::new(None::<(usize, Error)>));
     let found = || first.lock().unwrap_or_else(PoisonError::into_inner);
@@ -54,7 +54,7 @@ fn verify_all(store: &dyn Store, objects: &[ObjectRef]) -> Result<(), Error> {
         while found().is_none() {
             let index = next.fetch_add(1, Ordering::Relaxed);
             let Some(object) = objects.get(index) else { return };
-            let Err(error) = verify(store, object) else { continue };
+            let Err(error) = check(store, object) else { continue };
             let mut first = found();
             if first.as_ref().is_none_or(|(before, _)| index < *before) {
                 *first = Some((index, error));
@@ -181,11 +181,11 @@ mod tests {
                 object.reference
             })
             .collect();
-        verify_all(&store, &objects).unwrap();
-        verify_all(&store, &[]).unwrap();
+        check_all(&store, &objects).unwrap();
+        check_all(&store, &[]).unwrap();
         for damaged in [39, 20, 11, 1, 0] {
             store.put(&objects[damaged].name, b"torn").unwrap();
-            let error = verify_all(&store, &objects).unwrap_err();
+            let error = check_all(&store, &objects).unwrap_err();
             assert!(error.to_string().contains(&objects[damaged].name), "{error}");
         }
     }
