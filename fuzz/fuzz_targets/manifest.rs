@@ -59,7 +59,9 @@ fuzz_target!(|data: &[u8]| {
     let store = Memory::default();
     store.put(&Manifest::name_at(EPOCH), &bytes).unwrap();
     if let Ok(manifest) = Manifest::read(&store, EPOCH) {
-        assert!(manifest.objects.iter().all(|object| !object.name.contains("..") && object.name.starts_with("objects/")));
+        assert!(
+            manifest.objects.iter().all(|object| !object.name.contains("..") && object.name.starts_with("objects/"))
+        );
         manifest.replace(&store).unwrap();
         assert_eq!(Manifest::read(&store, EPOCH).unwrap(), manifest);
         let _ = (manifest.bytes(), manifest.operators().count(), retain(&store, 1, EPOCH));

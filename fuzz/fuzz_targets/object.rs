@@ -12,7 +12,12 @@ fuzz_target!(|data: &[u8]| {
     let mut data = data;
     let Some([chunks, length, changed, forged]) = take(&mut data) else { return };
     let written: Vec<Chunk> = (0..1 + chunks % 4)
-        .map(|i| Chunk { range: KeyRange::from(u64::from(i)..), last: i % 2 == 0, keys: 9, bytes: vec![i; length.into()] })
+        .map(|i| Chunk {
+            range: KeyRange::from(u64::from(i)..),
+            last: i % 2 == 0,
+            keys: 9,
+            bytes: vec![i; length.into()],
+        })
         .collect();
     let mut writer = ObjectWriter::new(7, 0, 5);
     written.iter().for_each(|chunk| assert!(writer.push("count", chunk).unwrap().is_none()));

@@ -155,6 +155,10 @@ impl Manifest {
         }
         let manifest: Manifest =
             serde_json::from_slice(body).map_err(|e| Error::corrupt(name, "it does not hold a manifest").with(e))?;
+        if manifest.format != format {
+            let what = format!("its first line says that it has format {format}, what follows {}", manifest.format);
+            return Err(Error::corrupt(name, what));
+        }
         match manifest.objects.iter().find(|object| !names_object(&object.name)) {
             Some(object) => Err(Error::corrupt(name, format!("it refers to {:?}, which is no object", object.name))),
             None => Ok(manifest),
@@ -304,6 +308,16 @@ mod tests {
             let told = format!("it refers to {name:?}, which is no object");
             assert!(matches!(error, Error::Corrupt { .. }) && error.to_string().contains(&told), "{error}");
         }
+    }
+
+    /// Found by fuzzing: written again, it would have had a format that nobody reads.
+    #[test]
+    fn a_manifest_with_two_formats_is_damaged() {
+        let whole = Manifest { format: MANIFEST_FORMAT + 1, ..example(7, None, Vec::new()) }.encode().unwrap();
+        let body = &whole[whole.iter().position(|byte| *byte == b'\n').unwrap() + 1..];
+        let forged = [first_line(MANIFEST_FORMAT, body).as_bytes(), body].concat();
+        let error = Manifest::decode(&forged, "m").unwrap_err();
+        assert!(matches!(error, Error::Corrupt { .. }) && error.to_string().contains("its first line says"), "{error}");
     }
 
     #[test]
