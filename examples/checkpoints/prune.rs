@@ -1,5 +1,6 @@
 //! Removing old checkpoints.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::process::ExitCode;
 

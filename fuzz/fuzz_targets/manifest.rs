@@ -14,7 +14,7 @@ use thalweg::{Assignment, KeyRange};
 const EPOCH: u64 = 7;
 
 fn manifest() -> Manifest {
-    let mut writer = ObjectWriter::new(EPOCH, 0, 1);
+    let mut writer = ObjectWriter::new(EPOCH, 0, 1).expect("there is memory");
     let chunk = Chunk { range: KeyRange::ALL, last: true, keys: 2, bytes: vec![1; 20] };
     writer.push("count", &chunk).unwrap();
     let space = Space { assignment: Assignment::even(3, 2).unwrap(), operators: vec!["count".into()] };

@@ -19,7 +19,7 @@ fuzz_target!(|data: &[u8]| {
             bytes: vec![i; length.into()],
         })
         .collect();
-    let mut writer = ObjectWriter::new(7, 0, 5);
+    let mut writer = ObjectWriter::new(7, 0, 5).expect("there is memory");
     written.iter().for_each(|chunk| assert!(writer.push("count", chunk).unwrap().is_none()));
     let object = writer.finish().remove(0);
     let (mut reference, mut bytes) = (object.reference, object.bytes);

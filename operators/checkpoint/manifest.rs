@@ -296,7 +296,7 @@ mod tests {
             "objects/a\0b",
         ]);
         for name in names {
-            let mut writer = ObjectWriter::new(7, 0, 0);
+            let mut writer = ObjectWriter::new(7, 0, 0).unwrap();
             let chunk = Chunk { range: KeyRange::ALL, last: true, keys: 1, bytes: vec![7] };
             writer.push("count", &chunk).unwrap();
             let mut object = writer.finish().remove(0).reference;

@@ -173,7 +173,7 @@ mod tests {
         let store = Memory::default();
         let objects: Vec<ObjectRef> = (0..40)
             .map(|worker| {
-                let mut writer = ObjectWriter::new(7, worker, 0);
+                let mut writer = ObjectWriter::new(7, worker, 0).unwrap();
                 let chunk = Chunk { range: KeyRange::ALL, last: true, keys: 1, bytes: vec![7; 100] };
                 writer.push("count", &chunk).unwrap();
                 let object = writer.finish().remove(0);
