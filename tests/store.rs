@@ -1,5 +1,6 @@
 //! Checkpoints in a store: what a damaged byte, a missing object or a crash at any operation leaves to resume from.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use thalweg::checkpoint::{
