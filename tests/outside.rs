@@ -13,8 +13,9 @@ use thalweg::policy::Script;
 use thalweg::sink::{EpochSink, EpochWriter, Share, When};
 use thalweg::source::{EPOCHS_AHEAD, Epoching, PartitionReader, ReplaySource, WRITING_AHEAD};
 use thalweg::{Config, Error, Loop, Rebalance, stable_hash};
+use timely::dataflow::ProbeHandle;
+use timely::dataflow::operators::vec::input::Handle as InputHandle;
 use timely::dataflow::operators::{Input, Probe};
-use timely::dataflow::{InputHandle, ProbeHandle};
 use timely::worker::Worker;
 
 /// Numbers from 0 on, one an epoch, without end; counts how many have been read.
@@ -131,14 +132,17 @@ fn give_up(worker: &mut Worker) {
     worker.installed_dataflows().into_iter().for_each(|dataflow| worker.drop_dataflow(dataflow));
 }
 
-/// Numbers are counted by key and given to the sink; another input is part of the same loop. The probe is on what is
-/// durable.
-fn numbers_to(
-    worker: &mut Worker,
-    sink: &Held,
-    checkpoints: Option<(&Checkpoints, &Fault)>,
-    script: &str,
-) -> (Arc<AtomicU64>, InputHandle<u64, timely::container::CapacityContainerBuilder<Vec<u64>>>, ProbeHandle<u64>) {
+/// A dataflow from [`Numbers`] to [`Held`].
+struct Numbered {
+    /// How many have been read.
+    read: Arc<AtomicU64>,
+    other: InputHandle<u64, u64>,
+    /// On what is durable.
+    durable: ProbeHandle<u64>,
+}
+
+/// Numbers are counted by key and given to the sink; another input is part of the same loop.
+fn numbers_to(worker: &mut Worker, sink: &Held, checkpoints: Option<(&Checkpoints, &Fault)>, script: &str) -> Numbered {
     let (read, mut other, probe) = (Arc::new(AtomicU64::new(0)), InputHandle::new(), ProbeHandle::new());
     worker.dataflow::<u64, _, _>(|scope| {
         let mut looped = Loop::new(scope, &Config { lead: 3, ..Config::default() }).unwrap();
@@ -147,7 +151,7 @@ fn numbers_to(
         }
         let keys = looped.key_space("keys").unwrap().policy(script.parse::<Script>().unwrap()).unwrap();
         let count = |_: u64, count: &mut u64, _: &mut thalweg::keyed::Context<'_, u64, u64, ()>| *count += 1;
-        let input = scope.input_from(&mut other).container::<Vec<u64>>();
+        let input = scope.input_from(&mut other);
         input.rebalance(&keys, stable_hash).unwrap().named("other").unwrap().fold_keyed(|key| *key, count);
         let source = looped.source("numbers", Numbers(Arc::clone(&read)), Epoching::by(|n: &u64| *n)).unwrap();
         let numbers = source.rebalance(&keys, stable_hash).unwrap().named("count").unwrap();
@@ -160,14 +164,14 @@ fn numbers_to(
         );
         looped.sink("held", numbers, sink.clone()).unwrap().probe_with(&probe);
     });
-    (read, other, probe)
+    Numbered { read, other, durable: probe }
 }
 
 #[test]
 fn a_source_reads_no_further_than_the_loop_can_follow() {
     timely::execute_directly(|worker| {
         let sink = Held::new(When::EpochComplete);
-        let (read, mut other, _) = numbers_to(worker, &sink, None, "");
+        let Numbered { read, mut other, .. } = numbers_to(worker, &sink, None, "");
         for time in [0, 1, 10] {
             other.advance_to(time);
             // With a lead of 3; the record that is looked at is one more.
@@ -185,14 +189,14 @@ fn a_source_reads_no_further_than_sinks_can_follow_and_only_what_is_written_is_t
     timely::execute_directly(|worker| {
         let sink = Held::new(When::EpochComplete);
         let held = sink.gate.lock().unwrap();
-        let (read, other, probe) = numbers_to(worker, &sink, None, "");
+        let Numbered { read, other, durable } = numbers_to(worker, &sink, None, "");
         drop(other);
         step_until(worker, || read.load(Ordering::SeqCst) > WRITING_AHEAD);
         step(worker);
         assert_eq!((read.load(Ordering::SeqCst), sink.written.load(Ordering::SeqCst)), (WRITING_AHEAD + 1, 0));
-        assert!(probe.less_equal(&0), "nothing is durable");
+        assert!(durable.less_equal(&0), "nothing is durable");
         drop(held);
-        step_until(worker, || !probe.less_equal(&100));
+        step_until(worker, || !durable.less_equal(&100));
         assert!(sink.written.load(Ordering::SeqCst) > 100);
         give_up(worker);
     });
@@ -206,9 +210,9 @@ fn a_sink_that_waits_for_checkpoints_publishes_what_they_cover() {
         let checkpoints = Checkpoints::begin(Arc::new(store.clone()), fingerprint(), when_commanded()).unwrap();
         let (sink, fault) = (Held::new(When::Checkpointed), Fault::new());
         let script = "5 checkpoint\n9 checkpoint";
-        let (_, other, probe) = numbers_to(worker, &sink, Some((&checkpoints, &fault)), script);
+        let Numbered { other, durable, .. } = numbers_to(worker, &sink, Some((&checkpoints, &fault)), script);
         drop(other);
-        step_until(worker, || !probe.less_equal(&20) && sink.published.load(Ordering::SeqCst) >= 9);
+        step_until(worker, || !durable.less_equal(&20) && sink.published.load(Ordering::SeqCst) >= 9);
         step(worker);
         assert_eq!(sink.published.load(Ordering::SeqCst), 9);
         assert_eq!(Manifest::list(&store).unwrap(), [5, 9]);
@@ -224,12 +228,12 @@ fn a_sink_that_fails_is_a_fault_and_no_checkpoint_covers_what_it_has_not_written
         let checkpoints = Checkpoints::begin(Arc::new(store.clone()), fingerprint(), when_commanded()).unwrap();
         let (sink, fault) = (Held { fails_at: 7, ..Held::new(When::EpochComplete) }, Fault::new());
         let script = "5 checkpoint\n7 checkpoint\n8 checkpoint\n9 checkpoint";
-        let (_, other, probe) = numbers_to(worker, &sink, Some((&checkpoints, &fault)), script);
+        let Numbered { other, durable, .. } = numbers_to(worker, &sink, Some((&checkpoints, &fault)), script);
         drop(other);
         step_until(worker, || Manifest::list(&store).unwrap().len() == 2);
         step(worker);
         assert_eq!(Manifest::list(&store).unwrap(), [5, 7]);
-        assert!(!probe.less_than(&7) && probe.less_equal(&7));
+        assert!(!durable.less_than(&7) && durable.less_equal(&7));
         let error = fault.check().unwrap_err().with_causes();
         assert!(error.contains("can't write epoch 7"), "{error}");
         give_up(worker);

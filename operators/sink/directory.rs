@@ -127,7 +127,8 @@ impl FileWriter {
         self.share.has(self.layout.part(epoch))
     }
 
-    /// Makes a part visible: what is pending of it, joined.
+    /// Makes a part visible: what is pending of it, joined. The directories are still to be synchronised; what a crash
+    /// leaves pending of a part that is visible is removed when that is seen.
     fn join(&mut self, part: u64, epochs: &BTreeSet<u64>) -> Result<(), Error> {
         let files: Vec<PathBuf> = epochs.iter().map(|epoch| self.pending_file(*epoch)).collect();
         let visible = self.visible_file(part);
@@ -144,7 +145,7 @@ impl FileWriter {
             });
             written.map_err(|error| unwritable(&visible, error))?;
         }
-        files.iter().try_for_each(|file| delete(file))
+        files.iter().try_for_each(|file| fs::remove_file(file).map_err(|error| unwritable(file, error)))
     }
 
     /// Makes the output of an epoch, which is a part of its own, visible at once.
