@@ -2,11 +2,13 @@
 
 mod common;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use common::flow::{fingerprint, when_commanded};
+use common::{Channels, drive, timely_config};
 use thalweg::checkpoint::{Checkpoints, Manifest, Memory};
 use thalweg::keyed::Fault;
 use thalweg::policy::Script;
@@ -61,17 +63,19 @@ impl PartitionReader for Counting {
 #[derive(Clone)]
 struct Held {
     gate: Arc<Mutex<()>>,
-    written: Arc<AtomicU64>,
+    written: Arc<Mutex<BTreeSet<u64>>>,
     published: Arc<AtomicU64>,
     when: When,
     /// Writing fails from this epoch on.
     fails_at: u64,
+    /// This record can't be encoded.
+    unwritable: u64,
 }
 
 impl Held {
     fn new(when: When) -> Self {
         let (gate, written, published) = Default::default();
-        Held { gate, written, published, when, fails_at: u64::MAX }
+        Held { gate, written, published, when, fails_at: u64::MAX, unwritable: u64::MAX }
     }
 }
 
@@ -85,6 +89,9 @@ impl EpochSink for Held {
 
     fn encode(&self, epoch: u64, record: &u64, row: &mut Vec<u8>) -> Result<(), Error> {
         assert_eq!(epoch, *record);
+        if *record == self.unwritable {
+            return Err(Error::Usage { what: format!("{record} can't be written"), source: None });
+        }
         row.push(b'x');
         Ok(())
     }
@@ -101,7 +108,7 @@ impl EpochWriter for Held {
             let source = std::io::ErrorKind::StorageFull.into();
             return Err(Error::Store { action: "write", object: format!("epoch {epoch}"), source });
         }
-        self.written.store(epoch + 1, Ordering::SeqCst);
+        self.written.lock().unwrap().insert(epoch);
         Ok(())
     }
 
@@ -142,11 +149,16 @@ struct Numbered {
 }
 
 /// Numbers are counted by key and given to the sink; another input is part of the same loop.
-fn numbers_to(worker: &mut Worker, sink: &Held, checkpoints: Option<(&Checkpoints, &Fault)>, script: &str) -> Numbered {
+fn numbers_to(
+    worker: &mut Worker,
+    sink: &Held,
+    (checkpoints, fault): (Option<&Checkpoints>, &Fault),
+    script: &str,
+) -> Numbered {
     let (read, mut other, probe) = (Arc::new(AtomicU64::new(0)), InputHandle::new(), ProbeHandle::new());
     worker.dataflow::<u64, _, _>(|scope| {
-        let mut looped = Loop::new(scope, &Config { lead: 3, ..Config::default() }).unwrap();
-        if let Some((checkpoints, fault)) = checkpoints {
+        let mut looped = Loop::new(scope, &Config { lead: 3, ..Config::default() }).unwrap().faults_to(fault);
+        if let Some(checkpoints) = checkpoints {
             looped = looped.checkpoint_to(checkpoints, fault).unwrap();
         }
         let keys = looped.key_space("keys").unwrap().policy(script.parse::<Script>().unwrap()).unwrap();
@@ -171,7 +183,7 @@ fn numbers_to(worker: &mut Worker, sink: &Held, checkpoints: Option<(&Checkpoint
 fn a_source_reads_no_further_than_the_loop_can_follow() {
     timely::execute_directly(|worker| {
         let sink = Held::new(When::EpochComplete);
-        let Numbered { read, mut other, .. } = numbers_to(worker, &sink, None, "");
+        let Numbered { read, mut other, .. } = numbers_to(worker, &sink, (None, &Fault::new()), "");
         for time in [0, 1, 10] {
             other.advance_to(time);
             // With a lead of 3; the record that is looked at is one more.
@@ -189,15 +201,15 @@ fn a_source_reads_no_further_than_sinks_can_follow_and_only_what_is_written_is_t
     timely::execute_directly(|worker| {
         let sink = Held::new(When::EpochComplete);
         let held = sink.gate.lock().unwrap();
-        let Numbered { read, other, durable } = numbers_to(worker, &sink, None, "");
+        let Numbered { read, other, durable } = numbers_to(worker, &sink, (None, &Fault::new()), "");
         drop(other);
         step_until(worker, || read.load(Ordering::SeqCst) > WRITING_AHEAD);
         step(worker);
-        assert_eq!((read.load(Ordering::SeqCst), sink.written.load(Ordering::SeqCst)), (WRITING_AHEAD + 1, 0));
+        assert_eq!((read.load(Ordering::SeqCst), sink.written.lock().unwrap().len()), (WRITING_AHEAD + 1, 0));
         assert!(durable.less_equal(&0), "nothing is durable");
         drop(held);
         step_until(worker, || !durable.less_equal(&100));
-        assert!(sink.written.load(Ordering::SeqCst) > 100);
+        assert!((0..=100).all(|epoch| sink.written.lock().unwrap().contains(&epoch)));
         give_up(worker);
     });
 }
@@ -210,7 +222,7 @@ fn a_sink_that_waits_for_checkpoints_publishes_what_they_cover() {
         let checkpoints = Checkpoints::begin(Arc::new(store.clone()), fingerprint(), when_commanded()).unwrap();
         let (sink, fault) = (Held::new(When::Checkpointed), Fault::new());
         let script = "5 checkpoint\n9 checkpoint";
-        let Numbered { other, durable, .. } = numbers_to(worker, &sink, Some((&checkpoints, &fault)), script);
+        let Numbered { other, durable, .. } = numbers_to(worker, &sink, (Some(&checkpoints), &fault), script);
         drop(other);
         step_until(worker, || !durable.less_equal(&20) && sink.published.load(Ordering::SeqCst) >= 9);
         step(worker);
@@ -228,7 +240,7 @@ fn a_sink_that_fails_is_a_fault_and_no_checkpoint_covers_what_it_has_not_written
         let checkpoints = Checkpoints::begin(Arc::new(store.clone()), fingerprint(), when_commanded()).unwrap();
         let (sink, fault) = (Held { fails_at: 7, ..Held::new(When::EpochComplete) }, Fault::new());
         let script = "5 checkpoint\n7 checkpoint\n8 checkpoint\n9 checkpoint";
-        let Numbered { other, durable, .. } = numbers_to(worker, &sink, Some((&checkpoints, &fault)), script);
+        let Numbered { other, durable, .. } = numbers_to(worker, &sink, (Some(&checkpoints), &fault), script);
         drop(other);
         step_until(worker, || Manifest::list(&store).unwrap().len() == 2);
         step(worker);
@@ -238,4 +250,28 @@ fn a_sink_that_fails_is_a_fault_and_no_checkpoint_covers_what_it_has_not_written
         assert!(error.contains("can't write epoch 7"), "{error}");
         give_up(worker);
     });
+}
+
+/// It may be on another worker that the epoch is to be written.
+#[test]
+fn an_epoch_is_not_written_without_a_record_that_cannot_be_encoded() {
+    for unwritable in 4..8 {
+        let sink = Held { unwritable, ..Held::new(When::EpochComplete) };
+        let (written, failed) = (Arc::clone(&sink.written), AtomicBool::new(false));
+        let told = drive(timely_config(2, Channels::Moved), move |worker, stop| {
+            let fault = Fault::new();
+            let (numbered, mut told) = (numbers_to(worker, &sink, (None, &fault), ""), None);
+            drop(numbered);
+            stop.step_until(worker, || {
+                told = told.take().or(fault.check().err());
+                failed.fetch_or(told.is_some(), Ordering::SeqCst) || told.is_some()
+            });
+            step(worker);
+            give_up(worker);
+            told.map(|error| error.to_string())
+        });
+        assert_eq!(told.into_iter().flatten().collect::<Vec<_>>(), [format!("{unwritable} can't be written")]);
+        let written = written.lock().unwrap();
+        assert!(written.range(unwritable..).next().is_none(), "{unwritable} is missing in {written:?}");
+    }
 }
