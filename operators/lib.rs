@@ -54,19 +54,22 @@
 //! | lead | how many epochs lie between the epoch a command was decided from and its boundary |
 //! | snapshot | the state of shards as of a time `t`: all data before `t`, none at or after it |
 //! | manifest | the one small object that makes a set of snapshot objects a checkpoint: [`checkpoint::Manifest`] |
+//! | position | a place in a partition of a source, from which it can be read again: [`source::ReplaySource`] |
+//! | part | epochs of output that become visible at once: [`sink::EpochSink`] |
 //!
 //! # Parts
 //!
 //! [`Rebalance`] composes the parts; each is also an operator of its own, to be composed differently:
 //! [`routing::gate`] and the pact [`routing::Routed`], [`keyed::keyed`] and [`keyed::keyed_pair`],
 //! [`aggregate::folding_gate`], [`orchestrate::orchestrate`], [`checkpoint::save`] and [`checkpoint::commit`],
-//! [`profile::ProfileStream`]. What decides is pure and knows nothing of timely: [`keyspace`], [`profile`] (but for its
+//! [`profile::ProfileStream`]. Records come in by [`source::read`] and go out by [`sink::write`], exactly once through any
+//! crash. What decides is pure and knows nothing of timely: [`keyspace`], [`profile`] (but for its
 //! operator), [`forecast`], [`planning`], [`policy`], [`windows`], and the triggers of [`checkpoint`]. Modules
 //! depend one way:
 //!
 //! ```text
 //!   error, epoch, pending ◀─ keyspace, windows ◀─ profile, forecast ◀─ planning ◀─ policy ◀─ routing
-//!          routing ◀─ keyed ◀─ aggregate, observe ◀─ checkpoint ◀─ orchestrate, config ◀─ rebalance
+//!          routing ◀─ keyed ◀─ aggregate, observe ◀─ checkpoint ◀─ source, sink, orchestrate, config ◀─ rebalance
 //! ```
 
 #![forbid(missing_docs)]

@@ -2,19 +2,22 @@
 
 mod common;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use common::flow::{fingerprint, when_commanded};
+use common::{Channels, drive, timely_config};
 use thalweg::checkpoint::{Checkpoints, Manifest, Memory};
 use thalweg::keyed::Fault;
 use thalweg::policy::Script;
 use thalweg::sink::{EpochSink, EpochWriter, Share, When};
 use thalweg::source::{EPOCHS_AHEAD, Epoching, PartitionReader, ReplaySource, WRITING_AHEAD};
 use thalweg::{Config, Error, Loop, Rebalance, stable_hash};
+use timely::dataflow::ProbeHandle;
+use timely::dataflow::operators::vec::input::Handle as InputHandle;
 use timely::dataflow::operators::{Input, Probe};
-use timely::dataflow::{InputHandle, ProbeHandle};
 use timely::worker::Worker;
 
 /// Numbers from 0 on, one an epoch, without end; counts how many have been read.
@@ -60,17 +63,19 @@ impl PartitionReader for Counting {
 #[derive(Clone)]
 struct Held {
     gate: Arc<Mutex<()>>,
-    written: Arc<AtomicU64>,
+    written: Arc<Mutex<BTreeSet<u64>>>,
     published: Arc<AtomicU64>,
     when: When,
     /// Writing fails from this epoch on.
     fails_at: u64,
+    /// This record can't be encoded.
+    unwritable: u64,
 }
 
 impl Held {
     fn new(when: When) -> Self {
         let (gate, written, published) = Default::default();
-        Held { gate, written, published, when, fails_at: u64::MAX }
+        Held { gate, written, published, when, fails_at: u64::MAX, unwritable: u64::MAX }
     }
 }
 
@@ -84,6 +89,9 @@ impl EpochSink for Held {
 
     fn encode(&self, epoch: u64, record: &u64, row: &mut Vec<u8>) -> Result<(), Error> {
         assert_eq!(epoch, *record);
+        if *record == self.unwritable {
+            return Err(Error::Usage { what: format!("{record} can't be written"), source: None });
+        }
         row.push(b'x');
         Ok(())
     }
@@ -100,7 +108,7 @@ impl EpochWriter for Held {
             let source = std::io::ErrorKind::StorageFull.into();
             return Err(Error::Store { action: "write", object: format!("epoch {epoch}"), source });
         }
-        self.written.store(epoch + 1, Ordering::SeqCst);
+        self.written.lock().unwrap().insert(epoch);
         Ok(())
     }
 
@@ -131,23 +139,31 @@ fn give_up(worker: &mut Worker) {
     worker.installed_dataflows().into_iter().for_each(|dataflow| worker.drop_dataflow(dataflow));
 }
 
-/// Numbers are counted by key and given to the sink; another input is part of the same loop. The probe is on what is
-/// durable.
+/// A dataflow from [`Numbers`] to [`Held`].
+struct Numbered {
+    /// How many have been read.
+    read: Arc<AtomicU64>,
+    other: InputHandle<u64, u64>,
+    /// On what is durable.
+    durable: ProbeHandle<u64>,
+}
+
+/// Numbers are counted by key and given to the sink; another input is part of the same loop.
 fn numbers_to(
     worker: &mut Worker,
     sink: &Held,
-    checkpoints: Option<(&Checkpoints, &Fault)>,
+    (checkpoints, fault): (Option<&Checkpoints>, &Fault),
     script: &str,
-) -> (Arc<AtomicU64>, InputHandle<u64, timely::container::CapacityContainerBuilder<Vec<u64>>>, ProbeHandle<u64>) {
+) -> Numbered {
     let (read, mut other, probe) = (Arc::new(AtomicU64::new(0)), InputHandle::new(), ProbeHandle::new());
     worker.dataflow::<u64, _, _>(|scope| {
-        let mut looped = Loop::new(scope, &Config { lead: 3, ..Config::default() }).unwrap();
-        if let Some((checkpoints, fault)) = checkpoints {
+        let mut looped = Loop::new(scope, &Config { lead: 3, ..Config::default() }).unwrap().faults_to(fault);
+        if let Some(checkpoints) = checkpoints {
             looped = looped.checkpoint_to(checkpoints, fault).unwrap();
         }
         let keys = looped.key_space("keys").unwrap().policy(script.parse::<Script>().unwrap()).unwrap();
         let count = |_: u64, count: &mut u64, _: &mut thalweg::keyed::Context<'_, u64, u64, ()>| *count += 1;
-        let input = scope.input_from(&mut other).container::<Vec<u64>>();
+        let input = scope.input_from(&mut other);
         input.rebalance(&keys, stable_hash).unwrap().named("other").unwrap().fold_keyed(|key| *key, count);
         let source = looped.source("numbers", Numbers(Arc::clone(&read)), Epoching::by(|n: &u64| *n)).unwrap();
         let numbers = source.rebalance(&keys, stable_hash).unwrap().named("count").unwrap();
@@ -160,14 +176,14 @@ fn numbers_to(
         );
         looped.sink("held", numbers, sink.clone()).unwrap().probe_with(&probe);
     });
-    (read, other, probe)
+    Numbered { read, other, durable: probe }
 }
 
 #[test]
 fn a_source_reads_no_further_than_the_loop_can_follow() {
     timely::execute_directly(|worker| {
         let sink = Held::new(When::EpochComplete);
-        let (read, mut other, _) = numbers_to(worker, &sink, None, "");
+        let Numbered { read, mut other, .. } = numbers_to(worker, &sink, (None, &Fault::new()), "");
         for time in [0, 1, 10] {
             other.advance_to(time);
             // With a lead of 3; the record that is looked at is one more.
@@ -185,15 +201,15 @@ fn a_source_reads_no_further_than_sinks_can_follow_and_only_what_is_written_is_t
     timely::execute_directly(|worker| {
         let sink = Held::new(When::EpochComplete);
         let held = sink.gate.lock().unwrap();
-        let (read, other, probe) = numbers_to(worker, &sink, None, "");
+        let Numbered { read, other, durable } = numbers_to(worker, &sink, (None, &Fault::new()), "");
         drop(other);
         step_until(worker, || read.load(Ordering::SeqCst) > WRITING_AHEAD);
         step(worker);
-        assert_eq!((read.load(Ordering::SeqCst), sink.written.load(Ordering::SeqCst)), (WRITING_AHEAD + 1, 0));
-        assert!(probe.less_equal(&0), "nothing is durable");
+        assert_eq!((read.load(Ordering::SeqCst), sink.written.lock().unwrap().len()), (WRITING_AHEAD + 1, 0));
+        assert!(durable.less_equal(&0), "nothing is durable");
         drop(held);
-        step_until(worker, || !probe.less_equal(&100));
-        assert!(sink.written.load(Ordering::SeqCst) > 100);
+        step_until(worker, || !durable.less_equal(&100));
+        assert!((0..=100).all(|epoch| sink.written.lock().unwrap().contains(&epoch)));
         give_up(worker);
     });
 }
@@ -206,9 +222,9 @@ fn a_sink_that_waits_for_checkpoints_publishes_what_they_cover() {
         let checkpoints = Checkpoints::begin(Arc::new(store.clone()), fingerprint(), when_commanded()).unwrap();
         let (sink, fault) = (Held::new(When::Checkpointed), Fault::new());
         let script = "5 checkpoint\n9 checkpoint";
-        let (_, other, probe) = numbers_to(worker, &sink, Some((&checkpoints, &fault)), script);
+        let Numbered { other, durable, .. } = numbers_to(worker, &sink, (Some(&checkpoints), &fault), script);
         drop(other);
-        step_until(worker, || !probe.less_equal(&20) && sink.published.load(Ordering::SeqCst) >= 9);
+        step_until(worker, || !durable.less_equal(&20) && sink.published.load(Ordering::SeqCst) >= 9);
         step(worker);
         assert_eq!(sink.published.load(Ordering::SeqCst), 9);
         assert_eq!(Manifest::list(&store).unwrap(), [5, 9]);
@@ -224,14 +240,38 @@ fn a_sink_that_fails_is_a_fault_and_no_checkpoint_covers_what_it_has_not_written
         let checkpoints = Checkpoints::begin(Arc::new(store.clone()), fingerprint(), when_commanded()).unwrap();
         let (sink, fault) = (Held { fails_at: 7, ..Held::new(When::EpochComplete) }, Fault::new());
         let script = "5 checkpoint\n7 checkpoint\n8 checkpoint\n9 checkpoint";
-        let (_, other, probe) = numbers_to(worker, &sink, Some((&checkpoints, &fault)), script);
+        let Numbered { other, durable, .. } = numbers_to(worker, &sink, (Some(&checkpoints), &fault), script);
         drop(other);
         step_until(worker, || Manifest::list(&store).unwrap().len() == 2);
         step(worker);
         assert_eq!(Manifest::list(&store).unwrap(), [5, 7]);
-        assert!(!probe.less_than(&7) && probe.less_equal(&7));
+        assert!(!durable.less_than(&7) && durable.less_equal(&7));
         let error = fault.check().unwrap_err().with_causes();
         assert!(error.contains("can't write epoch 7"), "{error}");
         give_up(worker);
     });
+}
+
+/// It may be on another worker that the epoch is to be written.
+#[test]
+fn an_epoch_is_not_written_without_a_record_that_cannot_be_encoded() {
+    for unwritable in 4..8 {
+        let sink = Held { unwritable, ..Held::new(When::EpochComplete) };
+        let (written, failed) = (Arc::clone(&sink.written), AtomicBool::new(false));
+        let told = drive(timely_config(2, Channels::Moved), move |worker, stop| {
+            let fault = Fault::new();
+            let (numbered, mut told) = (numbers_to(worker, &sink, (None, &fault), ""), None);
+            drop(numbered);
+            stop.step_until(worker, || {
+                told = told.take().or(fault.check().err());
+                failed.fetch_or(told.is_some(), Ordering::SeqCst) || told.is_some()
+            });
+            step(worker);
+            give_up(worker);
+            told.map(|error| error.to_string())
+        });
+        assert_eq!(told.into_iter().flatten().collect::<Vec<_>>(), [format!("{unwritable} can't be written")]);
+        let written = written.lock().unwrap();
+        assert!(written.range(unwritable..).next().is_none(), "{unwritable} is missing in {written:?}");
+    }
 }

@@ -16,7 +16,8 @@
 //!    [`Hindsight`] says what that was worth.
 //! 2. Each worker packs its chunks into objects with an [`ObjectWriter`] and puts them on a thread
 //!    of its own. What is put is durable when it is reported.
-//! 3. When all workers' objects of all [`Operators`] are durable, one worker writes the manifest. From then on the
+//! 3. When all workers' objects of all [`Operators`] are durable, all sources have told where they stand at the boundary,
+//!    and all sinks have made the output before it durable, one worker writes the manifest. From then on the
 //!    checkpoint exists; before, it does not. If anything fails, or an operator has not taken part, the checkpoint is
 //!    abandoned, and its objects are nobody's.
 //! 4. The same worker removes what is no longer wanted ([`retain`]): manifests first, then objects. Checkpoints are

@@ -1,23 +1,21 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File, TryLockError};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use atomic_write_file::AtomicWriteFile;
 
+use super::file::{delete, exists, lock, names, unwritable, write_durably};
+use super::joined::{Joined, differs, recognise};
 use super::layout::Layout;
 use super::{EpochWriter, Share, When};
-use crate::checkpoint::{create_durably, remove, synchronise};
+use crate::checkpoint::{create_durably, synchronise};
 use crate::error::Error;
 use crate::fault::point;
 
 /// What is durable and not yet visible is in this sub-directory, a file for each epoch.
 const PENDING: &str = ".pending";
-const LOCK: &str = ".lock";
 const LAYOUT: &str = ".layout";
-
-/// Bytes that are compared, or joined, at a time.
-const BLOCK: usize = 64 << 10;
 
 /// Writes a worker's share of [`EpochFiles`](super::EpochFiles).
 #[derive(Debug)]
@@ -128,7 +126,8 @@ impl FileWriter {
         self.share.has(self.layout.part(epoch))
     }
 
-    /// Makes a part visible: what is pending of it, joined.
+    /// Makes a part visible: what is pending of it, joined. The directories are still to be synchronised; what a crash
+    /// leaves pending of a part that is visible is removed when that is seen.
     fn join(&mut self, part: u64, epochs: &BTreeSet<u64>) -> Result<(), Error> {
         let files: Vec<PathBuf> = epochs.iter().map(|epoch| self.pending_file(*epoch)).collect();
         let visible = self.visible_file(part);
@@ -146,7 +145,7 @@ impl FileWriter {
             written.map_err(|error| unwritable(&visible, error))?;
         }
         point("sink.publish.joined");
-        files.iter().try_for_each(|file| delete(file))
+        files.iter().try_for_each(|file| fs::remove_file(file).map_err(|error| unwritable(file, error)))
     }
 
     /// Makes the output of an epoch, which is a part of its own, visible at once.
@@ -199,118 +198,6 @@ impl EpochWriter for FileWriter {
         }
         Ok(())
     }
-}
-
-/// Files, one after the other, or bytes.
-struct Joined<'a> {
-    length: u64,
-    reader: Box<dyn Read + 'a>,
-}
-
-impl<'a> Joined<'a> {
-    fn of(bytes: &'a [u8]) -> Self {
-        Joined { length: bytes.len() as u64, reader: Box::new(bytes) }
-    }
-
-    fn open(files: &[PathBuf]) -> Result<Self, Error> {
-        let empty: Box<dyn Read> = Box::new(io::empty());
-        files.iter().try_fold(Joined { length: 0, reader: empty }, |joined, path| {
-            let opened = File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)));
-            let (length, file) = opened.map_err(|error| unreadable(path, error))?;
-            Ok(Joined { length: joined.length + length, reader: Box::new(joined.reader.chain(file)) })
-        })
-    }
-}
-
-impl Read for Joined<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.reader.read(buffer)
-    }
-}
-
-/// Compares what is visible with what is replayed. If not all epochs of the file are, it is its end that must be the
-/// same: what is before it, the checkpoint covers.
-fn recognise(visible: &Path, replayed: &mut Joined<'_>, is_whole: bool) -> Result<(), Error> {
-    let is_same = File::open(visible).and_then(|mut file| {
-        let length = file.metadata()?.len();
-        if length < replayed.length || (is_whole && length > replayed.length) {
-            return Ok(false);
-        }
-        file.seek(SeekFrom::Start(length - replayed.length))?;
-        same(&mut file, replayed)
-    });
-    match is_same.map_err(|error| unreadable(visible, error))? {
-        true => Ok(()),
-        false => Err(differs(visible, "differs from what replaying its epochs gives")),
-    }
-}
-
-fn same(left: &mut impl Read, right: &mut impl Read) -> io::Result<bool> {
-    loop {
-        let (mut a, mut b) = (Vec::with_capacity(BLOCK), Vec::with_capacity(BLOCK));
-        left.take(BLOCK as u64).read_to_end(&mut a)?;
-        right.take(BLOCK as u64).read_to_end(&mut b)?;
-        if a != b {
-            return Ok(false);
-        }
-        if a.is_empty() {
-            return Ok(true);
-        }
-    }
-}
-
-fn differs(visible: &Path, what: &str) -> Error {
-    let mend = "the program is not deterministic, or its input or this file has been changed; make the output of an epoch \
-                a function of the input, or have it visible only when a checkpoint covers it";
-    Error::corrupt(visible.display().to_string(), format!("it {what}: {mend}"))
-}
-
-/// Keeps a second run out, for as long as the file is open.
-fn lock(directory: &Path) -> Result<File, Error> {
-    let path = directory.join(LOCK);
-    let failed = |error| Error::store("lock", path.display().to_string(), error);
-    let file = File::options().create(true).append(true).open(&path).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::usage(format!(
-            "another run writes its output to {}: end that one, or give another directory",
-            directory.display()
-        ))),
-        Err(TryLockError::Error(error)) => Err(failed(error)),
-    }
-}
-
-fn names(directory: &Path) -> Result<Vec<String>, Error> {
-    let listed = fs::read_dir(directory).and_then(|entries| {
-        let names = entries.map(|entry| Ok(entry?.file_name().into_string().ok()));
-        names.filter_map(Result::transpose).collect::<io::Result<Vec<String>>>()
-    });
-    listed.map_err(|error| Error::store("list", directory.display().to_string(), error))
-}
-
-/// Writes a file atomically, and synchronises it and its directory.
-fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let written = AtomicWriteFile::open(path).and_then(|mut writing| {
-        writing.write_all(bytes)?;
-        writing.commit()
-    });
-    written.map_err(|error| unwritable(path, error))
-}
-
-fn exists(path: &Path) -> Result<bool, Error> {
-    path.try_exists().map_err(|error| unreadable(path, error))
-}
-
-fn delete(path: &Path) -> Result<(), Error> {
-    remove(path).map_err(|error| Error::store("delete", path.display().to_string(), error))
-}
-
-fn unreadable(path: &Path, error: io::Error) -> Error {
-    Error::store("read", path.display().to_string(), error)
-}
-
-fn unwritable(path: &Path, error: io::Error) -> Error {
-    Error::store("write", path.display().to_string(), error)
 }
 
 #[cfg(test)]

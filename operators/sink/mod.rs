@@ -28,7 +28,9 @@
 //! else changes the files.
 
 mod directory;
+mod file;
 mod files;
+mod joined;
 mod layout;
 mod operator;
 mod rows;

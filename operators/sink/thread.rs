@@ -96,8 +96,11 @@ mod tests {
 
     use super::*;
 
+    /// Epochs, with the bytes that were written, if any.
+    type Noted = Vec<(u64, usize)>;
+
     /// Notes what it is asked for; fails in epoch 3, panics in epoch 4.
-    struct Noting(Arc<Mutex<Vec<(u64, usize)>>>);
+    struct Noting(Arc<Mutex<Noted>>);
 
     impl EpochWriter for Noting {
         fn write(&mut self, epoch: u64, rows: &[u8]) -> Result<(), Error> {
@@ -112,7 +115,7 @@ mod tests {
     }
 
     /// What becomes of these jobs, and which of them have been begun.
-    fn done(jobs: Vec<Job>) -> (Vec<Result<(), String>>, Vec<(u64, usize)>) {
+    fn done(jobs: Vec<Job>) -> (Vec<Result<(), String>>, Noted) {
         let noted = Arc::default();
         let thread = SinkThread::new("x", Noting(Arc::clone(&noted)), || ()).unwrap();
         let (mut results, begin) = (Vec::new(), Instant::now());

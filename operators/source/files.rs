@@ -144,7 +144,7 @@ mod tests {
         files.open("x", &position).unwrap();
         std::fs::write(&path, &bytes[..599]).unwrap();
         refused("it has 599 bytes, but had been read up to byte 600, line 3");
-        let mut edited = bytes.clone();
+        let mut edited = bytes;
         edited[599] ^= 1;
         std::fs::write(&path, &edited).unwrap();
         refused("not the file that had been read");
