@@ -8,6 +8,9 @@ use crate::random::Random;
 /// The streams that are replayed: so many seeds of the built-in stream.
 pub const STREAMS: u64 = 3;
 
+/// Processes of a leg, at most.
+pub const MOST_PROCESSES: usize = 3;
+
 /// Epochs in a file of the output.
 pub const LAYOUTS: [u64; 2] = [1, 3];
 
@@ -81,7 +84,7 @@ impl Plan {
 impl Leg {
     fn new(random: &mut Random, points: &[&'static str]) -> Self {
         // Half of all legs are of one process, which is where most can be done in a second.
-        let processes = [1, 1, 2, 3][random.below(4) as usize];
+        let processes = [1, 1, 2, MOST_PROCESSES][random.below(4) as usize];
         let workers = 1 + random.below(if processes == 1 { 4 } else { 2 }) as usize;
         let after = Duration::from_micros(random.below(SPAN.as_micros() as u64));
         let one = random.below(processes as u64) as usize;
