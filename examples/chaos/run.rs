@@ -64,10 +64,10 @@ impl Workshop {
         let mut workshop = Workshop { replay, kills, port, expected, steady, root, temporary };
         for stream in 0..STREAMS {
             let mut expected = Vec::new();
-            for layout in 0..LAYOUTS.len() {
+            for (layout, epochs) in LAYOUTS.into_iter().enumerate() {
                 let (output, steady) = workshop.run_in_peace(stream, layout)?;
                 expected.push(output);
-                workshop.steady.extend((LAYOUTS[layout] == 1).then_some(steady));
+                workshop.steady.extend((epochs == 1).then_some(steady));
             }
             workshop.expected.push(expected);
         }
