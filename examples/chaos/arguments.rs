@@ -9,7 +9,7 @@ use clap::Parser;
 ///
 /// A run is of one to three processes. It is killed by SIGKILL, all processes at once or one of them, at a random time
 /// or when it passes a named point of a checkpoint, a move, a restore or a commit, or it is stopped by SIGTERM; then
-/// it is resumed with other numbers of workers and processes, until it ends. Where one process is killed, the others
+/// it is resumed with other numbers of workers and processes, until it ends. Some are held up at such points besides. Where one process is killed, the others
 /// must end by themselves and say so. All of that is decided by the run's seed; at which record a kill by time comes
 /// is up to the machine.
 ///
