@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
-use thalweg::fault::VARIABLE;
+use thalweg::fault::{KILL, SLOW};
 
 use crate::plan::{Fate, Leg};
 use crate::replay::{LOST, Replay};
@@ -46,9 +46,12 @@ impl Attempt {
             let mut command = prepare(process);
             match &leg.fate {
                 Fate::DiesAt { point, pass, victims } if victims.has(process) => {
-                    command.env(VARIABLE, format!("{point}:{pass}"));
+                    command.env(KILL, format!("{point}:{pass}"));
                 }
                 _ => {}
+            }
+            if let Some((point, millis)) = leg.slow {
+                command.env(SLOW, format!("{point}:{millis}"));
             }
             let log = logs.join(format!("process-{process}"));
             attempt.children.push(Replay::start(&mut command, &log)?);

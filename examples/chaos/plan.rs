@@ -8,6 +8,9 @@ use crate::random::Random;
 /// The streams that are replayed: so many seeds of the built-in stream.
 pub const STREAMS: u64 = 3;
 
+/// Processes of a leg, at most.
+pub const MOST_PROCESSES: usize = 3;
+
 /// Epochs in a file of the output.
 pub const LAYOUTS: [u64; 2] = [1, 3];
 
@@ -16,6 +19,9 @@ const SPAN: Duration = Duration::from_millis(600);
 
 /// A point is fatal at one of its first passes: later ones are passed by few runs.
 const PASSES: u64 = 5;
+
+/// Milliseconds for which a point is held up, at most: longer than all that could get ahead takes.
+const SLOWEST: u64 = 30;
 
 /// One start of a run, and what ends it.
 #[derive(Clone, Debug)]
@@ -26,6 +32,8 @@ pub struct Leg {
     /// By which commands are made up.
     pub commands: u64,
     pub lead: u64,
+    /// A point at which all processes are held up, and for how many milliseconds.
+    pub slow: Option<(&'static str, u64)>,
     pub fate: Fate,
 }
 
@@ -81,18 +89,30 @@ impl Plan {
 impl Leg {
     fn new(random: &mut Random, points: &[&'static str]) -> Self {
         // Half of all legs are of one process, which is where most can be done in a second.
-        let processes = [1, 1, 2, 3][random.below(4) as usize];
+        let processes = [1, 1, 2, MOST_PROCESSES][random.below(4) as usize];
         let workers = 1 + random.below(if processes == 1 { 4 } else { 2 }) as usize;
         let after = Duration::from_micros(random.below(SPAN.as_micros() as u64));
         let one = random.below(processes as u64) as usize;
         let victims = if random.below(2) == 0 { Victims::All } else { Victims::One(one) };
-        let fate = match (random.below(8), random.pick(points)) {
+        let fate = match (random.below(8), pick_point(random, points)) {
             (0, _) => Fate::Stops { after, process: one },
-            (1..4, Some(point)) => Fate::DiesAt { point, pass: 1 + random.below(PASSES), victims },
+            (1..5, Some(point)) => Fate::DiesAt { point, pass: 1 + random.below(PASSES), victims },
             _ => Fate::Dies { after, victims },
         };
-        Leg { processes, workers, commands: random.next() >> 1, lead: 1 + random.below(3), fate }
+        let slow = pick_point(random, points).map(|point| (point, 1 + random.below(SLOWEST)));
+        let slow = slow.filter(|_| random.below(2) == 0);
+        Leg { processes, workers, commands: random.next() >> 1, lead: 1 + random.below(3), slow, fate }
     }
+}
+
+/// A point of some stage: each stage is as likely as the others, however many points it has.
+fn pick_point(random: &mut Random, points: &[&'static str]) -> Option<&'static str> {
+    let stage = |point: &'static str| point.split('.').next();
+    let mut stages: Vec<_> = points.iter().map(|point| stage(point)).collect();
+    stages.dedup();
+    let chosen = *random.pick(&stages)?;
+    let of_stage: Vec<&'static str> = points.iter().copied().filter(|point| stage(point) == chosen).collect();
+    random.pick(&of_stage).copied()
 }
 
 impl Victims {
@@ -104,6 +124,9 @@ impl Victims {
 impl fmt::Display for Leg {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} x {} workers, lead {}", self.processes, self.workers, self.lead)?;
+        if let Some((point, millis)) = self.slow {
+            write!(f, ", {millis} ms slow at {point}")?;
+        }
         match &self.fate {
             Fate::Completes => write!(f, ", to its end"),
             Fate::Dies { after, victims } => write!(f, ", {victims:?} killed after {after:?}"),

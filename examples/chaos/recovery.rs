@@ -28,12 +28,22 @@ pub fn visible(directory: &Path) -> Result<Visible> {
 /// What a run is like that nothing happens to.
 #[derive(Clone, Debug)]
 pub struct Steady {
-    /// Seconds from its start until it has taken in a record.
-    startup: f64,
-    /// Seconds for each record from then on.
+    /// Seconds for each record.
     per_record: f64,
     /// Records of all epochs up to each one.
     records: BTreeMap<u64, u64>,
+}
+
+/// How long a leg took to its first output that had not been there before, beside how long it should.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    pub processes: usize,
+    /// It went on from a checkpoint.
+    pub is_recovery: bool,
+    /// Seconds from its start.
+    pub took: f64,
+    /// Seconds to read the checkpoint, and to replay.
+    pub expected: f64,
 }
 
 /// A line of the events.
@@ -48,7 +58,7 @@ struct Line {
 
 impl Steady {
     /// From the events of a run, and when its output became visible, an epoch in each file.
-    pub fn new(started: SystemTime, events: &Path, visible: &Visible) -> Result<Self> {
+    pub fn new(events: &Path, visible: &Visible) -> Result<Self> {
         let text = fs::read_to_string(events).with_context(|| format!("can't read {}", events.display()))?;
         let (mut records, mut sum) = (BTreeMap::new(), 0);
         for line in text.lines() {
@@ -60,10 +70,9 @@ impl Steady {
         }
         let first = visible.first_key_value().context("there is no output")?;
         let last = visible.last_key_value().context("there is no output")?;
-        let steady = Steady { startup: 0.0, per_record: 0.0, records };
+        let steady = Steady { per_record: 0.0, records };
         let per_record = seconds(*first.1, *last.1) / (steady.until(*last.0) - steady.until(*first.0)).max(1.0);
-        let startup = seconds(started, *first.1) - steady.until(*first.0) * per_record;
-        Ok(Steady { startup, per_record, ..steady })
+        Ok(Steady { per_record, ..steady })
     }
 
     /// Records up to the end of an epoch.
@@ -71,42 +80,47 @@ impl Steady {
         self.records.range(..=epoch).next_back().map_or(0.0, |(_, records)| *records as f64)
     }
 
-    /// What a recovery took beside what it should take, if there was output that had not been there before.
-    pub fn ratio(&self, recovery: &Recovery, before: &Visible, after: &Visible) -> Option<f64> {
+    /// How long a leg took, if there was output that had not been there before.
+    pub fn timing(&self, leg: &Start, processes: usize, before: &Visible, after: &Visible) -> Option<Timing> {
         let seen = before.last_key_value().map(|(epoch, _)| *epoch);
         let (epoch, at) = after.iter().find(|(epoch, _)| seen.is_none_or(|seen| **epoch > seen))?;
-        let took = seconds(recovery.started, *at) - self.startup;
-        let replayed = self.until(*epoch) - recovery.from.checked_sub(1).map_or(0.0, |last| self.until(last));
-        let expected = recovery.read_seconds + replayed * self.per_record;
-        (expected > 0.0).then_some(took / expected)
+        let replayed = self.until(*epoch) - leg.from.checked_sub(1).map_or(0.0, |last| self.until(last));
+        Some(Timing {
+            processes,
+            is_recovery: leg.from > 0,
+            took: seconds(leg.at, *at),
+            expected: leg.read_seconds + replayed * self.per_record,
+        })
     }
 }
 
-/// A recovery, as it begins.
+/// A leg, as it starts.
 #[derive(Clone, Debug)]
-pub struct Recovery {
+pub struct Start {
     /// The epoch from which the run goes on.
     from: u64,
     /// How long it takes just to read the checkpoint.
     read_seconds: f64,
-    pub started: SystemTime,
+    at: SystemTime,
 }
 
-impl Recovery {
-    /// Of the run that has left its checkpoints here; none if it has left none.
-    pub fn begin(directory: &Path) -> Result<Option<Self>> {
-        if !directory.exists() {
-            return Ok(None);
-        }
-        let store = Directory::open(directory)?;
-        let Some(from) = Manifest::list(&store)?.last().copied() else { return Ok(None) };
-        let started = Instant::now();
-        for object in Manifest::read(&store, from)?.objects {
-            store.get(&object.name)?;
-        }
-        let read_seconds = started.elapsed().as_secs_f64();
-        Ok(Some(Recovery { from, read_seconds, started: SystemTime::now() }))
+impl Start {
+    /// Of a run that has left its checkpoints, if any, here.
+    pub fn new(directory: &Path) -> Result<Self> {
+        let (from, read_seconds) = if directory.exists() { read(directory)? } else { (0, 0.0) };
+        Ok(Start { from, read_seconds, at: SystemTime::now() })
     }
+}
+
+/// The epoch of the newest checkpoint, and how long it takes to read it.
+fn read(directory: &Path) -> Result<(u64, f64)> {
+    let store = Directory::open(directory)?;
+    let Some(from) = Manifest::list(&store)?.last().copied() else { return Ok((0, 0.0)) };
+    let started = Instant::now();
+    for object in Manifest::read(&store, from)?.objects {
+        store.get(&object.name)?;
+    }
+    Ok((from, started.elapsed().as_secs_f64()))
 }
 
 fn seconds(from: SystemTime, to: SystemTime) -> f64 {

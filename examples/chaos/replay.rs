@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail};
-use thalweg::fault::{POINTS, RUN, VARIABLE};
+use thalweg::fault::{KILL, POINTS, RUN, SLOW};
 
 /// How `replay` ends when another process is gone.
 pub const LOST: i32 = 3;
@@ -32,7 +32,7 @@ impl Replay {
         }
         let mut replay = Replay { program, points: POINTS };
         let mut probe = replay.command(0);
-        probe.arg("--workers=1").env(VARIABLE, format!("{RUN}:1"));
+        probe.arg("--workers=1").env(KILL, format!("{RUN}:1"));
         let status = probe.status().with_context(|| format!("can't run {}", replay.name()))?;
         if status.code().is_some() {
             replay.points = &[];
@@ -57,7 +57,7 @@ impl Replay {
     pub fn command(&self, stream: u64) -> Command {
         let mut command = Command::new(&self.program);
         command.args(STREAM).arg(format!("--seed={stream}"));
-        command.env_remove(VARIABLE).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.env_remove(KILL).env_remove(SLOW).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command
     }
 

@@ -3,7 +3,6 @@
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
@@ -12,7 +11,7 @@ use crate::arguments::Arguments;
 use crate::attempt::{Attempt, Ended};
 use crate::output::Output;
 use crate::plan::{Fate, LAYOUTS, Leg, Plan, STREAMS, Victims};
-use crate::recovery::{Recovery, Steady, visible};
+use crate::recovery::{Start, Steady, Timing, visible};
 use crate::replay::Replay;
 
 /// Records that a run takes in a second, at most: so a run lasts a little longer than kills are spread over.
@@ -46,7 +45,7 @@ pub struct Outcome {
     pub kills: Vec<String>,
     pub stops: u64,
     pub lost: u64,
-    pub ratios: Vec<f64>,
+    pub timings: Vec<Timing>,
     pub verdict: Result<()>,
 }
 
@@ -65,10 +64,10 @@ impl Workshop {
         let mut workshop = Workshop { replay, kills, port, expected, steady, root, temporary };
         for stream in 0..STREAMS {
             let mut expected = Vec::new();
-            for layout in 0..LAYOUTS.len() {
+            for (layout, epochs) in LAYOUTS.into_iter().enumerate() {
                 let (output, steady) = workshop.run_in_peace(stream, layout)?;
                 expected.push(output);
-                workshop.steady.extend((LAYOUTS[layout] == 1).then_some(steady));
+                workshop.steady.extend((epochs == 1).then_some(steady));
             }
             workshop.expected.push(expected);
         }
@@ -87,10 +86,9 @@ impl Workshop {
             command.arg(format!("--events={}", events.display()));
             command
         };
-        let started = SystemTime::now();
         let attempt = Attempt::start(&Leg { processes: 1, ..plan.legs[0].clone() }, &folder.0, prepare)?;
         attempt.finish(&Fate::Completes).context("a run that nothing happens to has failed")?;
-        let steady = Steady::new(started, &events, &visible(&folder.output())?)?;
+        let steady = Steady::new(&events, &visible(&folder.output())?)?;
         let output = folder.read()?;
         folder.remove()?;
         Ok((output, steady))
@@ -147,7 +145,7 @@ impl Folder {
 /// Carries out what a seed says. `job` is one of those that run at the same time.
 pub fn run(workshop: &Workshop, job: u64, seed: u64) -> Outcome {
     let plan = Plan::new(seed, workshop.kills, workshop.replay.points());
-    let mut outcome = Outcome { legs: 0, kills: Vec::new(), stops: 0, lost: 0, ratios: Vec::new(), verdict: Ok(()) };
+    let mut outcome = Outcome { legs: 0, kills: Vec::new(), stops: 0, lost: 0, timings: Vec::new(), verdict: Ok(()) };
     let path = workshop.root.join(format!("seed-{seed}"));
     let mut told = String::new();
     outcome.verdict = carry_out(workshop, job, &plan, &path, &mut outcome, &mut told);
@@ -190,11 +188,11 @@ fn carry_out(
             ]);
             command
         };
-        let (before, recovery) = (visible(&folder.output())?, Recovery::begin(&folder.store())?);
+        let (before, start) = (visible(&folder.output())?, Start::new(&folder.store())?);
         let ended = Attempt::start(leg, &logs, prepare)?.finish(&leg.fate);
-        if let Some(recovery) = recovery.filter(|_| plan.when == "epoch" && LAYOUTS[plan.layout] == 1) {
+        if plan.when == "epoch" && LAYOUTS[plan.layout] == 1 {
             let steady = &workshop.steady[plan.stream as usize];
-            outcome.ratios.extend(steady.ratio(&recovery, &before, &visible(&folder.output())?));
+            outcome.timings.extend(steady.timing(&start, leg.processes, &before, &visible(&folder.output())?));
         }
         match ended.with_context(|| format!("leg {number} ({leg})"))? {
             Ended::Complete => return compare(workshop, plan, folder),

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use serde::Serialize;
 
+use crate::plan::MOST_PROCESSES;
+use crate::recovery::Timing;
 use crate::run::Outcome;
 
 /// The last line.
@@ -18,7 +20,7 @@ pub struct Tally {
     wrong: Vec<u64>,
     median_recovery_ratio: Option<f64>,
     #[serde(skip)]
-    ratios: Vec<f64>,
+    timings: Vec<Timing>,
 }
 
 impl Tally {
@@ -27,7 +29,7 @@ impl Tally {
         self.legs += outcome.legs;
         self.stops += outcome.stops;
         self.lost += outcome.lost;
-        self.ratios.extend(outcome.ratios);
+        self.timings.extend(outcome.timings);
         for point in outcome.kills {
             *self.kills.entry(point).or_default() += 1;
         }
@@ -44,8 +46,26 @@ impl Tally {
 
     pub fn line(&mut self) -> Result<String> {
         self.wrong.sort_unstable();
-        self.ratios.sort_by(f64::total_cmp);
-        self.median_recovery_ratio = self.ratios.get(self.ratios.len() / 2).copied();
+        self.median_recovery_ratio = median(self.ratios());
         Ok(serde_json::to_string(self)?)
     }
+
+    /// Of recoveries, less what it takes so many processes to come up.
+    fn ratios(&self) -> Vec<f64> {
+        let of = |processes: usize, is_recovery: bool| {
+            self.timings.iter().filter(move |t| (t.processes, t.is_recovery) == (processes, is_recovery))
+        };
+        let mut ratios = Vec::new();
+        for processes in 1..=MOST_PROCESSES {
+            let Some(startup) = median(of(processes, false).map(|t| t.took - t.expected).collect()) else { continue };
+            let recoveries = of(processes, true).filter(|t| t.expected > 0.0);
+            ratios.extend(recoveries.map(|t| (t.took - startup).max(0.0) / t.expected));
+        }
+        ratios
+    }
+}
+
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
 }

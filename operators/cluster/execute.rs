@@ -120,3 +120,81 @@ impl Drop for Failing<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use timely::dataflow::operators::Input;
+
+    use super::*;
+
+    /// Builds a dataflow that never ends by itself, and steps it until told otherwise.
+    fn wait(worker: &mut Worker, peers: &Peers) -> Result<(), Error> {
+        let _input = worker.dataflow::<u64, _, _>(|scope| scope.new_input::<Vec<()>>().0);
+        loop {
+            worker.step_or_park(None);
+            peers.check()?;
+        }
+    }
+
+    #[test]
+    fn the_error_of_a_worker_ends_all_and_is_the_one_that_is_told() {
+        let ended = execute(&Cluster::of_threads(3), |worker, peers| match worker.index() {
+            1 => Err(Error::usage("no more disks")),
+            _ => wait(worker, peers),
+        });
+        assert_eq!(ended.unwrap_err().to_string(), "no more disks");
+    }
+
+    #[test]
+    fn a_panic_of_a_worker_ends_all_and_is_an_error() {
+        let ended: Result<Vec<()>, Error> = execute(&Cluster::of_threads(3), |worker, peers| match worker.index() {
+            2 => panic!("out of ideas"),
+            _ => wait(worker, peers),
+        });
+        assert!(ended.unwrap_err().to_string().contains("a worker has panicked"));
+    }
+
+    /// Two processes, here as threads; worker 1 of the second fails.
+    #[test]
+    fn what_fails_in_one_process_is_a_loss_to_the_others() {
+        for panics in [false, true] {
+            let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+            let addresses = vec![free(), free()];
+            let [first, second] = [0, 1].map(|process| {
+                let cluster = Cluster::new(2, process, addresses.clone());
+                std::thread::spawn(move || -> Result<Vec<()>, Error> {
+                    execute(&cluster, move |worker, peers| match worker.index() {
+                        3 if panics => panic!("out of ideas"),
+                        3 => Err(Error::usage("no more disks")),
+                        _ => wait(worker, peers),
+                    })
+                })
+            });
+            let lost = first.join().unwrap().unwrap_err();
+            assert!(matches!(&lost, Error::Lost { processes, .. } if processes == &[1]), "{lost}");
+            let told = second.join().unwrap().unwrap_err().to_string();
+            assert!(told.contains(if panics { "a worker has panicked" } else { "no more disks" }), "{told}");
+        }
+    }
+
+    /// What is left to do when the program has nothing more to say is done.
+    #[test]
+    fn dataflows_are_completed() {
+        let ended = execute(&Cluster::of_threads(2), |worker, _| {
+            let mut input = worker.dataflow::<u64, _, _>(|scope| scope.new_input::<Vec<u64>>().0);
+            input.send(7);
+            Ok::<_, Error>(worker.index())
+        });
+        assert_eq!(ended.unwrap(), [0, 1]);
+    }
+
+    #[test]
+    fn what_is_no_cluster_is_refused() {
+        for cluster in [Cluster::of_threads(0), Cluster::new(1, 1, vec!["localhost:1".into()])] {
+            let ended: Result<Vec<()>, Error> = execute(&cluster, |_, _| Ok(()));
+            assert!(matches!(ended, Err(Error::Usage { .. })));
+        }
+    }
+}
