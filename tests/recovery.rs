@@ -135,7 +135,7 @@ fn resumed_from(store: &Memory, change: impl Fn(&mut Manifest)) -> Checkpoints {
     let newest = *Manifest::list(store).unwrap().last().unwrap();
     let mut manifest = Manifest::read(store, newest).unwrap();
     change(&mut manifest);
-    manifest.write(store).unwrap();
+    manifest.replace(store).unwrap();
     Checkpoints::resume(Arc::new(store.clone()), fingerprint(), config()).unwrap()
 }
 

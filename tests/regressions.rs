@@ -405,6 +405,10 @@ impl Store for Lasting {
         self.0.put(name, bytes)
     }
 
+    fn create(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        self.0.create(name, bytes)
+    }
+
     fn get(&self, name: &str) -> Result<Vec<u8>, Error> {
         self.0.get(name)
     }

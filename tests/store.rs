@@ -1,6 +1,6 @@
 //! Checkpoints in a store: what a damaged byte, a missing object or a crash at any operation leaves to resume from.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use thalweg::checkpoint::{
@@ -77,7 +77,7 @@ fn falls_back(store: &dyn Store, name: &str, what: &str) -> Error {
     let mut resume = resolve(store, &fingerprint()).unwrap_or_else(|e| panic!("{what}: {e}"));
     assert_eq!(resumed(store, &resume), Some(10), "{what}");
     assert_eq!(resume.skipped.len(), 1, "{what}");
-    let error = resume.skipped.remove(0);
+    let error = resume.skipped.remove(0).error;
     assert!(error.to_string().contains(name), "{what}: {error}");
     error
 }
@@ -167,7 +167,7 @@ fn another_format_is_incompatible_and_not_damaged() {
     let store = Memory::default();
     let manifest = checkpoint(&store, 10, None, 2).unwrap();
     for format in [2, 4] {
-        Manifest { format, epoch: 20, ..manifest.clone() }.write(&store).unwrap();
+        Manifest { format, epoch: 20, ..manifest.clone() }.replace(&store).unwrap();
         let told = format!("has format {format}, this library reads 3");
         let error = falls_back(&store, &Manifest::name_at(20), &told);
         assert!(matches!(error, Error::Incompatible { .. }) && error.to_string().contains(&told), "{error}");
@@ -262,6 +262,9 @@ impl Dying {
 impl Store for Dying {
     fn put(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
         self.step(|store| store.put(name, bytes))
+    }
+    fn create(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        self.step(|store| store.create(name, bytes))
     }
     fn get(&self, name: &str) -> Result<Vec<u8>, Error> {
         self.step(|store| store.get(name))

@@ -1,11 +1,12 @@
 use std::cmp::Reverse;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::ThreadId;
 
 use super::compact::{Compactor, Merges};
+use super::lock::StoreLock;
 use super::read::{Chunks, Wanted};
 use super::resume::resolve;
 use super::writer::Writer;
@@ -37,7 +38,8 @@ pub struct Checkpoints {
     resumed: Option<Arc<Manifest>>,
     /// The run goes on with another, even if that has left no checkpoint.
     resuming: bool,
-    skipped: Arc<[String]>,
+    /// By epoch.
+    skipped: Arc<BTreeMap<u64, String>>,
     /// The program has asked for a checkpoint.
     requested: Arc<AtomicBool>,
     /// How the states of the operators that run are merged.
@@ -53,6 +55,8 @@ pub struct Checkpoints {
 struct Claim {
     thread: ThreadId,
     taken: Arc<Mutex<HashSet<ThreadId>>>,
+    #[allow(dead_code, reason = "it is held to be dropped")]
+    lock: Option<StoreLock>,
 }
 
 impl Drop for Claim {
@@ -80,7 +84,7 @@ impl Checkpoints {
                 "the store holds a checkpoint of epoch {epoch} already: resume from it, or give an empty store"
             )));
         }
-        Ok(Self::new(store, fingerprint, config, None, Arc::new([])))
+        Ok(Self::new(store, fingerprint, config, None, Arc::default()))
     }
 
     /// For a run that resumes from the newest whole checkpoint, or begins anew if the store holds none. See [`resolve`]
@@ -88,9 +92,9 @@ impl Checkpoints {
     pub fn resume(store: Arc<dyn Store>, fingerprint: Fingerprint, config: CheckpointConfig) -> Result<Self, Error> {
         config.validate()?;
         let resume = resolve(&*store, &fingerprint)?;
-        let skipped = resume.skipped.iter().map(Error::with_causes).collect();
+        let skipped: BTreeMap<_, _> = resume.skipped.iter().map(|s| (s.epoch, s.error.with_causes())).collect();
         let resumed = resume.checkpoint.map(Arc::new);
-        Ok(Checkpoints { resuming: true, ..Self::new(store, fingerprint, config, resumed, skipped) })
+        Ok(Checkpoints { resuming: true, ..Self::new(store, fingerprint, config, resumed, Arc::new(skipped)) })
     }
 
     fn new(
@@ -98,7 +102,7 @@ impl Checkpoints {
         fingerprint: Fingerprint,
         config: CheckpointConfig,
         resumed: Option<Arc<Manifest>>,
-        skipped: Arc<[String]>,
+        skipped: Arc<BTreeMap<u64, String>>,
     ) -> Self {
         let backlog = Arc::new(Backlog::new(config.backlog_bytes));
         let (requested, merges, taken) = Default::default();
@@ -117,8 +121,9 @@ impl Checkpoints {
         }
     }
 
-    /// The same for one loop of this worker. An error while another one has them: each would overwrite the other's.
-    pub(crate) fn claim(&self) -> Result<Self, Error> {
+    /// The same for one loop of this worker. An error while another one has them: each would overwrite the other's. The
+    /// worker that `commits`, one of the run, has the store's lock as well, for as long as the loop lives.
+    pub(crate) fn claim(&self, commits: bool) -> Result<Self, Error> {
         let thread = std::thread::current().id();
         if !self.taken.lock().unwrap_or_else(PoisonError::into_inner).insert(thread) {
             return Err(Error::usage(
@@ -126,9 +131,25 @@ impl Checkpoints {
                  put all key spaces that are to be checkpointed together into one, or give each loop a store of its own",
             ));
         }
-        let claim = Some(Arc::new(Claim { thread, taken: Arc::clone(&self.taken) }));
+        let mut claim = Claim { thread, taken: Arc::clone(&self.taken), lock: None };
+        if commits {
+            claim.lock = self.store.lock()?;
+            self.check_newest()?;
+        }
         let backlog = Arc::new(Backlog::new(self.config.backlog_bytes));
-        Ok(Checkpoints { claim, backlog, ..self.clone() })
+        Ok(Checkpoints { claim: Some(Arc::new(claim)), backlog, ..self.clone() })
+    }
+
+    /// Refuses a store in which there are other checkpoints than when it was asked what to resume from.
+    fn check_newest(&self) -> Result<(), Error> {
+        let resumed = self.resumed().map(|manifest| manifest.epoch);
+        match Manifest::list(&*self.store)?.into_iter().find(|e| Some(*e) > resumed && !self.has_skipped(*e)) {
+            Some(epoch) => Err(Error::usage(format!(
+                "another run has written {} since this one began: begin again, and resume from that",
+                Manifest::name_at(epoch)
+            ))),
+            None => Ok(()),
+        }
     }
 
     /// The number of the epoch from which the run goes on: the source must send nothing before its start.
@@ -156,9 +177,14 @@ impl Checkpoints {
         self.requested.load(Ordering::Relaxed) && self.requested.swap(false, Ordering::Relaxed)
     }
 
-    /// Why newer checkpoints than the one resumed from can't be used: to be told to somebody.
-    pub fn skipped(&self) -> &[String] {
-        &self.skipped
+    /// Why newer checkpoints than the one resumed from can't be used, newest first: to be told to somebody.
+    pub fn skipped(&self) -> impl Iterator<Item = &str> {
+        self.skipped.values().rev().map(String::as_str)
+    }
+
+    /// Whether there is a checkpoint of this epoch that was passed over, so that another may take its place.
+    pub(super) fn has_skipped(&self, epoch: u64) -> bool {
+        self.skipped.contains_key(&epoch)
     }
 
     /// The checkpoint that the run resumes from.
@@ -324,5 +350,45 @@ mod tests {
         let error = restore.chunks.next().unwrap().unwrap_err();
         assert!(error.to_string().contains("name the operator as before"), "{error}");
         assert!(resumed().restore("count", 0, &assignment, 0).unwrap().chunks.next().is_none());
+    }
+
+    fn begun(store: &Memory) -> Result<Checkpoints, Error> {
+        Checkpoints::begin(Arc::new(store.clone()), Fingerprint::default(), CheckpointConfig::default())
+    }
+
+    #[test]
+    fn one_run_has_a_store_and_the_worker_that_commits_holds_it() {
+        let store = Memory::default();
+        let [first, second] = [0, 1].map(|_| begun(&store).unwrap());
+        let claim = first.claim(true).unwrap();
+        let error = second.claim(true).unwrap_err();
+        assert!(matches!(error, Error::Usage { .. }) && error.to_string().contains("another run"), "{error}");
+        drop(second.claim(false).unwrap());
+        drop(claim);
+        drop(second.claim(true).unwrap());
+        first.claim(true).unwrap();
+    }
+
+    #[test]
+    fn checkpoints_that_came_since_are_another_run_s() {
+        let store = Memory::default();
+        let late = begun(&store).unwrap();
+        let manifest = example(7, None, Vec::new());
+        manifest.write(&store).unwrap();
+        let error = late.claim(true).unwrap_err();
+        assert!(
+            matches!(error, Error::Usage { .. }) && error.to_string().contains("has written manifests/"),
+            "{error}"
+        );
+        store.put(&Manifest::name_at(9), b"torn").unwrap();
+        let resume =
+            || Checkpoints::resume(Arc::new(store.clone()), manifest.fingerprint.clone(), CheckpointConfig::default());
+        let resumed = resume().unwrap();
+        assert_eq!((resumed.epoch(), resumed.has_skipped(9), resumed.has_skipped(7)), (7, true, false));
+        assert!(resumed.skipped().all(|why| why.contains("09.json is damaged")) && resumed.skipped().count() == 1);
+        drop(resumed.claim(true).unwrap());
+        store.put(&Manifest::name_at(8), b"torn").unwrap();
+        resumed.claim(true).unwrap_err();
+        drop(resume().unwrap().claim(true).unwrap());
     }
 }

@@ -106,14 +106,14 @@ struct Committing<H> {
 
 /// Writes manifests, and knows what they need besides what has been saved.
 struct Committer<H> {
+    /// On worker 0. Before the checkpoints: what is queued is written before they let go of the store's lock.
+    writer: Option<Result<Writer, Error>>,
+    compactor: Compactor,
     checkpoints: Checkpoints,
     operators: Operators,
     workers: usize,
-    /// On worker 0.
-    writer: Option<Result<Writer, Error>>,
     committing: Option<Committing<H>>,
     chain: Chain,
-    compactor: Compactor,
     /// Why snapshots could not be merged, until that has been told.
     merge_error: Option<String>,
     wake: Wake,
@@ -141,13 +141,13 @@ impl<H> Committer<H> {
         let resumed = checkpoints.resumed();
         let objects = resumed.filter(|_| writer.is_some()).map_or(Vec::new(), |manifest| manifest.objects.clone());
         Committer {
+            writer,
             checkpoints: checkpoints.clone(),
             operators: operators.clone(),
             workers,
-            writer,
+            compactor: checkpoints.compactor(),
             committing: None,
             chain: Chain::new(objects),
-            compactor: checkpoints.compactor(),
             merge_error: None,
             wake,
             epochs: BTreeMap::new(),
@@ -178,7 +178,8 @@ impl<H> Committer<H> {
             Some(Ok(writer)) => {
                 let (keep, in_use) = (self.checkpoints.config().keep, self.compactor.in_use.clone());
                 let objects = manifest.objects.clone();
-                writer.submit(Job::Manifest { manifest: Box::new(manifest), keep, in_use });
+                let replaces = self.checkpoints.has_skipped(epoch);
+                writer.submit(Job::Manifest { manifest: Box::new(manifest), replaces, keep, in_use });
                 Ok(objects)
             }
             Some(Err(error)) => Err(error.with_causes()),

@@ -35,8 +35,9 @@ pub fn read_chunk(store: &dyn Store, object: &ObjectRef, chunk: &ChunkRef) -> Re
     decode(object, chunk, &frame)
 }
 
-/// Reads every byte of an object, and checks it: afterwards all its chunks can be read, unless it is damaged since.
-pub fn verify(store: &dyn Store, object: &ObjectRef) -> Result<(), Error> {
+/// Reads every byte of an object, and checks that it is as it was written. What it was written to hold is not looked at:
+/// that costs more than reading it, and is done when a chunk is read.
+pub(super) fn check(store: &dyn Store, object: &ObjectRef) -> Result<Vec<u8>, Error> {
     let bytes = store.get(&object.name).map_err(damage)?;
     let corrupt = |what: String| Err(Error::corrupt(&object.name, what));
     if bytes.len() as u64 != object.length {
@@ -47,11 +48,18 @@ pub fn verify(store: &dyn Store, object: &ObjectRef) -> Result<(), Error> {
         return corrupt(format!("its checksum is {crc32:08x}, {:08x} was written", object.crc32));
     }
     check_version(object, &bytes)?;
-    let header = header(&object.operator, object.codec);
-    if !bytes.starts_with(&header) {
+    if !bytes.starts_with(&header(&object.operator, object.codec)) {
         return corrupt(format!("it does not begin as an object of operator {:?} does", object.operator));
     }
-    let mut end = header.len() as u64;
+    Ok(bytes)
+}
+
+/// Reads every byte of an object, checks it, and decodes all its chunks: afterwards they can be read, unless it is
+/// damaged since.
+pub fn verify(store: &dyn Store, object: &ObjectRef) -> Result<(), Error> {
+    let bytes = check(store, object)?;
+    let corrupt = |what: String| Err(Error::corrupt(&object.name, what));
+    let mut end = header(&object.operator, object.codec).len() as u64;
     for chunk in &object.chunks {
         let frame = part(&bytes, chunk.offset, chunk.length).filter(|_| chunk.offset == end);
         let Some(frame) = frame else { return corrupt(format!("no chunk begins at byte {}", chunk.offset)) };

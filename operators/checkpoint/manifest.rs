@@ -1,13 +1,14 @@
 //! A manifest is text: a line `thalweg-manifest {format} {CRC-32} {bytes}` about all that follows it, then JSON.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 
 use serde::{Deserialize, Serialize};
 
 use super::covered::SourcePositions;
 use super::fingerprint::Fingerprint;
 use super::reference::ObjectRef;
-use super::store::{Store, damage};
+use super::store::{Store, check_name, damage};
 use crate::error::Error;
 use crate::keyspace::Assignment;
 
@@ -16,6 +17,9 @@ pub const MANIFEST_FORMAT: u32 = 3;
 
 /// The names of all manifests begin so.
 pub(super) const PREFIX: &str = "manifests/";
+
+/// The names of all objects begin so.
+const OBJECTS: &str = "objects/";
 
 const MAGIC: &str = "thalweg-manifest";
 
@@ -87,8 +91,21 @@ impl Manifest {
     }
 
     /// Writes the manifest: with that, and not before, the checkpoint exists. After an error it may exist or not; what
-    /// is given up then must not be needed in either case.
+    /// is given up then must not be needed in either case. [`Error::Usage`] if there is another one of this epoch: no run
+    /// writes two, so that another run must have.
     pub fn write(&self, store: &dyn Store) -> Result<(), Error> {
+        store.create(&self.name(), &self.encode()?).map_err(|error| match error {
+            Error::Store { source, .. } if source.kind() == ErrorKind::AlreadyExists => {
+                let name = self.name();
+                let what = "end one of the runs, and resume the other from what is there";
+                Error::usage(format!("another run has written {name} to the same store: {what}")).with(source)
+            }
+            error => error,
+        })
+    }
+
+    /// As [`write`](Manifest::write), in place of one that was passed over as damaged.
+    pub fn replace(&self, store: &dyn Store) -> Result<(), Error> {
         store.put(&self.name(), &self.encode()?)
     }
 
@@ -136,8 +153,22 @@ impl Manifest {
             let what = format!("it begins with {:?}, but {:?} would fit what follows", found.trim(), expected.trim());
             return Err(Error::corrupt(name, what));
         }
-        serde_json::from_slice(body).map_err(|e| Error::corrupt(name, "it does not hold a manifest").with(e))
+        let manifest: Manifest =
+            serde_json::from_slice(body).map_err(|e| Error::corrupt(name, "it does not hold a manifest").with(e))?;
+        if manifest.format != format {
+            let what = format!("its first line says that it has format {format}, what follows {}", manifest.format);
+            return Err(Error::corrupt(name, what));
+        }
+        match manifest.objects.iter().find(|object| !names_object(&object.name)) {
+            Some(object) => Err(Error::corrupt(name, format!("it refers to {:?}, which is no object", object.name))),
+            None => Ok(manifest),
+        }
     }
+}
+
+/// Whether a manifest may refer to what has this name: something right below `objects/`, and nothing else anywhere.
+fn names_object(name: &str) -> bool {
+    name.strip_prefix(OBJECTS).is_some_and(|rest| !rest.contains('/') && check_name(rest).is_ok())
 }
 
 /// The epoch of the manifest of this name, if it names one.
@@ -181,7 +212,9 @@ fn space((name, shards, operators): (&str, usize, Vec<&str>)) -> (String, Space)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkpoint::Memory;
+    use crate::checkpoint::{Memory, ObjectWriter};
+    use crate::keyed::Chunk;
+    use crate::keyspace::KeyRange;
 
     #[test]
     fn a_manifest_comes_back() {
@@ -241,12 +274,62 @@ mod tests {
     fn a_foreign_format_and_a_foreign_name_are_told() {
         let store = Memory::default();
         for (format, text) in [(1, "has format 1, this library reads 3: use"), (9, "has format 9")] {
-            Manifest { format, ..example(7, None, Vec::new()) }.write(&store).unwrap();
+            Manifest { format, ..example(7, None, Vec::new()) }.replace(&store).unwrap();
             let error = Manifest::read(&store, 7).unwrap_err();
             assert!(matches!(error, Error::Incompatible { .. }) && error.to_string().contains(text), "{error}");
         }
         store.put(&Manifest::name_at(8), &example(7, None, Vec::new()).encode().unwrap()).unwrap();
         let error = Manifest::read(&store, 8).unwrap_err();
         assert!(error.to_string().contains("is that of epoch 7"), "{error}");
+    }
+
+    #[test]
+    fn a_manifest_that_leads_elsewhere_is_damaged() {
+        let store = Memory::default();
+        let mut names =
+            vec!["../../etc/passwd", "/etc/passwd", "objects/../../etc/passwd", "objects//etc/passwd", "objects"];
+        names.extend([
+            "objects/link/passwd",
+            "manifests/00000000000000000007.json",
+            "objects/.lock",
+            "",
+            "objects/a\0b",
+        ]);
+        for name in names {
+            let mut writer = ObjectWriter::new(7, 0, 0).unwrap();
+            let chunk = Chunk { range: KeyRange::ALL, last: true, keys: 1, bytes: vec![7] };
+            writer.push("count", &chunk).unwrap();
+            let mut object = writer.finish().remove(0).reference;
+            example(7, None, vec![object.clone()]).replace(&store).unwrap();
+            Manifest::read(&store, 7).unwrap();
+            object.name = name.to_owned();
+            example(7, None, vec![object]).replace(&store).unwrap();
+            let error = Manifest::read(&store, 7).unwrap_err();
+            let told = format!("it refers to {name:?}, which is no object");
+            assert!(matches!(error, Error::Corrupt { .. }) && error.to_string().contains(&told), "{error}");
+        }
+    }
+
+    /// Found by fuzzing: written again, it would have had a format that nobody reads.
+    #[test]
+    fn a_manifest_with_two_formats_is_damaged() {
+        let whole = Manifest { format: MANIFEST_FORMAT + 1, ..example(7, None, Vec::new()) }.encode().unwrap();
+        let body = &whole[whole.iter().position(|byte| *byte == b'\n').unwrap() + 1..];
+        let forged = [first_line(MANIFEST_FORMAT, body).as_bytes(), body].concat();
+        let error = Manifest::decode(&forged, "m").unwrap_err();
+        assert!(matches!(error, Error::Corrupt { .. }) && error.to_string().contains("its first line says"), "{error}");
+    }
+
+    #[test]
+    fn no_run_writes_over_the_manifest_of_another() {
+        let store = Memory::default();
+        example(7, None, Vec::new()).write(&store).unwrap();
+        let other = example(7, Some(3), Vec::new());
+        let error = other.write(&store).unwrap_err();
+        let told = "another run has written manifests/00000000000000000007.json";
+        assert!(matches!(error, Error::Usage { .. }) && error.to_string().contains(told), "{error}");
+        assert_eq!(Manifest::read(&store, 7).unwrap().previous, None);
+        other.replace(&store).unwrap();
+        assert_eq!(Manifest::read(&store, 7).unwrap(), other);
     }
 }

@@ -40,8 +40,11 @@ mod fingerprint;
 mod format;
 mod gather;
 mod hindsight;
+mod lock;
 mod manifest;
 mod object;
+#[cfg(feature = "object-store")]
+mod object_store;
 mod operators;
 mod packing;
 mod read;
@@ -53,12 +56,14 @@ mod store;
 mod trigger;
 mod writer;
 
+#[cfg(feature = "object-store")]
+pub use self::object_store::{ObjectStore, REQUEST_TIMEOUT};
 pub use checkpoints::{Checkpoints, REQUESTED};
 pub use commit::commit;
 pub use config::{CheckpointConfig, TriggerKind};
 pub use cost::{CostModel, Costs, LEAST_HEADROOM, Prices};
 pub use covered::{Covered, SourcePositions};
-pub use directory::{Directory, LEFTOVER_AGE};
+pub use directory::{Directory, LEFTOVER_AGE, LOCK};
 pub(crate) use directory::{create_durably, remove, synchronise};
 pub use estimate::{
     DEFAULT_CHECKPOINT_SECONDS, DEFAULT_REPLAY_RECORDS_PER_SECOND, DEFAULT_RESTORE_BYTES_PER_SECOND, RecoveryEstimate,
@@ -67,11 +72,12 @@ pub use estimate::{
 pub use fingerprint::Fingerprint;
 pub use format::{OBJECT_FORMAT, read_chunk, verify};
 pub use hindsight::Hindsight;
+pub use lock::StoreLock;
 pub use manifest::{MANIFEST_FORMAT, Manifest, Space};
 pub use object::{MAX_OPERATOR_NAME, OBJECT_BYTES, Object, ObjectWriter};
 pub use operators::Operators;
 pub use reference::{ChunkRef, ObjectRef};
-pub use resume::{Resume, resolve};
+pub use resume::{Resume, Skipped, resolve};
 pub use retain::{Retained, retain};
 pub use save::{Saved, save};
 pub use store::{MAX_NAME_PART, Memory, Store, check_name};

@@ -1,7 +1,10 @@
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io::{self, ErrorKind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::lock::StoreLock;
 use crate::error::Error;
 
 /// Where checkpoints are kept: named objects that are written whole, read whole or in part, listed and deleted.
@@ -14,6 +17,11 @@ pub trait Store: Send + Sync + 'static {
     /// it to be read. Durable: once this has returned, it stays. After an error it is there whole, or not at all.
     fn put(&self, name: &str, bytes: &[u8]) -> Result<(), Error>;
 
+    /// As [`put`](Store::put), but fails, with a cause of [`ErrorKind::AlreadyExists`], if there is an object of that
+    /// name, and leaves that one as it is. Of several who create one object at once, one succeeds. It may succeed as
+    /// well where just these bytes are there already.
+    fn create(&self, name: &str, bytes: &[u8]) -> Result<(), Error>;
+
     /// The bytes of an object.
     fn get(&self, name: &str) -> Result<Vec<u8>, Error>;
 
@@ -25,6 +33,13 @@ pub trait Store: Send + Sync + 'static {
 
     /// Deletes an object, durably. Not an error if there is none.
     fn delete(&self, name: &str) -> Result<(), Error>;
+
+    /// Makes the store this run's alone, until the lock is dropped or the process ends in any way. [`Error::Usage`] if
+    /// it is another's. `None` if the store has no locks, as this default: then two runs are told from each other only
+    /// when both [`create`](Store::create) one manifest.
+    fn lock(&self) -> Result<Option<StoreLock>, Error> {
+        Ok(None)
+    }
 }
 
 /// Bytes that one part of a name, between slashes, can be long at most: file systems take 255, and a file that is
@@ -51,6 +66,13 @@ pub(crate) fn check_prefix(prefix: &str) -> Result<&str, Error> {
     check_name(directory).map(|()| directory)
 }
 
+/// Says that a store is another run's.
+pub(crate) fn taken(store: &str, by: &str) -> Error {
+    Error::usage(format!(
+        "another run{by} writes checkpoints to {store}: end it first, or give each run a store of its own"
+    ))
+}
+
 /// A store that lives as long as its last handle: for tests.
 ///
 /// ```
@@ -65,6 +87,16 @@ pub(crate) fn check_prefix(prefix: &str) -> Result<&str, Error> {
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
     objects: Arc<Mutex<BTreeMap<String, Vec<u8>>>>,
+    is_locked: Arc<AtomicBool>,
+}
+
+/// Unlocks a [`Memory`].
+struct Unlock(Arc<AtomicBool>);
+
+impl Drop for Unlock {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
 }
 
 impl Memory {
@@ -90,6 +122,17 @@ impl Store for Memory {
         Ok(())
     }
 
+    fn create(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        check_name(name)?;
+        match self.objects().entry(name.to_owned()) {
+            Entry::Vacant(entry) => {
+                entry.insert(bytes.to_vec());
+                Ok(())
+            }
+            Entry::Occupied(_) => Err(Error::store("create", name, ErrorKind::AlreadyExists.into())),
+        }
+    }
+
     fn get(&self, name: &str) -> Result<Vec<u8>, Error> {
         self.read(name, |bytes| Some(bytes.to_vec()))
     }
@@ -107,6 +150,13 @@ impl Store for Memory {
         check_name(name)?;
         self.objects().remove(name);
         Ok(())
+    }
+
+    fn lock(&self) -> Result<Option<StoreLock>, Error> {
+        if self.is_locked.swap(true, Ordering::AcqRel) {
+            return Err(taken("this store in memory", " of this process"));
+        }
+        Ok(Some(StoreLock::new(Unlock(Arc::clone(&self.is_locked)))))
     }
 }
 

@@ -28,6 +28,8 @@ pub enum Job {
     Manifest {
         /// The manifest.
         manifest: Box<Manifest>,
+        /// Whether it is to take the place of one that was passed over.
+        replaces: bool,
         /// Checkpoints to keep.
         keep: usize,
         /// Objects that no manifest refers to yet.
@@ -177,7 +179,12 @@ impl Writing<'_> {
                 None
             }
             Job::Close(at) => Some(self.close(at)),
-            Job::Manifest { manifest, keep, in_use } => Some(write_manifest(self.store, &manifest, keep, &in_use)),
+            Job::Manifest { manifest, replaces, keep, in_use } => {
+                let written = self.write_manifest(&manifest, replaces);
+                // Caught by itself: the checkpoint stands, whatever becomes of the old ones.
+                let retain = || retain(self.store, keep, manifest.epoch, &in_use.names());
+                Some(written.map(|()| Written::Manifest { retained: catching("the checkpoints before it", retain) }))
+            }
         }
     }
 
@@ -198,6 +205,14 @@ impl Writing<'_> {
         let finish = |packing: Packing| catching("the end of a snapshot", || packing.finish(&|o| put(store, o)));
         packing.map_or(Ok(Vec::new()), finish).map(Written::Objects)
     }
+
+    fn write_manifest(&self, manifest: &Manifest, replaces: bool) -> Result<(), Error> {
+        point("checkpoint.manifest.before");
+        let write = if replaces { Manifest::replace } else { Manifest::write };
+        catching(&manifest.name(), || write(manifest, self.store))?;
+        point("checkpoint.manifest.after");
+        Ok(())
+    }
 }
 
 fn put(store: &dyn Store, object: &Object) -> Result<(), Error> {
@@ -205,15 +220,6 @@ fn put(store: &dyn Store, object: &Object) -> Result<(), Error> {
     store.put(&object.reference.name, &object.bytes)?;
     point("checkpoint.object.after");
     Ok(())
-}
-
-fn write_manifest(store: &dyn Store, manifest: &Manifest, keep: usize, in_use: &InUse) -> Result<Written, Error> {
-    point("checkpoint.manifest.before");
-    catching(&manifest.name(), || manifest.write(store))?;
-    point("checkpoint.manifest.after");
-    // Caught by itself: the checkpoint stands, whatever becomes of the old ones.
-    let retained = catching("the checkpoints before it", || retain(store, keep, manifest.epoch, &in_use.names()));
-    Ok(Written::Manifest { retained })
 }
 
 fn run(store: &dyn Store, queue: &Receiver<Job>, report: &Sender<Done>, wake: impl Fn()) {
@@ -265,7 +271,12 @@ mod tests {
     }
 
     fn manifest(objects: Vec<ObjectRef>) -> Job {
-        Job::Manifest { manifest: Box::new(example(7, None, objects)), keep: 1, in_use: InUse::default() }
+        Job::Manifest {
+            manifest: Box::new(example(7, None, objects)),
+            replaces: false,
+            keep: 1,
+            in_use: InUse::default(),
+        }
     }
 
     /// Waits for so many results.
@@ -288,6 +299,9 @@ mod tests {
             drop(self.1.lock().unwrap());
             assert!(!name.contains("-2-0-"), "boom");
             self.0.put(name, bytes)
+        }
+        fn create(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+            self.0.create(name, bytes)
         }
         fn get(&self, name: &str) -> Result<Vec<u8>, Error> {
             self.0.get(name)

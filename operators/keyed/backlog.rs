@@ -6,7 +6,7 @@ type Wake = Box<dyn Fn() + Send>;
 
 /// Bytes of one worker's snapshots that are on their way to the store.
 ///
-/// While half of the limit is reached, no keys are saved whose turn has come; while all of it is, no data is applied
+/// While half of the limit is exceeded, no keys are saved whose turn has come; while all of it is, no data is applied
 /// either, as that saves keys before their turn. So a slow store holds the dataflow back, and takes no more memory.
 pub struct Backlog {
     limit: usize,
@@ -39,14 +39,14 @@ impl Backlog {
     /// So many bytes are in the store, or have been given up.
     pub fn take_off(&self, bytes: usize) {
         let before = self.bytes.fetch_sub(bytes, Ordering::SeqCst);
-        if before >= self.limit / 2 {
+        if before > self.limit / 2 {
             self.wakes.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(|wake| wake());
         }
     }
 
     /// Whether keys whose turn has come are to wait.
     pub fn is_half_full(&self) -> bool {
-        self.bytes.load(Ordering::SeqCst) >= self.limit / 2
+        self.bytes.load(Ordering::SeqCst) > self.limit / 2
     }
 
     /// Whether all is to wait that saves keys.

@@ -54,6 +54,11 @@ pub trait Codec<K, S>: 'static {
 ///
 /// Its format holds for one version of `columnar` and one byte order: read a checkpoint with the build that wrote it,
 /// or use [`Serde`] where it has to outlive the build.
+///
+/// # Panics
+///
+/// Decoding may panic on bytes that this has not encoded, or ask for any amount of memory: `columnar` takes lengths for
+/// granted. What is damaged doesn't come as far, since a chunk's checksum, its object's and its manifest's stand before it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Columns;
 

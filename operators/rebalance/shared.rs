@@ -135,7 +135,7 @@ impl<'scope, T: Ticks> Shared<'scope, T> {
             return Err(Error::incompatible(manifest.name(), what));
         }
         let trigger = Trigger::new(checkpoints.config(), epoch)?;
-        self.checkpoints = Some((checkpoints.claim()?, trigger));
+        self.checkpoints = Some((checkpoints.claim(self.scope.index() == 0)?, trigger));
         self.fault = fault.clone();
         for index in 0..self.spaces.len() {
             self.spaces[index].initial = self.begin(&self.spaces[index].name)?;

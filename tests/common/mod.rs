@@ -1,6 +1,7 @@
 //! What the tests share: a driver that never hangs, a logic with every feature, and what it must give.
 #![allow(dead_code, reason = "each test uses a part")]
 
+pub mod behaves;
 pub mod flow;
 pub mod job;
 pub mod ledger;
@@ -14,7 +15,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
-use thalweg::checkpoint::{Checkpoints, Memory, Store};
+use thalweg::checkpoint::{Checkpoints, Memory, Store, StoreLock};
 use thalweg::keyed::codec::Serde;
 use thalweg::keyed::{Context, Fault};
 use thalweg::observe::Event;
@@ -406,6 +407,11 @@ impl<F: Fn(&Memory, &str, &[u8]) -> Result<(), Error> + Send + Sync + 'static> S
         self.inner.put(name, bytes)
     }
 
+    fn create(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        (self.before_put)(&self.inner, name, bytes)?;
+        self.inner.create(name, bytes)
+    }
+
     fn get(&self, name: &str) -> Result<Vec<u8>, Error> {
         self.inner.get(name)
     }
@@ -420,6 +426,10 @@ impl<F: Fn(&Memory, &str, &[u8]) -> Result<(), Error> + Send + Sync + 'static> S
 
     fn delete(&self, name: &str) -> Result<(), Error> {
         self.inner.delete(name)
+    }
+
+    fn lock(&self) -> Result<Option<StoreLock>, Error> {
+        self.inner.lock()
     }
 }
 
