@@ -1,6 +1,7 @@
 //! One start of a run: its processes, what is done to them, and whether they ended as they should.
 
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 use std::thread::sleep;
@@ -126,7 +127,8 @@ fn judge(fate: &Fate, ends: &[End]) -> Result<Ended> {
         Fate::Completes => false,
     };
     // One that is terminated before it can take note of that is killed by it.
-    let is_killed = |(process, end): (usize, &End)| victims(process) && end.status.code().is_none();
+    let ours = [Signal::KILL, Signal::TERM].map(|signal| Some(signal.as_raw()));
+    let is_killed = |(process, end): (usize, &End)| victims(process) && ours.contains(&end.status.signal());
     let killed = ends.iter().enumerate().any(is_killed);
     let mut lost = 0;
     for (process, end) in ends.iter().enumerate() {
@@ -136,7 +138,7 @@ fn judge(fate: &Fate, ends: &[End]) -> Result<Ended> {
         match end.status.code() {
             Some(0) => {}
             Some(LOST) if killed => lost += 1,
-            None if victims(process) => {}
+            None if is_killed((process, end)) => {}
             _ => bail!("process {process} has ended with {}: {}", end.status, end.errors.trim()),
         }
     }

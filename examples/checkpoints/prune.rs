@@ -1,6 +1,5 @@
 //! Removing old checkpoints.
 
-use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -15,7 +14,7 @@ pub fn prune(store: &dyn Store, newest: u64, keep: usize) -> Result<ExitCode> {
     let whole = manifest.and_then(|manifest| manifest.objects.iter().try_for_each(|o| verify_object(store, o)));
     whole
         .with_context(|| format!("nothing is removed, since the newest checkpoint, of epoch {newest}, is not whole"))?;
-    let Retained { checkpoints, objects } = retain(store, keep, newest, &BTreeSet::new())?;
+    let Retained { checkpoints, objects } = retain(store, keep, newest, &|_| false)?;
     let mut out = io::stdout().lock();
     for epoch in &checkpoints {
         writeln!(out, "removed epoch {epoch}")?;

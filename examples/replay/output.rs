@@ -100,10 +100,15 @@ impl EventLog {
     }
 
     fn start(path: &Path, kept: &str) -> Result<Self> {
-        let file = File::create(path).with_context(|| format!("can't write the events to {}", path.display()))?;
-        let mut log = EventLog { path: path.into(), file: BufWriter::new(file) };
-        log.try_to(|file| file.write_all(kept.as_bytes()))?;
-        Ok(log)
+        let start = || -> io::Result<File> {
+            // What is kept is never gone.
+            let mut file = AtomicWriteFile::open(path)?;
+            file.write_all(kept.as_bytes())?;
+            file.commit()?;
+            File::options().append(true).open(path)
+        };
+        let file = start().with_context(|| format!("can't write the events to {}", path.display()))?;
+        Ok(EventLog { path: path.into(), file: BufWriter::new(file) })
     }
 
     pub fn epoch(&mut self, report: &EpochReport) -> Result<()> {

@@ -3,6 +3,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::thread::ThreadId;
 
 use super::compact::{Compactor, Merges};
@@ -12,7 +13,7 @@ use super::resume::resolve;
 use super::writer::Writer;
 use super::{CheckpointConfig, Fingerprint, Manifest, ObjectRef, Operators, Store};
 use crate::error::Error;
-use crate::keyed::{Backlog, Chunk, Merge, Restore};
+use crate::keyed::{Backlog, Merge, Restore, Restored};
 use crate::keyspace::{Assignment, KeyRange};
 
 /// The reason of a checkpoint that the program has asked for by [`Checkpoints::request`].
@@ -135,6 +136,7 @@ impl Checkpoints {
         if commits {
             claim.lock = self.store.lock()?;
             self.check_newest()?;
+            self.skipped.keys().try_for_each(|epoch| Manifest::set_aside(&*self.store, *epoch))?;
         }
         let backlog = Arc::new(Backlog::new(self.config.backlog_bytes));
         Ok(Checkpoints { claim: Some(Arc::new(claim)), backlog, ..self.clone() })
@@ -269,8 +271,7 @@ impl Checkpoints {
             let known: Vec<&str> = manifest.operators().collect();
             let what = format!("it has no states of {operator:?}, only of {known:?}: name the operator as before");
             let error = Error::incompatible(manifest.name(), what);
-            let chunks = Box::new(std::iter::once(Err(error)));
-            return Some(Restore { epoch: manifest.epoch, parts: vec![KeyRange::ALL], chunks });
+            return Some(Restore { epoch: manifest.epoch, parts: vec![KeyRange::ALL], chunks: failed(error) });
         }
         let is_wanted = |range: KeyRange| {
             (assignment.find(range.start())..=assignment.find(range.last())).any(|i| assignment.owner(i) == worker)
@@ -286,12 +287,16 @@ impl Checkpoints {
             Some(object) => Err(foreign(object, codec)),
             None => Chunks::new(Arc::clone(&self.store), wanted).ahead(),
         };
-        let chunks: Box<dyn Iterator<Item = Result<Chunk, Error>>> = match chunks {
+        let chunks: Restored = match chunks {
             Ok(chunks) => Box::new(chunks),
-            Err(error) => Box::new(std::iter::once(Err(error))),
+            Err(error) => failed(error),
         };
         Some(Restore { epoch: manifest.epoch, parts, chunks })
     }
+}
+
+fn failed(error: Error) -> Restored {
+    Box::new(std::iter::once(Poll::Ready(Err(error))))
 }
 
 fn foreign(object: &ObjectRef, codec: u16) -> Error {
@@ -347,7 +352,7 @@ mod tests {
     fn an_operator_that_the_checkpoint_does_not_know_is_given_an_error_and_no_states() {
         let assignment = Assignment::even(2, 1).unwrap();
         let mut restore = resumed().restore("Count", 0, &assignment, 0).unwrap();
-        let error = restore.chunks.next().unwrap().unwrap_err();
+        let Some(Poll::Ready(Err(error))) = restore.chunks.next() else { panic!("there are no states") };
         assert!(error.to_string().contains("name the operator as before"), "{error}");
         assert!(resumed().restore("count", 0, &assignment, 0).unwrap().chunks.next().is_none());
     }

@@ -78,10 +78,10 @@ pub fn commit<'scope, T: Ticks>(
                 let at = capability.time().clone();
                 gathering.entry(&at, || capability).extend(batches.flat_map(|batch| batch.drain(..)));
             });
-            committer.take_compacted();
             while let Some((capability, event)) = committer.take_outcome() {
                 outcomes.session(&capability).give(event);
             }
+            committer.take_compacted();
             let is_open = |at: &T| events_frontier.less_than(at) || covered_frontier.less_than(at);
             // One manifest at a time: the next one refers to the one before it.
             while committer.is_ready() && gathering.first().is_some_and(|at| !is_open(at)) {
@@ -227,11 +227,16 @@ impl<H> Committer<H> {
         let Some(to_merge) = self.chain.to_merge() else { return };
         let wake = Arc::clone(&self.wake);
         let started = self.compactor.start(to_merge, self.checkpoints.merges(), move || wake());
-        self.merge_error = started.err().map(|error| error.with_causes());
+        if let Err(error) = started {
+            self.merge_error = Some(error.with_causes());
+        }
     }
 
-    /// Builds upon the merged snapshots from now on.
+    /// Builds upon the merged snapshots from now on, but for a manifest that is being written.
     fn take_compacted(&mut self) {
+        if self.committing.is_some() {
+            return;
+        }
         match self.compactor.completed() {
             Some((of, Ok(merged))) => _ = self.chain.replace(&of, merged),
             Some((_, Err(error))) => self.merge_error = Some(error.with_causes()),

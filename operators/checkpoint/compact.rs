@@ -37,9 +37,9 @@ impl InUse {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The names.
-    pub fn names(&self) -> BTreeSet<String> {
-        self.lock().clone()
+    /// Whether an object is.
+    pub fn has(&self, name: &str) -> bool {
+        self.lock().contains(name)
     }
 }
 

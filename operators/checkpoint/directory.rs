@@ -11,6 +11,7 @@ use atomic_write_file::AtomicWriteFile;
 use super::lock::StoreLock;
 use super::store::{Store, check_name, check_prefix, taken};
 use crate::error::Error;
+use crate::fault::point;
 
 /// A store in a directory: one file per object, a sub-directory for each part of a name that a slash ends.
 ///
@@ -124,6 +125,7 @@ impl Directory {
         self.prepare(file)?;
         let mut writing = AtomicWriteFile::open(file)?;
         writing.write_all(bytes)?;
+        point("store.write.written");
         // Synchronises the file, renames it, and on Unix synchronises its directory.
         writing.commit()
     }
@@ -133,7 +135,9 @@ impl Directory {
         self.prepare(file)?;
         let (beside, mut writing) = open_beside(file)?;
         let written = writing.write_all(bytes).and_then(|()| writing.sync_all());
+        point("store.create.written");
         let named = written.and_then(|()| name_new(&beside, file));
+        point("store.create.named");
         drop(writing);
         named.and(remove(&beside)).inspect_err(|_| drop(fs::remove_file(&beside)))
     }

@@ -109,6 +109,16 @@ impl Manifest {
         store.put(&self.name(), &self.encode()?)
     }
 
+    /// Puts a manifest that a run has passed over where none is looked for, `skipped/{epoch}.json`: so that it is not
+    /// resumed from later, should it become readable again, when that run has rolled back what came after its own.
+    pub(super) fn set_aside(store: &dyn Store, epoch: u64) -> Result<(), Error> {
+        let name = Manifest::name_at(epoch);
+        if let Ok(bytes) = store.get(&name) {
+            store.put(&format!("skipped/{epoch:020}.json"), &bytes)?;
+        }
+        store.delete(&name)
+    }
+
     /// Reads the manifest of this epoch's boundary, and checks every byte of it.
     pub fn read(store: &dyn Store, epoch: u64) -> Result<Self, Error> {
         let name = Manifest::name_at(epoch);

@@ -5,8 +5,9 @@
 //!
 //! | object | what | how often |
 //! |---|---|---|
-//! | `objects/{epoch}-{operator}-{worker}-{sequence}-{crc32}` | chunks of one operator's state, [`OBJECT_BYTES`] or less | each worker as many as it needs |
+//! | `objects/{epoch}-{operator}-{writer}-{sequence}-{crc32}` | chunks of one operator's state, about [`OBJECT_BYTES`] | each worker, and each merge, as many as it needs |
 //! | `manifests/{epoch}.json` | the [`Manifest`]: everything else, and the names of the objects | one |
+//! | `skipped/{epoch}.json` | a manifest that a run could not resume from | |
 //!
 //! where the numbers of epochs have 20 digits, so that names sort as epochs do.
 //!
@@ -14,16 +15,21 @@
 //!
 //! 1. A [`Trigger`] decides on a boundary. It is a pure function of counts, and of times and forecasts that it is told;
 //!    [`Hindsight`] says what that was worth.
-//! 2. Each worker packs its chunks into objects with an [`ObjectWriter`] and puts them on a thread
-//!    of its own. What is put is durable when it is reported.
-//! 3. When all workers' objects of all [`Operators`] are durable, all sources have told where they stand at the boundary,
-//!    and all sinks have made the output before it durable, one worker writes the manifest. From then on the
-//!    checkpoint exists; before, it does not. If anything fails, or an operator has not taken part, the checkpoint is
-//!    abandoned, and its objects are nobody's.
+//! 2. Each worker saves the keys that have changed since the snapshot before, and says which are gone. A thread of its
+//!    own packs, compresses and puts them. What is put is durable when it is reported. A
+//!    [`Backlog`](crate::keyed::Backlog) bounds what waits for the store.
+//! 3. When all workers' objects of all [`Operators`] are durable, and sources and sinks have [`Covered`] all before the
+//!    boundary, one worker writes the manifest, which refers to the objects of the checkpoint before, too. From then on
+//!    the checkpoint exists; before, it does not. If anything fails, or an operator has not taken part, the checkpoint
+//!    is abandoned, its objects are nobody's, and the next one saves all keys.
 //! 4. The same worker removes what is no longer wanted ([`retain`]): manifests first, then objects. Checkpoints are
 //!    finished in order of their epochs; one that is overtaken is abandoned.
-//! 5. After a crash, [`resolve`] finds the newest checkpoint every byte of which is as it was written, and says which
-//!    newer ones are not. Its chunks are read one at a time ([`read_chunk`]), by whoever owns their keys now.
+//! 5. When a checkpoint consists of many snapshots, small ones are merged on another thread, and the next manifest refers
+//!    to what has come of that.
+//! 6. After a crash, [`resolve`] finds the newest checkpoint every byte of which is as it was written, and says which
+//!    newer ones are not. The worker that writes manifests has the store's lock, and sets those aside. The chunks of
+//!    later snapshots are read before those of earlier ones, by whoever owns their keys now: of each key the first row
+//!    counts.
 //!
 //! Objects are immutable, so that a manifest may refer to those of earlier checkpoints, and a crash at any point of
 //! this leaves either the old checkpoint or the new one, whole.

@@ -2,19 +2,25 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::task::Poll;
 use std::thread;
+use std::time::Duration;
 
 use super::format::decode;
 use super::object::OBJECT_BYTES;
 use super::reference::{ChunkRef, ObjectRef};
 use super::store::{Store, damage, part};
+use super::writer::catching;
 use crate::error::Error;
 use crate::keyed::Chunk;
 use crate::keyspace::KeyRange;
 
 /// Chunks that are read before they are wanted.
 const AHEAD: usize = 16;
+
+/// How long a worker waits for the store before it sees to other things.
+const PATIENCE: Duration = Duration::from_millis(1);
 
 /// The chunks of an object whose keys may be wanted.
 #[derive(Clone, Debug)]
@@ -63,11 +69,11 @@ impl Chunks {
     pub fn ahead(self) -> Result<Ahead, Error> {
         let (chunks, read) = sync_channel(AHEAD);
         let send = move || {
-            for chunk in self {
-                // Nobody wants any more.
-                if chunks.send(chunk).is_err() {
-                    break;
-                }
+            // When nobody wants any more, that is no failure.
+            let mut all = self;
+            let read = catching("what is restored", || Ok(all.try_for_each(|chunk| chunks.send(chunk).ok())));
+            if let Err(error) = read {
+                _ = chunks.send(Err(error));
             }
         };
         let started = thread::Builder::new().name("restore".into()).spawn(send);
@@ -108,9 +114,13 @@ impl Iterator for Chunks {
 pub(super) struct Ahead(Receiver<Result<Chunk, Error>>);
 
 impl Iterator for Ahead {
-    type Item = Result<Chunk, Error>;
+    type Item = Poll<Result<Chunk, Error>>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.0.recv().ok()
+        match self.0.recv_timeout(PATIENCE) {
+            Ok(chunk) => Some(Poll::Ready(chunk)),
+            Err(RecvTimeoutError::Timeout) => Some(Poll::Pending),
+            Err(RecvTimeoutError::Disconnected) => None,
+        }
     }
 }

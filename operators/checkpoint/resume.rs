@@ -35,7 +35,7 @@ pub struct Skipped {
 /// checkpoints and none can be used, that is an error that lists them all: to begin anew would silently give up what
 /// they held. A configuration that does not fit the newest readable manifest is an error as well, and nothing older
 /// is tried: the checkpoint is in order and the run is not the one it belongs to; an older one that happened to fit
-/// would bring back a state from before the configuration was changed.
+/// would bring back a state from before the configuration was changed. A store that can't be read is one, too.
 ///
 /// The answer depends on what the store gives at this moment: ask once, and tell all workers.
 pub fn resolve(store: &dyn Store, fingerprint: &Fingerprint) -> Result<Resume, Error> {
@@ -89,6 +89,8 @@ fn decide(
         match checked {
             Ok(Ok(manifest)) => return Ok(Resume { checkpoint: Some(manifest), skipped }),
             Ok(Err(misfit)) => return Err(misfit),
+            // It may be whole, and readable the next time: to go on from an older one would be to go back.
+            Err(error @ Error::Store { .. }) => return Err(error),
             Err(error) => skipped.push(Skipped { epoch, error }),
         }
     }

@@ -23,15 +23,22 @@ pub struct Retained {
 ///
 /// - manifests after `committed`: this run has passed over them, and removes them when it has come past them;
 /// - objects at or after `committed`: they may belong to a checkpoint in flight;
-/// - objects that are `in_use`, by their names;
+/// - objects that are in use, by their names: a manifest to come may refer to them;
 /// - everything, if any manifest that stays can't be read, since what it refers to can't be known. That is an error.
 ///
 /// An object before `committed` to which no manifest refers is the leftover of a checkpoint that was never finished.
 /// So checkpoints are to be finished in order of their epochs: once one is, those in flight before it are abandoned.
-pub fn retain(store: &dyn Store, keep: usize, committed: u64, in_use: &BTreeSet<String>) -> Result<Retained, Error> {
+pub fn retain(
+    store: &dyn Store,
+    keep: usize,
+    committed: u64,
+    is_in_use: &dyn Fn(&str) -> bool,
+) -> Result<Retained, Error> {
     let manifests = Manifest::list(store)?.into_iter().map(|epoch| (epoch, Manifest::read(store, epoch))).collect();
     let mut doomed = decide(&manifests, &store.list("objects/")?, keep, committed)?;
-    doomed.objects.retain(|object| !in_use.contains(object));
+    point("retain.listed");
+    // Asked after they have been listed: what is being written is noted before it is there.
+    doomed.objects.retain(|object| !is_in_use(object));
     for epoch in &doomed.checkpoints {
         store.delete(&Manifest::name_at(*epoch))?;
         point("retain.manifest");
@@ -124,25 +131,59 @@ mod tests {
         let store = store(&[10, 20, 30, 40]);
         let names = [name(25, 3), name(40, 1), name(45, 0), "objects/mine".into(), "objects/0-x".into()];
         names.iter().for_each(|name| store.put(name, b"").unwrap());
-        let removed = retain(&store, 2, 40, &BTreeSet::new()).unwrap();
+        let removed = retain(&store, 2, 40, &|_| false).unwrap();
         assert_eq!(removed.checkpoints, [10, 20]);
         assert_eq!(removed.objects, [name(20, 0), name(25, 3)]);
         assert_eq!(Manifest::list(&store).unwrap(), [30, 40]);
         let left = store.list("objects/").unwrap();
         assert_eq!(left.len(), 7, "{left:?}");
-        assert_eq!(retain(&store, 2, 40, &BTreeSet::new()).unwrap(), Retained::default());
-        assert_eq!(retain(&store, 9, 40, &BTreeSet::new()).unwrap(), Retained::default());
-        assert_eq!(retain(&store, 0, 40, &BTreeSet::new()).unwrap().checkpoints, [30]);
+        assert_eq!(retain(&store, 2, 40, &|_| false).unwrap(), Retained::default());
+        assert_eq!(retain(&store, 9, 40, &|_| false).unwrap(), Retained::default());
+        assert_eq!(retain(&store, 0, 40, &|_| false).unwrap().checkpoints, [30]);
+    }
+
+    /// Somebody puts an object while they are being listed.
+    struct Busy(Memory, std::sync::Mutex<BTreeSet<String>>);
+
+    impl Store for Busy {
+        fn put(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+            self.0.put(name, bytes)
+        }
+        fn create(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+            self.0.create(name, bytes)
+        }
+        fn get(&self, name: &str) -> Result<Vec<u8>, Error> {
+            self.0.get(name)
+        }
+        fn get_range(&self, name: &str, offset: u64, length: u64) -> Result<Vec<u8>, Error> {
+            self.0.get_range(name, offset, length)
+        }
+        fn list(&self, prefix: &str) -> Result<Vec<String>, Error> {
+            self.1.lock().unwrap().insert(name(15, 0));
+            self.put(&name(15, 0), b"")?;
+            self.0.list(prefix)
+        }
+        fn delete(&self, name: &str) -> Result<(), Error> {
+            self.0.delete(name)
+        }
+    }
+
+    #[test]
+    fn what_is_put_in_the_meantime_stays() {
+        let busy = Busy(store(&[10, 20, 30]), Default::default());
+        let removed = retain(&busy, 1, 30, &|name| busy.1.lock().unwrap().contains(name)).unwrap();
+        assert_eq!(removed.objects, [name(20, 0)]);
+        assert!(busy.get(&name(15, 0)).is_ok());
     }
 
     #[test]
     fn a_checkpoint_that_was_passed_over_neither_counts_nor_takes_the_place_of_one_that_does() {
         let store = store(&[10, 20, 90]);
         write(&store, 30, Some(20), &[30]);
-        assert_eq!(retain(&store, 2, 30, &BTreeSet::new()).unwrap().checkpoints, [10]);
+        assert_eq!(retain(&store, 2, 30, &|_| false).unwrap().checkpoints, [10]);
         assert_eq!(Manifest::list(&store).unwrap(), [20, 30, 90]);
         write(&store, 100, Some(30), &[100]);
-        assert_eq!(retain(&store, 2, 100, &BTreeSet::new()).unwrap().checkpoints, [20, 90]);
+        assert_eq!(retain(&store, 2, 100, &|_| false).unwrap().checkpoints, [20, 90]);
         assert_eq!(store.list("objects/").unwrap(), [name(30, 0), name(100, 0)]);
     }
 
@@ -152,13 +193,13 @@ mod tests {
             let store = store(&[10, 20, 30, 40]);
             store.put(&Manifest::name_at(damaged), b"torn").unwrap();
             let before = store.list("").unwrap();
-            let error = retain(&store, 2, 30, &BTreeSet::new()).unwrap_err();
+            let error = retain(&store, 2, 30, &|_| false).unwrap_err();
             assert!(error.to_string().contains(&Manifest::name_at(damaged)), "{error}");
             assert_eq!(store.list("").unwrap(), before);
         }
         let store = store(&[10, 20, 30]);
         store.put(&Manifest::name_at(10), b"torn").unwrap();
-        assert_eq!(retain(&store, 2, 30, &BTreeSet::new()).unwrap().checkpoints, [10]);
-        assert!(retain(&store, 2, 31, &BTreeSet::new()).unwrap_err().to_string().contains("not in the store"));
+        assert_eq!(retain(&store, 2, 30, &|_| false).unwrap().checkpoints, [10]);
+        assert!(retain(&store, 2, 31, &|_| false).unwrap_err().to_string().contains("not in the store"));
     }
 }

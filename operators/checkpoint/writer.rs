@@ -182,7 +182,7 @@ impl Writing<'_> {
             Job::Manifest { manifest, replaces, keep, in_use } => {
                 let written = self.write_manifest(&manifest, replaces);
                 // Caught by itself: the checkpoint stands, whatever becomes of the old ones.
-                let retain = || retain(self.store, keep, manifest.epoch, &in_use.names());
+                let retain = || retain(self.store, keep, manifest.epoch, &|name| in_use.has(name));
                 Some(written.map(|()| Written::Manifest { retained: catching("the checkpoints before it", retain) }))
             }
         }
@@ -267,7 +267,7 @@ mod tests {
     }
 
     fn backlog() -> Arc<Backlog> {
-        Arc::new(Backlog::new(20))
+        Arc::new(Backlog::new(19))
     }
 
     fn manifest(objects: Vec<ObjectRef>) -> Job {

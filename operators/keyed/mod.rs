@@ -28,4 +28,4 @@ pub use logic::{Context, Either, Logic, OneInput, Side, TwoInputs};
 pub use measure::{Measure, Measured, Unmeasured};
 pub use merge::{Merge, Merged, Merging, merge};
 pub use operator::{KeyedSettings, KeyedStreams, keyed, keyed_pair};
-pub use streams::{Report, Restore, SnapshotContent, SnapshotPart};
+pub use streams::{Report, Restore, Restored, SnapshotContent, SnapshotPart};

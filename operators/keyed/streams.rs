@@ -1,4 +1,5 @@
 use std::fmt;
+use std::task::Poll;
 
 use serde::{Deserialize, Serialize};
 
@@ -90,9 +91,13 @@ pub struct Restore {
     /// The ranges of the chunks, in any order.
     pub parts: Vec<KeyRange>,
     /// The chunks with those ranges, those of later snapshots before those of earlier ones: what a key is that several
-    /// of them have, the first one says. Taken one at a time, as the operator finds time.
-    pub chunks: Box<dyn Iterator<Item = Result<Chunk, Error>>>,
+    /// of them have, the first one says. Taken one at a time, as the operator finds time; pending while the store has not
+    /// given the next one.
+    pub chunks: Restored,
 }
+
+/// Chunks as they are read.
+pub type Restored = Box<dyn Iterator<Item = Poll<Result<Chunk, Error>>>>;
 
 impl fmt::Debug for Restore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -3,6 +3,7 @@
 use std::collections::btree_map::Entry as MapEntry;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Instant;
 
 use timely::dataflow::operators::{Capability, InputCapability};
@@ -335,7 +336,8 @@ where
         let Some((mut restore, capabilities)) = self.restore.take() else { return false };
         let started = Instant::now();
         match restore.chunks.next() {
-            Some(Ok(chunk)) => {
+            Some(Poll::Ready(Ok(chunk))) => {
+                restore.parts.pop();
                 let (worker, bytes) = (self.worker, chunk.bytes.len() as u64);
                 self.take_in(Chunk { last: true, ..chunk }, Origin::Store, &capabilities);
                 point("restore.chunk");
@@ -343,8 +345,10 @@ where
                 let reports = capabilities.reports.delayed(&self.epochs.around(capabilities.reports.time()).1);
                 ports.reports.session(&reports).give(Report::Restored { worker, bytes, nanos });
             }
-            Some(Err(error)) => self.fault.set(error),
-            None => return true,
+            Some(Poll::Ready(Err(error))) => self.fault.set(error),
+            Some(Poll::Pending) => {}
+            None if restore.parts.is_empty() => return true,
+            None => self.fault.set(incomplete(&self.name)),
         }
         self.restore = Some((restore, capabilities));
         true
@@ -373,6 +377,10 @@ fn beyond(name: &str, time: u64) -> Error {
     let what =
         format!("it has a timer at {time}, which the timestamp can't hold: resume with the type it was written with");
     Error::incompatible(format!("a chunk of {name}"), what)
+}
+
+fn incomplete(name: &str) -> Error {
+    Error::corrupt(format!("the states of {name}"), "the store has given fewer chunks than there are: try again")
 }
 
 fn undecodable(name: &str, origin: Origin, cause: Cause) -> Error {

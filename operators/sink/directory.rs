@@ -43,7 +43,7 @@ impl FileWriter {
         }
         let failed = |error| Error::store("create the directory", directory.join(PENDING).display().to_string(), error);
         create_durably(&directory.join(PENDING)).map_err(failed)?;
-        let lock = (share.worker == 0).then(|| lock(directory)).transpose()?;
+        let lock = (share.worker == 0).then(|| lock(directory)).transpose()?.flatten();
         let mut writer = FileWriter {
             directory: directory.to_owned(),
             direct: when == When::EpochComplete && layout.epochs_per_file.get() == 1,

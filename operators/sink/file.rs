@@ -11,13 +11,14 @@ use crate::error::Error;
 
 const LOCK: &str = ".lock";
 
-/// Keeps a second run out, for as long as the file is open.
-pub(super) fn lock(directory: &Path) -> Result<File, Error> {
+/// Keeps a second run out, for as long as the file is open; nothing where the file system has no locks.
+pub(super) fn lock(directory: &Path) -> Result<Option<File>, Error> {
     let path = directory.join(LOCK);
     let failed = |error| Error::store("lock", path.display().to_string(), error);
     let file = File::options().create(true).append(true).open(&path).map_err(failed)?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => Ok(None),
         Err(TryLockError::WouldBlock) => Err(Error::usage(format!(
             "another run writes its output to {}: end that one, or give another directory",
             directory.display()

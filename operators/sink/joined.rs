@@ -1,4 +1,5 @@
-use std::fs::File;
+use std::collections::VecDeque;
+use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
@@ -12,26 +13,32 @@ const BLOCK: usize = 64 << 10;
 pub(super) struct Joined<'a> {
     length: u64,
     reader: Box<dyn Read + 'a>,
+    /// Those that come after it: one is open at a time, as there may be many.
+    files: VecDeque<PathBuf>,
 }
 
 impl<'a> Joined<'a> {
     pub fn of(bytes: &'a [u8]) -> Self {
-        Joined { length: bytes.len() as u64, reader: Box::new(bytes) }
+        Joined { length: bytes.len() as u64, reader: Box::new(bytes), files: VecDeque::new() }
     }
 
     pub fn open(files: &[PathBuf]) -> Result<Self, Error> {
-        let empty: Box<dyn Read> = Box::new(io::empty());
-        files.iter().try_fold(Joined { length: 0, reader: empty }, |joined, path| {
-            let opened = File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)));
-            let (length, file) = opened.map_err(|error| unreadable(path, error))?;
-            Ok(Joined { length: joined.length + length, reader: Box::new(joined.reader.chain(file)) })
-        })
+        let length = |path: &PathBuf| fs::metadata(path).map(|m| m.len()).map_err(|error| unreadable(path, error));
+        let length = files.iter().map(length).sum::<Result<u64, Error>>()?;
+        Ok(Joined { length, reader: Box::new(io::empty()), files: files.iter().cloned().collect() })
     }
 }
 
 impl Read for Joined<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.reader.read(buffer)
+        loop {
+            let read = self.reader.read(buffer)?;
+            if read > 0 || buffer.is_empty() {
+                return Ok(read);
+            }
+            let Some(next) = self.files.pop_front() else { return Ok(0) };
+            self.reader = Box::new(File::open(next)?);
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use ::csv::{Position, Reader, ReaderBuilder, StringRecord};
 use serde::de::DeserializeOwned;
 
-use super::files::{FilePosition, Files, malformed, unreadable};
+use super::files::{FilePosition, Files, Opened, Witness, malformed, unreadable};
 use super::{PartitionReader, ReplaySource};
 use crate::error::Error;
 
@@ -71,25 +71,25 @@ impl<R: DeserializeOwned + 'static> ReplaySource for CsvFiles<R> {
     }
 
     fn open(&self, partition: &str, position: &FilePosition) -> Result<CsvReader<R>, Error> {
-        let (path, file) = self.files.open(partition, position)?;
+        let Opened { file, witness } = self.files.open(partition, position)?;
         let mut reader = self.builder.from_reader(file);
         let headers = match self.has_headers {
-            true => Some(reader.headers().map_err(|error| wrong(&path, (0, 1), error))?.clone()),
+            true => Some(reader.headers().map_err(|error| wrong(&witness.path, (0, 1), error))?.clone()),
             false => None,
         };
         if position.byte > 0 {
             let mut start = Position::new();
             start.set_byte(position.byte).set_line(position.line);
-            reader.seek(start).map_err(|error| wrong(&path, (position.byte, position.line), error))?;
+            reader.seek(start).map_err(|error| wrong(&witness.path, (position.byte, position.line), error))?;
         }
         let last = (reader.position().byte(), reader.position().line());
-        Ok(CsvReader { path, reader, headers, row: StringRecord::new(), last, records: PhantomData })
+        Ok(CsvReader { witness, reader, headers, row: StringRecord::new(), last, records: PhantomData })
     }
 }
 
 /// Reads a CSV file row by row.
 pub struct CsvReader<R> {
-    path: PathBuf,
+    witness: Witness,
     reader: Reader<File>,
     headers: Option<StringRecord>,
     row: StringRecord,
@@ -100,7 +100,7 @@ pub struct CsvReader<R> {
 
 impl<R> fmt::Debug for CsvReader<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CsvReader").field("path", &self.path).field("last", &self.last).finish_non_exhaustive()
+        f.debug_struct("CsvReader").field("path", &self.witness.path).field("last", &self.last).finish_non_exhaustive()
     }
 }
 
@@ -110,17 +110,18 @@ impl<R: DeserializeOwned> PartitionReader for CsvReader<R> {
 
     fn next(&mut self) -> Result<Option<R>, Error> {
         self.last = (self.reader.position().byte(), self.reader.position().line());
-        let read = self.reader.read_record(&mut self.row).map_err(|error| wrong(&self.path, self.last, error))?;
+        let read =
+            self.reader.read_record(&mut self.row).map_err(|error| wrong(&self.witness.path, self.last, error))?;
         if !read {
             self.last = (self.reader.position().byte(), self.reader.position().line());
             return Ok(None);
         }
         let record = self.row.deserialize(self.headers.as_ref());
-        record.map(Some).map_err(|error| wrong(&self.path, self.last, error))
+        record.map(Some).map_err(|error| wrong(&self.witness.path, self.last, error))
     }
 
     fn position(&self) -> Result<FilePosition, Error> {
-        FilePosition::at(&self.path, self.last.0, self.last.1)
+        self.witness.at(self.last.0, self.last.1)
     }
 }
 

@@ -58,43 +58,64 @@ impl Files {
         self.0.keys().cloned().collect()
     }
 
-    /// Opens a file, which must still be what it was before the position. Gives its path too.
-    pub fn open(&self, name: &str, position: &FilePosition) -> Result<(PathBuf, File), Error> {
+    /// Opens a file, which must still be what it was before the position.
+    pub fn open(&self, name: &str, position: &FilePosition) -> Result<Opened, Error> {
         let path = self.0.get(name).ok_or_else(|| Error::usage(format!("there is no file {name:?} to read")))?;
         let file = File::open(path).map_err(|error| unreadable(path, error))?;
         let metadata = file.metadata().map_err(|error| unreadable(path, error))?;
         if metadata.is_dir() {
             return Err(Error::usage(format!("{} is a directory: name the files in it", path.display())));
         }
-        position.check(path, metadata.len())?;
-        Ok((path.clone(), file))
+        let witness = Witness::open(path)?;
+        position.check(&witness, metadata.len())?;
+        Ok(Opened { file, witness })
+    }
+}
+
+/// A file to be read, and to be looked at elsewhere.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub file: File,
+    pub witness: Witness,
+}
+
+/// Looks at what stands before a place of a file: by a handle of its own, as that of the reader stands elsewhere, and
+/// not by the name, as another file may have that by now.
+#[derive(Debug)]
+pub(super) struct Witness {
+    pub path: PathBuf,
+    file: File,
+}
+
+impl Witness {
+    fn open(path: &Path) -> Result<Self, Error> {
+        let file = File::open(path).map_err(|error| unreadable(path, error))?;
+        Ok(Witness { path: path.to_owned(), file })
+    }
+
+    /// The place at `byte`, where this line begins.
+    pub fn at(&self, byte: u64, line: u64) -> Result<FilePosition, Error> {
+        let length = byte.min(WITNESS_BYTES);
+        let mut before = [0; WITNESS_BYTES as usize];
+        let before = &mut before[..length as usize];
+        let mut file = &self.file;
+        let read = file.seek(SeekFrom::Start(byte - length)).and_then(|_| file.read_exact(before));
+        read.map_err(|error| unreadable(&self.path, error))?;
+        Ok(FilePosition { byte, line, witness: crc32fast::hash(before) })
     }
 }
 
 impl FilePosition {
-    /// The place at `byte` of a file, where this line begins.
-    pub(super) fn at(path: &Path, byte: u64, line: u64) -> Result<Self, Error> {
-        let length = byte.min(WITNESS_BYTES);
-        let mut before = [0; WITNESS_BYTES as usize];
-        let before = &mut before[..length as usize];
-        // By a handle of its own: that of the reader stands elsewhere.
-        let read = File::open(path).and_then(|mut file| {
-            file.seek(SeekFrom::Start(byte - length))?;
-            file.read_exact(before)
-        });
-        read.map_err(|error| unreadable(path, error))?;
-        Ok(FilePosition { byte, line, witness: crc32fast::hash(before) })
-    }
-
-    fn check(&self, path: &Path, length: u64) -> Result<(), Error> {
+    fn check(&self, file: &Witness, length: u64) -> Result<(), Error> {
         let mend = "put it back as it was, or begin anew in an empty store";
         let FilePosition { byte, line, witness } = *self;
-        let changed =
-            |what: String| Err(Error::incompatible(path.display().to_string(), format!("{what}, line {line}: {mend}")));
+        let changed = |what: String| {
+            Err(Error::incompatible(file.path.display().to_string(), format!("{what}, line {line}: {mend}")))
+        };
         if length < byte {
             return changed(format!("it has {length} bytes, but had been read up to byte {byte}"));
         }
-        if FilePosition::at(path, byte, line)?.witness != witness {
+        if file.at(byte, line)?.witness != witness {
             return changed(format!("it is not the file that had been read up to byte {byte}"));
         }
         Ok(())
@@ -133,7 +154,7 @@ mod tests {
         let bytes: Vec<u8> = (0..1000u32).map(|i| (i % 251) as u8).collect();
         std::fs::write(&path, &bytes).unwrap();
         let files = Files::new([&path]).unwrap();
-        let position = FilePosition::at(&path, 600, 3).unwrap();
+        let position = Witness::open(&path).unwrap().at(600, 3).unwrap();
         files.open("x", &position).unwrap();
         let refused = |told: &str| {
             let error = files.open("x", &position).unwrap_err();

@@ -2,7 +2,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::PathBuf;
 
-use super::files::{FilePosition, Files, malformed, unreadable};
+use super::files::{FilePosition, Files, Opened, Witness, malformed, unreadable};
 use super::{PartitionReader, ReplaySource};
 use crate::error::Error;
 
@@ -41,17 +41,17 @@ impl ReplaySource for Lines {
     }
 
     fn open(&self, partition: &str, position: &FilePosition) -> Result<LineReader, Error> {
-        let (path, mut file) = self.0.open(partition, position)?;
-        file.seek(SeekFrom::Start(position.byte)).map_err(|error| unreadable(&path, error))?;
+        let Opened { mut file, witness } = self.0.open(partition, position)?;
+        file.seek(SeekFrom::Start(position.byte)).map_err(|error| unreadable(&witness.path, error))?;
         let start = (position.byte, position.line);
-        Ok(LineReader { path, reader: BufReader::new(file), last: start, next: start, line: Vec::new() })
+        Ok(LineReader { witness, reader: BufReader::new(file), last: start, next: start, line: Vec::new() })
     }
 }
 
 /// Reads a file line by line.
 #[derive(Debug)]
 pub struct LineReader {
-    path: PathBuf,
+    witness: Witness,
     reader: BufReader<File>,
     /// Byte and line at which the line read last begins.
     last: (u64, u64),
@@ -68,9 +68,9 @@ impl PartitionReader for LineReader {
         self.last = self.next;
         self.line.clear();
         let read = (&mut self.reader).take(MAX_LINE_BYTES).read_until(b'\n', &mut self.line);
-        let length = read.map_err(|error| unreadable(&self.path, error))? as u64;
+        let length = read.map_err(|error| unreadable(&self.witness.path, error))? as u64;
         let (byte, line) = self.last;
-        let wrong = |what: &str| malformed(&self.path, line, byte, what);
+        let wrong = |what: &str| malformed(&self.witness.path, line, byte, what);
         if length == 0 {
             return Ok(None);
         }
@@ -85,7 +85,7 @@ impl PartitionReader for LineReader {
     }
 
     fn position(&self) -> Result<FilePosition, Error> {
-        FilePosition::at(&self.path, self.last.0, self.last.1)
+        self.witness.at(self.last.0, self.last.1)
     }
 }
 
