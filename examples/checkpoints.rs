@@ -67,6 +67,10 @@ enum What {
         /// Checkpoints to keep.
         #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
         keep: u32,
+        /// Prune where there are no locks, as in a bucket. Only you know that no run uses it: what one is just writing
+        /// would be removed.
+        #[arg(long)]
+        unlocked: bool,
     },
 }
 
@@ -131,10 +135,10 @@ fn run(what: &What) -> Result<ExitCode> {
             let store = place.open()?;
             verify::verify(&*store, &epochs(&*store, place, *epoch)?)
         }
-        What::Prune { place, keep } => {
+        What::Prune { place, keep, unlocked } => {
             let store = place.open()?;
             let newest = epochs(&*store, place, None)?.pop().unwrap_or_default();
-            prune::prune(&*store, newest, *keep as usize)
+            prune::prune(&*store, newest, *keep as usize, *unlocked)
         }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use common::job::{Data, Job, Record, Rows, Spaces, config, fingerprint, routing};
 use common::{Channels, Random};
-use thalweg::checkpoint::{Checkpoints, Manifest, Memory};
+use thalweg::checkpoint::{Checkpoints, Manifest, Memory, Store};
 use thalweg::keyed::Fault;
 use thalweg::observe::{EpochEvent, Event};
 use thalweg::policy::{Policy, PolicyConfig, Proactive, View};
@@ -209,6 +209,9 @@ fn scaling_goes_on_from_a_checkpoint_in_which_workers_have_nothing() {
     let saved = Manifest::read(&store, resume.epoch()).unwrap().spaces["keys"].assignment.clone();
     assert!(saved.iter().all(|(_, owner)| owner == 0), "{saved:?}");
     for workers in [1, 2, 4] {
+        let copy = Memory::default();
+        store.list("").unwrap().iter().for_each(|name| copy.put(name, &store.get(name).unwrap()).unwrap());
+        let resume = Checkpoints::resume(Arc::new(copy), fingerprint(), config()).unwrap();
         let again = Job { workers, ..Job::default() };
         let (rows, events) = again.run(&data, Some(&resume), flow.build());
         let rest: Rows<Row> = flow.expected(&job, &data).into_iter().filter(|(at, _)| *at >= resume.epoch()).collect();

@@ -205,7 +205,7 @@ fn the_summary_fits_on_a_screen() {
         "latency quiet 1.2 ms 1.2 ms 1.2 ms 1.2 ms 2 epochs",
         "of an epoch moving 35.0 ms 35.0 ms 35.0 ms 35.0 ms 1 epoch",
         "commands 1 move, 1 split, before 1 epoch; 2.93 KiB moved",
-        "checkpoint before epoch 1: the product reached its threshold; 2.00 KiB, 12.5 ms",
+        "checkpoint before epoch 1: the product reached its threshold; 2.00 KiB, 25 % of the keys, 12.5 ms",
         "and 2 more, 4.00 KiB",
         "recovery would take about 750 ms now",
         "skipped 1 row: 1 out of order",

@@ -21,7 +21,7 @@
 //! use timely::dataflow::operators::{Inspect, Probe, ToStream};
 //!
 //! let counts: Vec<usize> = execute(&Cluster::of_threads(2), |worker, peers| {
-//!     let (probe, _) = worker.dataflow::<u64, _, _>(|scope| (0..10).to_stream(scope).container::<Vec<_>>().probe());
+//!     let probe = worker.dataflow::<u64, _, _>(|scope| (0..10).to_stream(scope).container::<Vec<_>>().probe().0);
 //!     while !probe.done() {
 //!         worker.step_or_park(None);
 //!         peers.check()?;

@@ -234,6 +234,8 @@ where
         if entry.forgotten && self.timers.of(key).is_empty() {
             self.keys -= 1;
             if entry.stored {
+                // A timer may have changed it since it was forgotten.
+                entry.state = S::default();
                 entry.gone = true;
                 shard.gone += 1;
             } else {

@@ -234,6 +234,31 @@ fn snapshot(worker: &mut Worker) -> Vec<Chunk> {
     chunks
 }
 
+/// A timer may give a forgotten key a state; with its last timer it goes, and so does that.
+#[test]
+fn a_key_that_comes_back_begins_anew() {
+    let mut worker = Worker::new(0, Assignment::even(1, 1).unwrap(), &[], 1000);
+    count(&mut worker, 7, false);
+    snapshot(&mut worker);
+    let Place::Here(index) = worker.place(routing(7)) else { panic!("one worker has it all") };
+    worker.update(index, (routing(7), 7), Occasion::Record, &mut Vec::new(), |_, _, timers| {
+        timers.push(3);
+        true
+    });
+    for timer in worker.take_due(3, 9) {
+        worker.fire(&timer).unwrap();
+        worker.update(index, (routing(7), 7), Occasion::Timer, &mut Vec::new(), |_, state, _| {
+            *state = 100;
+            false
+        });
+    }
+    assert_eq!(worker.size().0, 0);
+    worker.update(index, (routing(7), 7), Occasion::Record, &mut Vec::new(), |_, state, _| {
+        assert_eq!(*state, 0);
+        false
+    });
+}
+
 #[test]
 fn of_a_restored_key_the_next_snapshot_says_that_it_is_gone_or_was_before() {
     let alone = Assignment::even(1, 1).unwrap();
