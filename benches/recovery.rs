@@ -120,7 +120,7 @@ fn load(directory: &Path) -> f64 {
                     for chunk in &object.chunks {
                         let bytes = read_chunk(&memory, object, chunk).expect("it is whole").bytes;
                         <Columns as Codec<u64, State>>::decode(bytes, |(_, key, state, _, _)| {
-                            _ = states.insert(key, state)
+                            _ = states.insert(key, state);
                         })
                         .expect("it is of these types");
                     }
