@@ -13,6 +13,6 @@ fn runs_that_are_killed_and_resumed_give_the_right_output() {
     assert!(output.status.success(), "{errors}{told}");
     let line: serde_json::Value = serde_json::from_str(told.lines().last().unwrap()).unwrap();
     let kills: u64 = line["kills"].as_object().unwrap().values().map(|kills| kills.as_u64().unwrap()).sum();
-    assert!(line["runs"] == 6 && kills > 6 && line["wrong"].as_array().unwrap().is_empty(), "{told}");
+    assert!(line["runs"] == 6 && kills > 1 && line["wrong"].as_array().unwrap().is_empty(), "{told}");
     assert_eq!(errors.contains("has no fault points"), !thalweg::fault::ENABLED, "{errors}");
 }
