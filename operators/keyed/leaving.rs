@@ -155,6 +155,10 @@ impl<K: Hash + Eq + Clone, S, C: Codec<K, S>, H: Clone> Snapshot<K, S, C, H> {
         changed
     }
 
+    pub fn has_full(&self) -> bool {
+        !self.full.is_empty()
+    }
+
     /// Sends the chunks that are full, and once all keys are saved the last ones; whether that was it.
     pub fn send(&mut self, parcels: &mut Vec<Parcel<H>>) -> bool {
         let complete = self.left == 0;
