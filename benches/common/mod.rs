@@ -4,6 +4,7 @@
 use std::fmt;
 
 use clap::Parser;
+use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Map, Value, json};
 
 /// What each bench can be told.
@@ -35,9 +36,8 @@ impl Arguments {
 
 /// CPU time of this thread so far, in seconds: a busy machine does not disturb it as it does the clock.
 pub fn cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux tells the CPU time of a thread");
-    let nanos = stat.split(' ').next().and_then(|nanos| nanos.parse::<u64>().ok());
-    nanos.expect("the first number is nanoseconds") as f64 * 1e-9
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
 }
 
 /// What one arm gave, run by run.

@@ -11,6 +11,7 @@ use super::codec::Codec;
 use super::logic::{Context, Logic, Side};
 use super::ports::Hold;
 use super::shards::{Occasion, Place, Shards};
+use super::states::Location;
 use super::timers::Timer;
 use crate::epoch::{Epochs, Ticks};
 use crate::error::Error;
@@ -21,6 +22,9 @@ const OUTPUT_BATCH: usize = 1024;
 
 /// The share of records that are timed. Reading the clock twice takes about as long as some records do.
 const TIMED: f64 = 1.0 / 128.0;
+
+/// Keys that are located before the first of them is updated.
+const LOCATED: usize = 128;
 
 /// Timers fired in one activation.
 const TIMERS_PER_TURN: usize = 4096;
@@ -67,24 +71,26 @@ impl Places {
 /// Which records are timed: one in so many, each with the chance of any other.
 pub(super) struct Timing {
     sampler: Sampler,
-    /// Records before the next one.
-    left: usize,
+    /// Records up to and with the next one.
+    left: u64,
 }
 
 impl Timing {
     pub fn new(seed: u64) -> Self {
         let mut sampler = Sampler::new(TIMED, seed);
-        let left = sampler.gap() as usize;
+        let left = sampler.gap();
         Timing { sampler, left }
     }
 
-    /// Counts records: how many of these go by untimed. If that is not all of them, the one after is to be timed.
-    fn untimed(&mut self, records: usize) -> usize {
-        if records <= self.left {
-            self.left -= records;
-            return records;
+    /// Counts a record; whether it is to be timed.
+    #[inline]
+    fn is_next(&mut self) -> bool {
+        self.left -= 1;
+        if self.left > 0 {
+            return false;
         }
-        std::mem::replace(&mut self.left, self.sampler.gap() as usize - 1)
+        self.left = self.sampler.gap();
+        true
     }
 
     /// How many records a timed one stands for.
@@ -129,34 +135,46 @@ impl<T: Ticks, L: Logic<T>, C: Codec<L::Key, L::State>> Applying<'_, T, L, C> {
             records = self.put_aside(side, records, batch);
             places.find(side, &records, self.shards);
         }
-        if D::OBSERVED {
+        if D::OBSERVED && std::env::var("NOOBS").is_err() {
             self.observe(side, &records, &places);
         }
-        let mut records = records.into_iter().zip(&places.routing).zip(&places.shards);
-        loop {
-            let untimed = if D::OBSERVED { self.traces.timing.untimed(records.len()) } else { records.len() };
-            for ((record, routing), index) in records.by_ref().take(untimed) {
-                self.one(side, *index as usize, *routing, record);
+        let mut records = records.into_iter();
+        let mut located = Vec::with_capacity(LOCATED.min(records.len()));
+        for (routing, shards) in places.routing.chunks(LOCATED).zip(places.shards.chunks(LOCATED)) {
+            for (routing, record) in routing.iter().zip(records.as_slice()) {
+                let key = side.key(record);
+                let location = D::STATEFUL.then(|| self.shards.locate(*routing, &key));
+                located.push((location, key));
             }
-            let Some(((record, routing), index)) = records.next() else { break };
-            let started = Instant::now();
-            self.one(side, *index as usize, *routing, record);
-            let nanos = nanos_since(started).saturating_mul(self.traces.timing.every());
-            self.traces.gathering.add_busy(*index, nanos);
+            let keys = routing.iter().zip(shards).zip(located.drain(..));
+            for (((routing, shard), (location, key)), record) in keys.zip(&mut records) {
+                let started = (D::OBSERVED && self.traces.timing.is_next()).then(Instant::now);
+                self.one(side, location, *shard, (*routing, key), record);
+                if let Some(started) = started {
+                    let nanos = nanos_since(started).saturating_mul(self.traces.timing.every());
+                    self.traces.gathering.add_busy(*shard, nanos);
+                }
+            }
         }
         self.traces.places = places;
     }
 
     #[inline]
-    fn one<D>(&mut self, side: &mut D, index: usize, routing: u64, record: D::Record)
-    where
+    fn one<D>(
+        &mut self,
+        side: &mut D,
+        location: Option<Location>,
+        shard: u32,
+        (routing, key): (u64, D::Key),
+        record: D::Record,
+    ) where
         D: Side<T, Key = L::Key, State = L::State, Output = L::Output>,
     {
-        let key = side.key(&record);
         let (time, epochs) = (self.at, self.epochs);
         let Self { shards, traces: Traces { output, scheduled, .. }, .. } = self;
-        if D::STATEFUL {
-            shards.update(index, (routing, key), Occasion::Record, scheduled, |key, state, timers| {
+        if let Some(location) = location {
+            let (index, key) = (shard as usize, (routing, key));
+            shards.update_at(location, index, key, Occasion::Record, scheduled, |key, state, timers| {
                 let mut context = Context { time, epochs, key, output, timers, forget: false };
                 side.on_record(record, state, &mut context);
                 context.forget

@@ -12,7 +12,8 @@ const COPIED: u8 = 16;
 /// Its next owner has a copy of it as it was.
 const OUTDATED: u8 = 32;
 
-/// What is kept for a key.
+/// What is kept for a key: where it is small, in one line of the cache.
+#[repr(align(32))]
 pub(super) struct Entry<K, S> {
     pub routing: u64,
     pub key: K,

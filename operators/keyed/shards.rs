@@ -20,7 +20,7 @@ use super::chunk::ChunkBuilder;
 use super::codec::Codec;
 use super::entry::Entry;
 use super::leaving::{Departures, Snapshot, Turn};
-use super::states::States;
+use super::states::{Location, States};
 use super::timers::{Timer, Timers};
 use crate::keyspace::{Assignment, KeyRange};
 use crate::profile::{ShardEpoch, Statistics};
@@ -204,7 +204,28 @@ where
         set: &mut Vec<u64>,
         logic: impl FnOnce(&K, &mut S, &mut Vec<u64>) -> bool,
     ) {
-        if let Some(entry) = self.states.get_mut(routing, &key)
+        let location = self.locate(routing, &key);
+        self.update_at(location, index, (routing, key), occasion, set, logic);
+    }
+
+    /// Where to look for a key's state, for [`update_at`](Self::update_at) soon after.
+    #[inline]
+    pub fn locate(&self, routing: u64, key: &K) -> Location {
+        self.states.locate(routing, key)
+    }
+
+    /// As [`update`](Self::update), of a key that has been located.
+    #[inline]
+    pub fn update_at(
+        &mut self,
+        location: Location,
+        index: usize,
+        (routing, key): (u64, K),
+        occasion: Occasion,
+        set: &mut Vec<u64>,
+        logic: impl FnOnce(&K, &mut S, &mut Vec<u64>) -> bool,
+    ) {
+        if let Some(entry) = self.states.at(location, &key)
             && entry.is_noted(self.snapshots)
         {
             let forget = logic(&entry.key, &mut entry.state, &mut self.scheduled);
