@@ -220,7 +220,10 @@ fn main() {
 fn cases(arguments: &Arguments) -> Vec<Case> {
     let middle =
         Case { workload: Workload::HashCount, workers: 1, serialised: false, keys: 1_000_000, shards: 1 << 12 };
-    if let Ok(one) = std::env::var("ONE") { let f: Vec<u64> = one.split(",").map(|x| x.parse().unwrap()).collect(); return vec![Case { keys: f[0], shards: f[1] as usize, workers: f[2] as usize, ..middle }]; }
+    if let Ok(one) = std::env::var("ONE") {
+        let f: Vec<u64> = one.split(",").map(|x| x.parse().unwrap()).collect();
+        return vec![Case { keys: f[0], shards: f[1] as usize, workers: f[2] as usize, ..middle }];
+    }
     let keys = if arguments.is_quick() {
         vec![10_000, 100_000, 1_000_000]
     } else {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::hash::Hash;
 use std::time::Instant;
+use std::vec;
 
 use timely::dataflow::operators::Capability;
 
@@ -11,7 +12,6 @@ use super::codec::Codec;
 use super::logic::{Context, Logic, Side};
 use super::ports::Hold;
 use super::shards::{Occasion, Place, Shards};
-use super::states::Location;
 use super::timers::Timer;
 use crate::epoch::{Epochs, Ticks};
 use crate::error::Error;
@@ -66,31 +66,44 @@ impl Places {
         self.shards.extend(self.routing.iter().map(|routing| shards.find(*routing) as u32));
         self.shards.iter().all(|index| shards.place(*index as usize) == Place::Here)
     }
+
+    fn len(&self) -> usize {
+        self.routing.len()
+    }
+
+    fn within(&self, from: usize, to: usize) -> impl Iterator<Item = (&u64, &u32)> {
+        self.routing[from..to].iter().zip(&self.shards[from..to])
+    }
 }
 
 /// Which records are timed: one in so many, each with the chance of any other.
 pub(super) struct Timing {
     sampler: Sampler,
-    /// Records up to and with the next one.
+    /// Records before the next one.
     left: u64,
 }
 
 impl Timing {
     pub fn new(seed: u64) -> Self {
         let mut sampler = Sampler::new(TIMED, seed);
-        let left = sampler.gap();
+        let left = sampler.gap() - 1;
         Timing { sampler, left }
     }
 
-    /// Counts a record; whether it is to be timed.
-    #[inline]
-    fn is_next(&mut self) -> bool {
-        self.left -= 1;
-        if self.left > 0 {
-            return false;
+    /// How many of these records come before the next one that is to be timed.
+    fn untimed(&mut self, records: usize) -> usize {
+        let untimed = self.left.min(records as u64);
+        self.left -= untimed;
+        untimed as usize
+    }
+
+    /// Whether the next record is to be timed.
+    fn is_due(&mut self) -> bool {
+        let is_due = self.left == 0;
+        if is_due {
+            self.left = self.sampler.gap() - 1;
         }
-        self.left = self.sampler.gap();
-        true
+        is_due
     }
 
     /// How many records a timed one stands for.
@@ -138,54 +151,51 @@ impl<T: Ticks, L: Logic<T>, C: Codec<L::Key, L::State>> Applying<'_, T, L, C> {
         if D::OBSERVED && std::env::var("NOOBS").is_err() {
             self.observe(side, &records, &places);
         }
-        let mut records = records.into_iter();
-        let mut located = Vec::with_capacity(LOCATED.min(records.len()));
-        for (routing, shards) in places.routing.chunks(LOCATED).zip(places.shards.chunks(LOCATED)) {
-            for (routing, record) in routing.iter().zip(records.as_slice()) {
-                let key = side.key(record);
-                let location = D::STATEFUL.then(|| self.shards.locate(*routing, &key));
-                located.push((location, key));
+        let (mut records, mut from) = (records.into_iter(), 0);
+        while from < places.len() {
+            let to = from + self.traces.timing.untimed(LOCATED.min(places.len() - from));
+            self.update(side, &mut records, places.within(from, to));
+            from = to;
+            if from < places.len() && self.traces.timing.is_due() {
+                let started = Instant::now();
+                self.update(side, &mut records, places.within(from, from + 1));
+                let nanos = nanos_since(started).saturating_mul(self.traces.timing.every());
+                self.traces.gathering.add_busy(places.shards[from], nanos);
+                from += 1;
             }
-            let keys = routing.iter().zip(shards).zip(located.drain(..));
-            for (((routing, shard), (location, key)), record) in keys.zip(&mut records) {
-                let started = (D::OBSERVED && self.traces.timing.is_next()).then(Instant::now);
-                self.one(side, location, *shard, (*routing, key), record);
-                if let Some(started) = started {
-                    let nanos = nanos_since(started).saturating_mul(self.traces.timing.every());
-                    self.traces.gathering.add_busy(*shard, nanos);
-                }
+            if self.traces.output.len() >= OUTPUT_BATCH {
+                self.flush();
             }
         }
         self.traces.places = places;
     }
 
-    #[inline]
-    fn one<D>(
+    /// Takes some records, whose places these are, into the states of their keys.
+    fn update<'p, D>(
         &mut self,
         side: &mut D,
-        location: Option<Location>,
-        shard: u32,
-        (routing, key): (u64, D::Key),
-        record: D::Record,
+        records: &mut vec::IntoIter<D::Record>,
+        places: impl Iterator<Item = (&'p u64, &'p u32)>,
     ) where
         D: Side<T, Key = L::Key, State = L::State, Output = L::Output>,
     {
         let (time, epochs) = (self.at, self.epochs);
         let Self { shards, traces: Traces { output, scheduled, .. }, .. } = self;
-        if let Some(location) = location {
-            let (index, key) = (shard as usize, (routing, key));
-            shards.update_at(location, index, key, Occasion::Record, scheduled, |key, state, timers| {
+        if D::STATEFUL {
+            for ((routing, index), record) in places.zip(records.as_slice()) {
+                shards.locate(*routing, *index, side.key(record));
+            }
+            return shards.update_located(scheduled, |key, state, timers| {
+                let Some(record) = records.next() else { return false };
                 let mut context = Context { time, epochs, key, output, timers, forget: false };
                 side.on_record(record, state, &mut context);
                 context.forget
             });
-        } else {
-            let (mut state, mut timers) = (D::State::default(), Vec::new());
+        }
+        for (record, _) in records.zip(places) {
+            let (key, mut state, mut timers) = (side.key(&record), D::State::default(), Vec::new());
             let mut context = Context { time, epochs, key: &key, output, timers: &mut timers, forget: false };
             side.on_record(record, &mut state, &mut context);
-        }
-        if self.traces.output.len() >= OUTPUT_BATCH {
-            self.flush();
         }
     }
 
@@ -237,7 +247,7 @@ impl<T: Ticks, L: Logic<T>, C: Codec<L::Key, L::State>> Applying<'_, T, L, C> {
         let Some(index) = self.shards.fire(&timer) else { return };
         let (time, epochs) = (self.at, self.epochs);
         let Self { shards, traces: Traces { output, scheduled, .. }, .. } = self;
-        shards.update(index, (timer.routing, timer.key), Occasion::Timer, scheduled, |key, state, timers| {
+        shards.update(index, (timer.routing, &timer.key), Occasion::Timer, scheduled, |key, state, timers| {
             let mut context = Context { time, epochs, key, output, timers, forget: false };
             logic.on_timer(state, &mut context);
             context.forget

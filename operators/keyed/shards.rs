@@ -20,7 +20,7 @@ use super::chunk::ChunkBuilder;
 use super::codec::Codec;
 use super::entry::Entry;
 use super::leaving::{Departures, Snapshot, Turn};
-use super::states::{Location, States};
+use super::states::States;
 use super::timers::{Timer, Timers};
 use crate::keyspace::{Assignment, KeyRange};
 use crate::profile::{ShardEpoch, Statistics};
@@ -36,14 +36,6 @@ pub(super) enum Place {
     Coming,
     /// With another worker.
     Elsewhere,
-}
-
-/// What is kept of a shard, of whichever worker.
-#[derive(Clone, Copy)]
-struct Shard {
-    place: Place,
-    /// Keys that are here and not gone, while it is this worker's.
-    keys: usize,
 }
 
 /// What is kept of a shard that is on its way to this worker.
@@ -82,6 +74,17 @@ pub(super) enum Occasion {
     Timer,
 }
 
+/// A key, and where to look for its state. What is computed beforehand leaves less to do between two accesses to memory,
+/// so that the processor has more of them under way.
+pub(super) struct Located<K> {
+    hash: u64,
+    segment: u32,
+    /// Of its shard.
+    index: u32,
+    routing: u64,
+    key: K,
+}
+
 /// Some of the keys.
 #[derive(Clone, Copy, Default)]
 struct Tally {
@@ -108,8 +111,10 @@ pub(super) struct Shards<K, S, C: Codec<K, S>, H> {
     worker: usize,
     chunk_bytes: usize,
     assignment: Assignment,
-    /// At the indices they have in the assignment.
-    shards: Vec<Shard>,
+    /// By the indices of the shards in the assignment.
+    places: Vec<Place>,
+    /// By the same indices, while a shard is this worker's: its keys that are here and not gone.
+    keys: Vec<usize>,
     /// By the starts of their ranges.
     coming: BTreeMap<u64, Coming<K>>,
     states: States<K, S>,
@@ -118,6 +123,8 @@ pub(super) struct Shards<K, S, C: Codec<K, S>, H> {
     /// Counts snapshots.
     snapshots: u32,
     timers: Timers<K>,
+    /// Keys that are about to be updated.
+    located: Vec<Located<K>>,
     /// Times for which the logic has scheduled a key, while it is called.
     scheduled: Vec<u64>,
     /// The keys of this worker, those on their way to another one included.
@@ -140,31 +147,30 @@ where
         let mut shards = Shards {
             worker,
             chunk_bytes,
+            keys: vec![0; assignment.len()],
             assignment,
-            shards: Vec::new(),
+            places: Vec::new(),
             coming: BTreeMap::new(),
             states: States::new(),
             departures: Departures::new(),
             snapshot: None,
             snapshots: 0,
             timers: Timers::new(),
+            located: Vec::new(),
             scheduled: Vec::new(),
             held: Tally::default(),
             ahead: Tally::default(),
             row_bytes: (size_of::<u64>() + size_of::<K>() + size_of::<S>()) as f64,
         };
         let missing = |range: KeyRange| parts.iter().filter(|part| part.intersection(&range).is_some()).count();
-        shards.shards = shards
-            .assignment
-            .iter()
-            .map(|(range, owner)| {
-                let missing = if owner == worker { missing(range) } else { 0 };
-                if missing > 0 {
-                    shards.coming.insert(range.start(), Coming { missing, timers: Vec::new() });
-                }
-                Shard { place: place(owner == worker, missing), keys: 0 }
-            })
-            .collect();
+        let place = |(range, owner)| {
+            let missing = if owner == worker { missing(range) } else { 0 };
+            if missing > 0 {
+                shards.coming.insert(range.start(), Coming { missing, timers: Vec::new() });
+            }
+            place(owner == worker, missing)
+        };
+        shards.places = shards.assignment.iter().map(place).collect();
         shards
     }
 
@@ -185,7 +191,7 @@ where
 
     #[inline]
     pub fn place(&self, index: usize) -> Place {
-        self.shards[index].place
+        self.places[index]
     }
 
     pub fn range(&self, index: usize) -> KeyRange {
@@ -199,45 +205,55 @@ where
     pub fn update(
         &mut self,
         index: usize,
-        (routing, key): (u64, K),
+        (routing, key): (u64, &K),
         occasion: Occasion,
         set: &mut Vec<u64>,
         logic: impl FnOnce(&K, &mut S, &mut Vec<u64>) -> bool,
     ) {
-        let location = self.locate(routing, &key);
-        self.update_at(location, index, (routing, key), occasion, set, logic);
-    }
-
-    /// Where to look for a key's state, for [`update_at`](Self::update_at) soon after.
-    #[inline]
-    pub fn locate(&self, routing: u64, key: &K) -> Location {
-        self.states.locate(routing, key)
-    }
-
-    /// As [`update`](Self::update), of a key that has been located.
-    #[inline]
-    pub fn update_at(
-        &mut self,
-        location: Location,
-        index: usize,
-        (routing, key): (u64, K),
-        occasion: Occasion,
-        set: &mut Vec<u64>,
-        logic: impl FnOnce(&K, &mut S, &mut Vec<u64>) -> bool,
-    ) {
-        if let Some(entry) = self.states.at(location, &key)
-            && entry.is_noted(self.snapshots)
-        {
-            let forget = logic(&entry.key, &mut entry.state, &mut self.scheduled);
-            if forget || !self.scheduled.is_empty() {
-                self.follow(index, (routing, &key), forget, set);
-            }
-            return;
-        }
-        self.note_change(index, (routing, &key), occasion);
-        let entry = self.states.get_mut(routing, &key).expect("it was there, or has been put there");
+        self.note_change(index, (routing, key), occasion);
+        let entry = self.states.get_mut(routing, key).expect("it was there, or has been put there");
         let forget = logic(&entry.key, &mut entry.state, &mut self.scheduled);
-        self.follow(index, (routing, &key), forget, set);
+        self.follow(index, (routing, key), forget, set);
+    }
+
+    /// A key whose shard has this index is to be updated with the others that are located.
+    #[inline]
+    pub fn locate(&mut self, routing: u64, index: u32, key: K) {
+        let (hash, segment) = self.states.locate(routing, &key);
+        self.located.push(Located { hash, segment, index, routing, key });
+    }
+
+    /// As [`update`](Self::update) for each of the keys that have been located, as records do.
+    #[inline]
+    pub fn update_located(&mut self, set: &mut Vec<u64>, mut logic: impl FnMut(&K, &mut S, &mut Vec<u64>) -> bool) {
+        let mut scheduled = std::mem::take(&mut self.scheduled);
+        let located = std::mem::take(&mut self.located);
+        let mut rest = located.as_slice();
+        while !rest.is_empty() {
+            let (mut updated, mut forget) = (0, false);
+            for Located { hash, segment, key, .. } in rest {
+                let noted = self.states.at(*segment, *hash, key).filter(|entry| entry.is_noted(self.snapshots));
+                let Some(entry) = noted else { break };
+                forget = logic(&entry.key, &mut entry.state, &mut scheduled);
+                updated += 1;
+                if forget || !scheduled.is_empty() {
+                    break;
+                }
+            }
+            if forget || !scheduled.is_empty() {
+                let Located { index, routing, key, .. } = &rest[updated - 1];
+                self.scheduled = std::mem::take(&mut scheduled);
+                self.follow(*index as usize, (*routing, key), forget, set);
+                scheduled = std::mem::take(&mut self.scheduled);
+            } else if let Some(Located { index, routing, key, .. }) = rest.get(updated) {
+                self.update(*index as usize, (*routing, key), Occasion::Record, set, &mut logic);
+                updated += 1;
+            }
+            rest = &rest[updated..];
+        }
+        self.scheduled = scheduled;
+        self.located = located;
+        self.located.clear();
     }
 
     /// Takes note of a key that is about to be changed, and begins it if it is new.
@@ -247,7 +263,7 @@ where
             let mut entry = Entry::new(routing, key.clone(), self.snapshots, S::default());
             entry.set_unsaved(true);
             self.held.add(&entry);
-            self.shards[index].keys += 1;
+            self.keys[index] += 1;
             return self.states.insert(entry);
         };
         if let Some(snapshot) = &mut self.snapshot {
@@ -263,7 +279,7 @@ where
             entry.set_forgotten(false);
         }
         self.held.add(entry);
-        self.shards[index].keys += usize::from(was_gone);
+        self.keys[index] += usize::from(was_gone);
         self.states.touch(routing, was_gone, false);
     }
 
@@ -280,7 +296,7 @@ where
             return;
         }
         self.held.remove(entry);
-        self.shards[index].keys -= 1;
+        self.keys[index] -= 1;
         if entry.is_unknown() {
             self.states.remove(routing, key);
             return;
@@ -333,7 +349,7 @@ where
 
     /// What the shard at this index has seen, and what it holds.
     pub fn report(&self, index: usize, statistics: Statistics) -> ShardEpoch {
-        let keys = self.shards[index].keys as u64;
+        let keys = self.keys[index] as u64;
         let (range, worker, state_bytes) = (self.range(index), self.worker, self.bytes(keys));
         ShardEpoch { range, worker, keys, state_bytes, statistics }
     }

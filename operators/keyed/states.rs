@@ -47,14 +47,6 @@ impl<K, S> Segment<K, S> {
     }
 }
 
-/// Where to look for a key. What is computed beforehand leaves less to do between two accesses to memory, so that the
-/// processor has more of them under way.
-#[derive(Clone, Copy)]
-pub(super) struct Location {
-    hash: u64,
-    segment: u32,
-}
-
 /// How far a walk over a part of the key space has come.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cursor {
@@ -111,17 +103,16 @@ impl<K: Hash + Eq, S> States<K, S> {
         self.segments[self.directory.find(routing)].table.find_mut(hash, |entry| entry.key == *key)
     }
 
-    /// Where to look for the key with this routing key soon.
+    /// The key's hash, and the segment that the routing key is in.
     #[inline]
-    pub fn locate(&self, routing: u64, key: &K) -> Location {
-        Location { hash: self.hasher.hash_one(key), segment: self.directory.find(routing) as u32 }
+    pub fn locate(&self, routing: u64, key: &K) -> (u64, u32) {
+        (self.hasher.hash_one(key), self.directory.find(routing) as u32)
     }
 
-    /// What is kept for the key, if it is in the segment in which it was located.
+    /// What is kept for the key, if it is in this segment, in which it was located.
     #[inline]
-    pub fn at(&mut self, location: Location, key: &K) -> Option<&mut Entry<K, S>> {
-        let segment = self.segments.get_mut(location.segment as usize)?;
-        segment.table.find_mut(location.hash, |entry| entry.key == *key)
+    pub fn at(&mut self, segment: u32, hash: u64, key: &K) -> Option<&mut Entry<K, S>> {
+        self.segments.get_mut(segment as usize)?.table.find_mut(hash, |entry| entry.key == *key)
     }
 
     /// Keeps this for its key, for which nothing is kept yet.

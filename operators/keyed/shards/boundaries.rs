@@ -2,7 +2,7 @@
 
 use std::hash::Hash;
 
-use super::{Arrived, Coming, Origin, Place, Shard, Shards, Tally, place};
+use super::{Arrived, Coming, Origin, Place, Shards, Tally, place};
 use crate::error::Cause;
 use crate::keyed::chunk::Chunk;
 use crate::keyed::codec::Codec;
@@ -29,7 +29,7 @@ where
     /// for it.
     pub fn change(&mut self, next: Assignment, hold: impl Fn(usize) -> H) {
         let handovers = self.assignment.handovers(&next);
-        self.shards = next.iter().map(|(range, owner)| self.shard(range, owner, &handovers)).collect();
+        (self.places, self.keys) = next.iter().map(|(range, owner)| self.shard(range, owner, &handovers)).unzip();
         self.departures.begin(from(self.worker, &handovers).map(|h| (h.range, hold(h.to))));
         self.assignment = next;
         let Tally { keys, unsaved } = std::mem::take(&mut self.ahead);
@@ -37,13 +37,13 @@ where
         self.held.unsaved += unsaved;
     }
 
-    /// What is to be kept of a shard of the next assignment.
-    fn shard(&mut self, range: KeyRange, owner: usize, handovers: &[Handover]) -> Shard {
+    /// Where a shard of the next assignment is, and how many keys of it are here.
+    fn shard(&mut self, range: KeyRange, owner: usize, handovers: &[Handover]) -> (Place, usize) {
         if owner != self.worker {
-            return Shard { place: Place::Elsewhere, keys: 0 };
+            return (Place::Elsewhere, 0);
         }
-        let was = self.assignment.position(range).map(|index| self.shards[index]);
-        if let Some(shard) = was.filter(|shard| shard.place != Place::Elsewhere) {
+        let was = self.assignment.position(range).map(|index| (self.places[index], self.keys[index]));
+        if let Some(shard) = was.filter(|(place, _)| *place != Place::Elsewhere) {
             return shard;
         }
         let first = handovers.partition_point(|h| h.range.start() < range.start());
@@ -51,7 +51,7 @@ where
         if missing > 0 {
             self.coming.insert(range.start(), Coming { missing, timers: Vec::new() });
         }
-        Shard { place: place(true, missing), keys: self.states.count(range) }
+        (place(true, missing), self.states.count(range))
     }
 
     /// Crosses a boundary as of which a snapshot is to be taken, of all keys or of those that have changed since the
@@ -109,7 +109,7 @@ where
     /// Keeps a key that has come, in place of an earlier copy of it.
     fn put(&mut self, index: usize, entry: Entry<K, S>, origin: Origin) {
         let tally = if origin == Origin::Ahead { &mut self.ahead } else { &mut self.held };
-        let keys = &mut self.shards[index].keys;
+        let keys = &mut self.keys[index];
         // Of a key that nobody else knows nothing need be said when it is gone.
         let copy = if entry.is_gone() && entry.is_unknown() {
             self.states.remove(entry.routing, &entry.key)
@@ -135,7 +135,7 @@ where
                 arrived.times.extend(coming.timers.iter().map(|timer| timer.time));
                 coming.timers.into_iter().for_each(|timer| self.timers.make_due(timer));
                 arrived.complete.push(range);
-                self.shards[index].place = Place::Here;
+                self.places[index] = Place::Here;
             }
         }
     }

@@ -111,7 +111,7 @@ impl World {
     fn count(&mut self, key: u64, forget: bool) {
         let Some((worker, index)) = self.owner(key) else { return };
         let mut count = 0;
-        worker.update(index, (routing(key), key), Occasion::Record, &mut Vec::new(), |_, state, _| {
+        worker.update(index, (routing(key), &key), Occasion::Record, &mut Vec::new(), |_, state, _| {
             *state += 1;
             count = *state;
             forget
@@ -264,7 +264,7 @@ proptest! {
         let keys: u64 = world.workers.iter().map(|worker| worker.size().0).sum();
         prop_assert_eq!(keys, world.expected.len() as u64);
         for worker in &world.workers {
-            let of_shards: usize = worker.shards.iter().map(|shard| shard.keys).sum();
+            let of_shards: usize = worker.keys.iter().sum();
             prop_assert_eq!((of_shards as u64, worker.states.len() as u64), (worker.held.keys, worker.held.keys));
         }
     }
@@ -273,7 +273,7 @@ proptest! {
 /// Counts a key once, and says whether to forget it.
 fn count(worker: &mut Worker, key: u64, forget: bool) {
     let index = worker.find(routing(key));
-    worker.update(index, (routing(key), key), Occasion::Record, &mut Vec::new(), |_, state, _| {
+    worker.update(index, (routing(key), &key), Occasion::Record, &mut Vec::new(), |_, state, _| {
         *state += 1;
         forget
     });
@@ -297,19 +297,19 @@ fn a_key_that_comes_back_begins_anew() {
     count(&mut worker, 7, false);
     snapshot(&mut worker);
     let index = worker.find(routing(7));
-    worker.update(index, (routing(7), 7), Occasion::Record, &mut Vec::new(), |_, _, timers| {
+    worker.update(index, (routing(7), &7), Occasion::Record, &mut Vec::new(), |_, _, timers| {
         timers.push(3);
         true
     });
     for timer in worker.take_due(3, 9) {
         worker.fire(&timer).unwrap();
-        worker.update(index, (routing(7), 7), Occasion::Timer, &mut Vec::new(), |_, state, _| {
+        worker.update(index, (routing(7), &7), Occasion::Timer, &mut Vec::new(), |_, state, _| {
             *state = 100;
             false
         });
     }
     assert_eq!(worker.size().0, 0);
-    worker.update(index, (routing(7), 7), Occasion::Record, &mut Vec::new(), |_, state, _| {
+    worker.update(index, (routing(7), &7), Occasion::Record, &mut Vec::new(), |_, state, _| {
         assert_eq!(*state, 0);
         false
     });
