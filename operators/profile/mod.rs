@@ -18,12 +18,15 @@
 //! records reach a worker; on the same order it is the same.
 
 mod config;
+mod counters;
+mod coupons;
 mod distinct;
 mod head;
 mod heavy;
 mod keysample;
 mod moments;
 mod operator;
+mod registers;
 mod rolling;
 mod sampler;
 mod sizes;

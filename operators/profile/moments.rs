@@ -75,6 +75,46 @@ impl Moments {
     }
 }
 
+/// Values of which only sums are kept, relative to an origin: what [`Moments`] take in batch by batch, at a fraction of
+/// the cost.
+///
+/// The origin is to be the mean of values before them, and there are to be no more than a few thousand: then what
+/// cancels is small against what is left, wherever the values lie.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sums {
+    origin: f64,
+    sum: f64,
+    squares: f64,
+}
+
+impl Sums {
+    pub(super) fn around(origin: f64) -> Self {
+        Sums { origin, ..Sums::default() }
+    }
+
+    /// Takes in a value; `false`, and nothing done, if it is not finite or huge.
+    #[inline]
+    pub(super) fn observe(&mut self, value: f64) -> bool {
+        let plain = value.abs() <= LARGEST;
+        if plain {
+            let relative = value - self.origin;
+            self.sum += relative;
+            self.squares += relative * relative;
+        }
+        plain
+    }
+
+    /// The moments, the number of values being known.
+    pub(super) fn moments(&self, count: u64) -> Moments {
+        if count == 0 {
+            return Moments::default();
+        }
+        let offset = self.sum / count as f64;
+        let squares = (self.squares - self.sum * offset).max(0.0);
+        Moments { count, origin: self.origin, offset, squares }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -40,20 +40,28 @@ impl Sampler {
     }
 
     /// Counts so many records; how many of them are to be sampled.
-    pub(super) fn sample_run(&mut self, mut records: u64) -> u64 {
+    pub(super) fn sample_run(&mut self, records: u64) -> u64 {
         let mut sampled = 0;
-        while records >= self.countdown {
-            records -= self.countdown;
-            self.restart();
-            sampled += 1;
-        }
-        self.countdown -= records;
+        self.pick(records as usize, |_| sampled += 1);
         sampled
+    }
+
+    /// Counts so many records; gives which of them are to be sampled, by their positions.
+    #[inline]
+    pub(super) fn pick(&mut self, records: usize, mut each: impl FnMut(usize)) {
+        let mut done = 0;
+        while self.countdown <= records as u64 - done {
+            done += self.countdown;
+            each(done as usize - 1);
+            self.restart();
+        }
+        self.countdown -= records as u64 - done;
     }
 
     /// A gap between 1 and `2 * every - 1`, whose mean is `every`.
     fn restart(&mut self) {
-        self.countdown = 1 + self.random.next() % (2 * self.every - 1);
+        let gaps = 2 * self.every - 1;
+        self.countdown = 1 + (u128::from(self.random.next()) * u128::from(gaps) >> 64) as u64;
     }
 
     /// A seed for something that must not repeat what others of this worker draw.

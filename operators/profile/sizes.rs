@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 /// Larger records count as this large; the largest and the mean are kept apart, exactly.
 const LARGEST: u64 = 1 << 30;
 
-/// A quantile is at most a sixteenth too high, in less than four kilobytes.
+/// A quantile is at most a sixteenth too high, in less than four kilobytes, and in one if records have less than one.
 const DIGITS: u8 = 1;
 
 /// How many records have about which size.
@@ -17,17 +17,17 @@ pub(super) struct SizeCounts(Histogram<u64>);
 
 impl Default for SizeCounts {
     fn default() -> Self {
-        SizeCounts(Histogram::new_with_bounds(1, LARGEST, DIGITS).expect("the bounds are valid"))
+        SizeCounts(Histogram::new(DIGITS).expect("the number of digits is valid"))
     }
 }
 
 impl SizeCounts {
     pub(super) fn observe(&mut self, size: u64, weight: u64) {
-        self.0.saturating_record_n(size, weight);
+        self.0.record_n(size.min(LARGEST), weight).expect("it grows");
     }
 
     pub(super) fn merge(&mut self, other: &SizeCounts) {
-        self.0.add(&other.0).expect("all have the same bounds");
+        self.0.add(&other.0).expect("it grows");
     }
 
     /// The size that this share of the records does not exceed.

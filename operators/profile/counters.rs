@@ -1,0 +1,105 @@
+/// Counters that are left when there are too many: no key with more than a thousandth of the weight is lost.
+const KEPT: usize = 1024;
+
+/// Slots of a full table. Twice as many counters as are kept make it rare that some must go.
+const MOST_SLOTS: usize = 4096;
+
+/// What a shard begins with that has just outgrown its head.
+const FEWEST_SLOTS: usize = 64;
+
+/// An odd number near 2^64 divided by the golden ratio, whose multiples are spread evenly.
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// Counters of keys by weight, of which the smallest go when there are too many: by Misra and Gries ("Finding repeated
+/// elements", 1982), the way of Anderson and others ("A high-performance algorithm for identifying frequent items in
+/// data streams", 2017). What is lost is subtracted from every counter, and remembered as [`error`](Self::error).
+#[derive(Clone, Debug, Default)]
+pub(super) struct Counters {
+    /// Keys with their weights: open addressing in a power of two of slots, or none; a weight of 0 is an empty slot.
+    slots: Vec<(u64, u64)>,
+    len: usize,
+    error: u64,
+}
+
+impl Counters {
+    /// Takes in weight of a key. Weights are above 0.
+    #[inline]
+    pub(super) fn add(&mut self, key: u64, weight: u64) {
+        if self.len * 4 >= self.slots.len() * 3 {
+            self.make_room();
+        }
+        let slot = self.find(key);
+        if slot.1 == 0 {
+            slot.0 = key;
+            slot.1 = weight;
+            self.len += 1;
+        } else {
+            slot.1 += weight;
+        }
+    }
+
+    /// Takes in counters that may have lost as much as `error` each.
+    pub(super) fn merge(&mut self, counters: impl Iterator<Item = (u64, u64)>, error: u64) {
+        counters.for_each(|(key, weight)| self.add(key, weight));
+        self.error += error;
+    }
+
+    /// Leaves the heaviest only, in little room.
+    pub(super) fn shrink(&mut self) {
+        self.purge();
+        let slots = (self.len * 4 / 3 + 1).next_power_of_two();
+        if self.len > 0 && slots < self.slots.len() {
+            self.rebuild(slots, 0);
+        }
+    }
+
+    /// Keys with weight. They may have had more, up to [`error`](Self::error).
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        self.slots.iter().copied().filter(|(_, weight)| *weight > 0)
+    }
+
+    pub(super) fn error(&self) -> u64 {
+        self.error
+    }
+
+    /// The slot of a key, or the empty one where it would be. There is one.
+    #[inline]
+    fn find(&mut self, key: u64) -> &mut (u64, u64) {
+        let mask = self.slots.len() - 1;
+        let mut at = (key.wrapping_mul(GOLDEN) >> 32) as usize & mask;
+        while self.slots[at].1 != 0 && self.slots[at].0 != key {
+            at = (at + 1) & mask;
+        }
+        &mut self.slots[at]
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn make_room(&mut self) {
+        if self.slots.len() < MOST_SLOTS {
+            self.rebuild((self.slots.len() * 2).max(FEWEST_SLOTS), 0);
+        } else {
+            self.purge();
+        }
+    }
+
+    /// Takes as much from all counters as leaves at most [`KEPT`] of them.
+    fn purge(&mut self) {
+        if self.len > KEPT {
+            let mut weights: Vec<u64> = self.iter().map(|(_, weight)| weight).collect();
+            let (_, lost, _) = weights.select_nth_unstable_by(KEPT, |a, b| b.cmp(a));
+            let lost = *lost;
+            self.rebuild(self.slots.len(), lost);
+            self.error += lost;
+        }
+    }
+
+    fn rebuild(&mut self, slots: usize, lost: u64) {
+        let old = std::mem::replace(&mut self.slots, vec![(0, 0); slots]);
+        self.len = 0;
+        for (key, weight) in old.into_iter().filter(|(_, weight)| *weight > lost) {
+            *self.find(key) = (key, weight - lost);
+            self.len += 1;
+        }
+    }
+}
