@@ -21,6 +21,7 @@ mod config;
 mod counters;
 mod coupons;
 mod distinct;
+mod gathering;
 mod head;
 mod heavy;
 mod keysample;
@@ -37,6 +38,7 @@ mod tests;
 mod window;
 
 pub use config::ProfileConfig;
+pub use gathering::Gathering;
 pub use head::HEAD;
 pub use heavy::MAX_HEAVY;
 pub use keysample::KEY_SAMPLE;

@@ -42,7 +42,7 @@ impl Moments {
 
     /// Takes in a value so many times.
     pub(super) fn observe_run(&mut self, value: f64, count: u64) {
-        if value.is_finite() {
+        if value.is_finite() && count > 0 {
             let origin = value.clamp(-LARGEST, LARGEST);
             self.merge(&Moments { count, origin, ..Moments::default() });
         }
@@ -62,6 +62,11 @@ impl Moments {
         self.count += other.count;
         self.offset += apart * share;
         self.squares += other.squares + apart * apart * share * ours;
+    }
+
+    /// Where sums over further values best begin; not a number without values.
+    pub(super) fn centre(&self) -> f64 {
+        if self.count == 0 { f64::NAN } else { self.mean() }
     }
 
     /// 0 without values.
@@ -92,12 +97,12 @@ impl Sums {
         Sums { origin, ..Sums::default() }
     }
 
-    /// Takes in a value; `false`, and nothing done, if it is not finite or huge.
+    /// Takes in a value; `false`, and nothing done, if it or the origin is not a number, or it is far too large.
     #[inline]
     pub(super) fn observe(&mut self, value: f64) -> bool {
-        let plain = value.abs() <= LARGEST;
+        let relative = value - self.origin;
+        let plain = relative.abs() <= LARGEST;
         if plain {
-            let relative = value - self.origin;
             self.sum += relative;
             self.squares += relative * relative;
         }

@@ -1,5 +1,6 @@
 use serde::{Deserialize, Serialize};
 
+use super::distinct::Distinct;
 use super::head::Head;
 use super::moments::Moments;
 use super::sketches::Sketches;
@@ -52,22 +53,15 @@ impl Statistics {
     /// the caller may time it and report that to [`add_busy`](Self::add_busy).
     ///
     /// A value that is NaN or infinite is left out of the mean and the deviation; the record counts all the same.
-    #[inline]
     pub fn observe(&mut self, routing: u64, value: f64, size: usize, sampler: &mut Sampler) -> bool {
-        let size = size as u64;
-        self.records += 1;
-        self.moments.observe(value);
-        self.bytes = self.bytes.saturating_add(size);
-        self.largest = self.largest.max(size);
         let sampled = sampler.sample();
-        match &mut self.detail {
-            Detail::Sketches(sketches) => {
-                sketches.distinct.observe(routing);
-                if sampled {
-                    sketches.observe(routing, size, sampler.every());
-                }
+        if !self.observe_first(routing, value, size, sampler) {
+            self.count(value, size as u64);
+            let sketches = self.detail.sketches();
+            sketches.distinct.observe(routing);
+            if sampled {
+                sketches.observe(routing, size as u64, sampler.every());
             }
-            Detail::Head(_) => self.observe_first(routing, size, sampled, sampler),
         }
         sampled
     }
@@ -141,20 +135,84 @@ impl Statistics {
         summary
     }
 
-    #[inline(never)]
-    fn observe_first(&mut self, routing: u64, size: u64, sampled: bool, sampler: &mut Sampler) {
-        if let Detail::Head(head) = &mut self.detail
-            && head.has_room_for(1)
-        {
-            if head.is_empty() {
-                head.seed = sampler.seed();
-            }
-            return head.push(routing, size);
+    /// Takes in a record, all of it, if it is one of the first; whether it was.
+    pub(super) fn observe_first(&mut self, routing: u64, value: f64, size: usize, sampler: &mut Sampler) -> bool {
+        let Detail::Head(head) = &mut self.detail else { return false };
+        if !head.has_room_for(1) {
+            return false;
         }
-        let sketches = self.detail.sketches();
-        sketches.distinct.observe(routing);
-        if sampled {
-            sketches.observe(routing, size, sampler.every());
+        if head.is_empty() {
+            head.seed = sampler.seed();
+        }
+        head.push(routing, size as u64);
+        self.count(value, size as u64);
+        true
+    }
+
+    fn count(&mut self, value: f64, size: u64) {
+        self.records += 1;
+        self.moments.observe(value);
+        self.bytes = self.bytes.saturating_add(size);
+        self.largest = self.largest.max(size);
+    }
+}
+
+/// For [`Gathering`](super::Gathering), which takes in the records after the first in parts, and keeps the distinct
+/// keys to itself meanwhile.
+impl Statistics {
+    /// Whether there have been more records than are kept as they are.
+    pub(super) fn has_outgrown(&self) -> bool {
+        matches!(self.detail, Detail::Sketches(_))
+    }
+
+    /// The distinct keys of the first records, if there are no sketches yet; from now on there are.
+    pub(super) fn outgrow(&mut self) -> Option<Distinct> {
+        let first = !self.has_outgrown();
+        first.then(|| std::mem::take(&mut self.detail.sketches().distinct))
+    }
+
+    /// Where [`Sums`](super::moments::Sums) of the values to come begin.
+    pub(super) fn centre(&self) -> f64 {
+        self.moments.centre()
+    }
+
+    /// Takes in a value that sums can't take.
+    pub(super) fn observe_value(&mut self, value: f64) {
+        self.moments.observe(value);
+    }
+
+    /// Takes in a record that the sampler picked, but for counts, sums and distinct keys; its size unless it is known.
+    #[inline]
+    pub(super) fn observe_sampled(&mut self, routing: u64, size: Option<u64>, weight: u64) {
+        if let Detail::Sketches(sketches) = &mut self.detail {
+            sketches.observe_key(routing, weight);
+            if let Some(size) = size {
+                sketches.sizes.observe(size, weight);
+            }
+        }
+    }
+
+    /// Takes in counts and sums.
+    pub(super) fn add(&mut self, records: u64, moments: &Moments, bytes: u64, largest: u64) {
+        self.records += records;
+        self.moments.merge(moments);
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.largest = self.largest.max(largest);
+    }
+
+    /// Takes in counts and sums, and sizes, of records that have one value and one size.
+    pub(super) fn add_alike(&mut self, records: u64, value: f64, size: usize) {
+        let (mut moments, size) = (Moments::default(), size as u64);
+        moments.observe_run(value, records);
+        self.add(records, &moments, size.saturating_mul(records), size);
+        self.detail.sketches().sizes.observe(size, records);
+    }
+
+    /// Takes in the distinct keys, and lets go of what is not worth sending.
+    pub(super) fn finish(&mut self, distinct: Distinct) {
+        if let Detail::Sketches(sketches) = &mut self.detail {
+            sketches.distinct = distinct;
+            sketches.heavy.shrink();
         }
     }
 }
