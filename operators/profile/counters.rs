@@ -1,11 +1,14 @@
 /// Counters that are left when there are too many: no key with more than a thousandth of the weight is lost.
 const KEPT: usize = 1024;
 
-/// Slots of a full table. Twice as many counters as are kept make it rare that some must go.
-const MOST_SLOTS: usize = 4096;
+/// Slots of a full table, in which there is room for half as many counters again as are kept.
+const MOST_SLOTS: usize = 2048;
 
 /// What a shard begins with that has just outgrown its head.
 const FEWEST_SLOTS: usize = 64;
+
+/// Growing is most of the work while a shard has few records.
+const GROWTH: usize = 4;
 
 /// An odd number near 2^64 divided by the golden ratio, whose multiples are spread evenly.
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -77,7 +80,7 @@ impl Counters {
     #[inline(never)]
     fn make_room(&mut self) {
         if self.slots.len() < MOST_SLOTS {
-            self.rebuild((self.slots.len() * 2).max(FEWEST_SLOTS), 0);
+            self.rebuild((self.slots.len() * GROWTH).clamp(FEWEST_SLOTS, MOST_SLOTS), 0);
         } else {
             self.purge();
         }

@@ -1,10 +1,14 @@
 use super::distinct::Distinct;
 use super::moments::Sums;
+use super::reservoir::Reservoir;
 use super::{Sampler, Statistics};
 
 /// Records of a shard between two updates of its moments. Sums over so few values lose no digits that matter; an update
 /// costs as much as a dozen records.
 const SETTLING: u32 = 1024;
+
+/// Records that are taken in at a time: their rows stay in the first-level cache until the sampled ones are looked at.
+const CHUNK: usize = 1024;
 
 /// In place of a row: the record has been taken in already.
 const NO_ROW: u32 = u32::MAX;
@@ -30,13 +34,11 @@ pub struct Gathering {
     sampler: Sampler,
     /// By shard: its row in this epoch, 0 if it has none.
     rows: Vec<u32>,
-    /// What every record touches, by row. The first is nobody's.
+    /// By row, what every record touches. The first is nobody's.
     tallies: Vec<Tally>,
-    /// The rest, by row.
-    shards: Vec<(u32, Statistics)>,
+    /// By row, the rest.
+    shards: Vec<Shard>,
     alike: Alike,
-    /// Of the batch at hand: each record's row.
-    batch: Vec<u32>,
 }
 
 /// Whether the records of this epoch have one value and one size.
@@ -63,6 +65,13 @@ struct Tally {
     distinct: Distinct,
 }
 
+#[derive(Debug, Default)]
+struct Shard {
+    number: u32,
+    statistics: Statistics,
+    reservoir: Reservoir,
+}
+
 impl Gathering {
     /// Samples this share of records, as by [`Sampler::new`].
     pub fn new(sample: f64, seed: u64) -> Self {
@@ -70,9 +79,8 @@ impl Gathering {
             sampler: Sampler::new(sample, seed),
             rows: Vec::new(),
             tallies: vec![Tally::default()],
-            shards: vec![(0, Statistics::default())],
+            shards: vec![Shard::default()],
             alike: Alike::Unknown,
-            batch: Vec::new(),
         }
     }
 
@@ -86,6 +94,7 @@ impl Gathering {
     ///
     /// A value that is NaN or infinite is left out of the mean and the deviation; the record counts all the same. Of
     /// `shards` and `keys`, what is longer than the other is left out.
+    #[inline]
     pub fn observe(
         &mut self,
         shards: &[u32],
@@ -94,8 +103,10 @@ impl Gathering {
         size: impl Fn(usize) -> usize,
     ) {
         self.differ();
-        self.tally::<false>(shards, keys, &value, &size);
-        self.sample(keys, |at| Some(size(at) as u64));
+        for (chunk, (shards, keys)) in shards.chunks(CHUNK).zip(keys.chunks(CHUNK)).enumerate() {
+            let at = chunk * CHUNK;
+            self.chunk::<false>(shards, keys, |i| value(at + i), |i| size(at + i));
+        }
     }
 
     /// Like [`observe`](Self::observe), for records that have one value and one size, as all of an epoch should: then
@@ -107,72 +118,79 @@ impl Gathering {
         if self.alike != Alike::All(value, size) {
             return self.observe(shards, keys, |_| value, |_| size);
         }
-        self.tally::<true>(shards, keys, &|_| value, &|_| size);
-        self.sample(keys, |_| None);
+        for (shards, keys) in shards.chunks(CHUNK).zip(keys.chunks(CHUNK)) {
+            self.chunk::<true>(shards, keys, |_| value, |_| size);
+        }
     }
 
     /// Adds time spent on the records of a shard, in nanoseconds.
     pub fn add_busy(&mut self, shard: u32, nanos: u64) {
         let row = self.row(shard);
-        self.shards[row as usize].1.add_busy(nanos);
+        self.shards[row as usize].statistics.add_busy(nanos);
     }
 
     /// Gives the shards with records, in the order of their first ones, and begins anew.
     pub fn take(&mut self, mut each: impl FnMut(u32, Statistics)) {
         self.settle_all();
         self.alike = Alike::Unknown;
-        for (tally, (shard, mut statistics)) in self.tallies.drain(1..).zip(self.shards.drain(1..)) {
-            self.rows[shard as usize] = 0;
-            statistics.finish(tally.distinct);
-            each(shard, statistics);
+        for (tally, shard) in self.tallies.drain(1..).zip(self.shards.drain(1..)) {
+            let Shard { number, mut statistics, reservoir } = shard;
+            self.rows[number as usize] = 0;
+            statistics.finish(tally.distinct, reservoir, self.sampler.every());
+            each(number, statistics);
         }
     }
 
-    /// Shows every record to its shard's tally, and notes its row.
     #[inline]
-    fn tally<const ALIKE: bool>(
+    fn chunk<const ALIKE: bool>(
         &mut self,
         shards: &[u32],
         keys: &[u64],
-        value: &impl Fn(usize) -> f64,
-        size: &impl Fn(usize) -> usize,
+        value: impl Fn(usize) -> f64,
+        size: impl Fn(usize) -> usize,
     ) {
-        self.batch.clear();
-        self.batch.reserve(keys.len());
-        for (at, (shard, key)) in shards.iter().zip(keys).enumerate() {
+        let mut rows = [NO_ROW; CHUNK];
+        let records = shards.len().min(keys.len());
+        for (at, ((shard, key), noted)) in shards.iter().zip(keys).zip(&mut rows).enumerate() {
             let mut row = self.rows.get(*shard as usize).copied().unwrap_or_default();
             if self.tallies[row as usize].room == 0 {
                 row = self.make_room(*shard, *key, value(at), size(at));
                 if row == NO_ROW {
-                    self.batch.push(NO_ROW);
                     continue;
                 }
             }
             let tally = &mut self.tallies[row as usize];
             tally.room -= 1;
             if !ALIKE {
-                let size = size(at) as u64;
+                let (value, size) = (value(at), size(at) as u64);
                 tally.bytes = tally.bytes.saturating_add(size);
-                tally.largest = tally.largest.max(size);
-                if !tally.sums.observe(value(at)) {
+                if size > tally.largest {
+                    tally.largest = size;
+                }
+                if !tally.sums.observe(value) {
                     tally.odd += 1;
-                    self.shards[row as usize].1.observe_value(value(at));
+                    self.shards[row as usize].statistics.observe_value(value);
                 }
             }
             tally.distinct.observe(*key);
-            self.batch.push(row);
+            *noted = row;
         }
+        self.sample::<ALIKE>(&rows[..records], keys, size);
     }
 
-    /// Shows those records of the batch to the costly sketches that the sampler picks.
+    /// Shows those records to the costly sketches that the sampler picks.
     #[inline]
-    fn sample(&mut self, keys: &[u64], size: impl Fn(usize) -> Option<u64>) {
-        let Self { sampler, shards, batch, .. } = self;
+    fn sample<const ALIKE: bool>(&mut self, rows: &[u32], keys: &[u64], size: impl Fn(usize) -> usize) {
+        let Self { sampler, shards, .. } = self;
         let every = sampler.every();
-        sampler.pick(batch.len(), |at| {
-            if let Some((_, statistics)) = shards.get_mut(batch[at] as usize) {
-                statistics.observe_sampled(keys[at], size(at), every);
+        sampler.pick(rows.len(), |at, random| {
+            let Some(shard) = shards.get_mut(rows[at] as usize) else { return };
+            let Some(sketches) = shard.statistics.sketches() else { return };
+            sketches.heavy.observe(keys[at], every);
+            if !ALIKE {
+                sketches.sizes.observe(size(at) as u64, every);
             }
+            shard.reservoir.observe(keys[at], random);
         });
     }
 
@@ -182,7 +200,7 @@ impl Gathering {
     #[inline(never)]
     fn make_room(&mut self, shard: u32, key: u64, value: f64, size: usize) -> u32 {
         let row = self.row(shard);
-        let (statistics, tally) = (&mut self.shards[row as usize].1, &mut self.tallies[row as usize]);
+        let (statistics, tally) = (&mut self.shards[row as usize].statistics, &mut self.tallies[row as usize]);
         if statistics.observe_first(key, value, size, &mut self.sampler) {
             return NO_ROW;
         }
@@ -202,9 +220,9 @@ impl Gathering {
     }
 
     fn settle_all(&mut self) {
-        for (tally, (_, statistics)) in self.tallies.iter_mut().zip(&mut self.shards) {
-            if statistics.has_outgrown() {
-                tally.settle(statistics, self.alike);
+        for (tally, shard) in self.tallies.iter_mut().zip(&mut self.shards) {
+            if shard.statistics.has_outgrown() {
+                tally.settle(&mut shard.statistics, self.alike);
             }
         }
     }
@@ -217,7 +235,7 @@ impl Gathering {
         }
         if self.rows[at] == 0 {
             self.rows[at] = self.shards.len() as u32;
-            self.shards.push((shard, Statistics::default()));
+            self.shards.push(Shard { number: shard, ..Shard::default() });
             self.tallies.push(Tally::default());
         }
         self.rows[at]

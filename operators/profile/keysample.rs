@@ -1,5 +1,6 @@
 use serde::{Deserialize, Serialize};
 
+use super::reservoir::Reservoir;
 use super::sampler::Random;
 
 /// Enough to cut a shard into parts of equal load to within a few percent.
@@ -7,56 +8,43 @@ pub const KEY_SAMPLE: usize = 64;
 
 /// A sample of the records' routing keys, each with a chance in proportion to its weight.
 ///
-/// Every record draws an exponential variate divided by its weight, and the smallest stay, so that merging is to keep
-/// the smallest of both (Efraimidis and Spirakis, "Weighted random sampling with a reservoir", 2006). How much weight
-/// goes by before a record stays is an exponential variate too: most records are only counted down.
+/// Every record draws an exponential variate divided by its weight, and the smallest stay (Efraimidis and Spirakis,
+/// "Weighted random sampling with a reservoir", 2006). So merging is to keep the smallest of both.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct KeySample {
     /// Ascending by what was drawn.
     kept: Vec<(f32, u64)>,
-    /// Weight that goes by before the next record stays; without meaning before there are [`KEY_SAMPLE`].
-    passing: f64,
     random: Random,
 }
 
 impl KeySample {
     pub(super) fn new(seed: u64) -> Self {
-        KeySample { kept: Vec::new(), passing: 0.0, random: Random::new(seed) }
+        KeySample { kept: Vec::new(), random: Random::new(seed) }
     }
 
-    #[inline]
     pub(super) fn observe(&mut self, key: u64, weight: u64) {
-        self.passing -= weight as f64;
-        if self.passing <= 0.0 {
-            self.draw(key, weight as f64);
+        let (uniform, weight) = (self.random.unit(), weight as f64);
+        // As -ln(u) >= 1 - u, most records are out before the logarithm.
+        let may_stay =
+            self.kept.get(KEY_SAMPLE - 1).is_none_or(|(worst, _)| 1.0 - uniform < f64::from(*worst) * weight);
+        if may_stay {
+            self.keep((-uniform.ln() / weight) as f32, key);
         }
     }
 
     pub(super) fn merge(&mut self, other: &KeySample) {
         other.kept.iter().for_each(|(drawn, key)| self.keep(*drawn, *key));
-        self.pass();
     }
 
-    /// A record stays: what it has drawn is less than the worst.
-    #[cold]
-    fn draw(&mut self, key: u64, weight: f64) {
-        let chance = self.worst().map_or(1.0, |worst| -(-f64::from(worst) * weight).exp_m1());
-        let drawn = -(-self.random.unit() * chance).ln_1p() / weight;
-        self.keep(drawn as f32, key);
-        self.pass();
-    }
-
-    /// Nothing has to be remembered of what has gone by already: the variate has no memory.
-    fn pass(&mut self) {
-        self.passing = match self.worst() {
-            Some(worst) => -self.random.unit().ln() / f64::from(worst),
-            None => 0.0,
-        };
-    }
-
-    /// What has to be undercut for a place; none while there is one for all.
-    fn worst(&self) -> Option<f32> {
-        self.kept.get(KEY_SAMPLE - 1).map(|(drawn, _)| *drawn)
+    /// Takes in records of one weight, of which only some have been kept: a draw each, from the smallest that all of them
+    /// would have had on (Rényi, "On the theory of order statistics", 1953).
+    pub(super) fn absorb(&mut self, reservoir: Reservoir, weight: u64) {
+        let (mut drawn, mut left) = (0.0, reservoir.seen());
+        for key in reservoir.shuffled(&mut self.random) {
+            drawn -= self.random.unit().ln() / (left * weight) as f64;
+            left -= 1;
+            self.keep(drawn as f32, key);
+        }
     }
 
     /// The sampled keys, ascending.
@@ -100,6 +88,25 @@ mod tests {
         }
         let share = f64::from(low as u32) / (200.0 * KEY_SAMPLE as f64);
         assert!((share - 0.25).abs() < 0.02, "{share}");
+    }
+
+    /// The same with a part that went through a reservoir.
+    #[test]
+    fn what_is_kept_of_many_counts_as_many() {
+        let (mut low, mut first) = (0, 0);
+        for seed in 0..400 {
+            let (mut sample, mut reservoir, mut random) =
+                (KeySample::new(seed), Reservoir::default(), Random::new(seed + 1_000));
+            (0..1_000).for_each(|i| sample.observe(i % 100, 1));
+            (100..1_100).for_each(|i| reservoir.observe(i, &mut random));
+            sample.absorb(reservoir, 3);
+            assert_eq!(sample.keys().len(), KEY_SAMPLE);
+            low += sample.keys().iter().filter(|k| **k < 100).count();
+            first += sample.keys().iter().filter(|k| (100..600).contains(*k)).count();
+        }
+        let share = |count: usize| count as f64 / (400.0 * KEY_SAMPLE as f64);
+        assert!((share(low) - 0.25).abs() < 0.02, "{low}");
+        assert!((share(first) - 0.375).abs() < 0.02, "{first}");
     }
 
     #[test]

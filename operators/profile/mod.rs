@@ -17,6 +17,7 @@
 //! Two runs on the same input agree in all that sees every record. What is sampled depends on the order in which
 //! records reach a worker; on the same order it is the same.
 
+mod bitmap;
 mod config;
 mod counters;
 mod coupons;
@@ -27,7 +28,7 @@ mod heavy;
 mod keysample;
 mod moments;
 mod operator;
-mod registers;
+mod reservoir;
 mod rolling;
 mod sampler;
 mod sizes;

@@ -32,14 +32,8 @@ impl Sketches {
 
     /// A sampled record, which stands for `weight` of them. Its key is for [`Distinct`] to see apart.
     pub(super) fn observe(&mut self, key: u64, size: u64, weight: u64) {
-        self.observe_key(key, weight);
-        self.sizes.observe(size, weight);
-    }
-
-    /// The same without its size.
-    #[inline]
-    pub(super) fn observe_key(&mut self, key: u64, weight: u64) {
         self.heavy.observe(key, weight);
+        self.sizes.observe(size, weight);
         self.keys.observe(key, weight);
     }
 

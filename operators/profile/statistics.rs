@@ -3,6 +3,7 @@ use serde::{Deserialize, Serialize};
 use super::distinct::Distinct;
 use super::head::Head;
 use super::moments::Moments;
+use super::reservoir::Reservoir;
 use super::sketches::Sketches;
 use super::{Sampler, Sizes, Summary};
 
@@ -181,14 +182,12 @@ impl Statistics {
         self.moments.observe(value);
     }
 
-    /// Takes in a record that the sampler picked, but for counts, sums and distinct keys; its size unless it is known.
+    /// The sketches, for records that the sampler picked; none if there are only first records.
     #[inline]
-    pub(super) fn observe_sampled(&mut self, routing: u64, size: Option<u64>, weight: u64) {
-        if let Detail::Sketches(sketches) = &mut self.detail {
-            sketches.observe_key(routing, weight);
-            if let Some(size) = size {
-                sketches.sizes.observe(size, weight);
-            }
+    pub(super) fn sketches(&mut self) -> Option<&mut Sketches> {
+        match &mut self.detail {
+            Detail::Head(_) => None,
+            Detail::Sketches(sketches) => Some(sketches),
         }
     }
 
@@ -208,10 +207,12 @@ impl Statistics {
         self.detail.sketches().sizes.observe(size, records);
     }
 
-    /// Takes in the distinct keys, and lets go of what is not worth sending.
-    pub(super) fn finish(&mut self, distinct: Distinct) {
+    /// Takes in the distinct keys, and the sample of keys of which each stands for `weight` records; lets go of what is
+    /// not worth sending.
+    pub(super) fn finish(&mut self, distinct: Distinct, reservoir: Reservoir, weight: u64) {
         if let Detail::Sketches(sketches) = &mut self.detail {
             sketches.distinct = distinct;
+            sketches.keys.absorb(reservoir, weight);
             sketches.heavy.shrink();
         }
     }
