@@ -55,7 +55,12 @@ fn main() {
         (cpu_seconds() - before) * 1e9 / (records * EPOCHS) as f64
     };
     if std::env::var("ONLY").is_ok() {
-        for _ in 0..20 { println!("{:.2} {:.2}", nanos(&|epochs| gathering(epochs)), nanos(&|epochs| alike(epochs))); }
+        match std::env::var("ONLY").unwrap().as_str() {
+            "g" => { gathering(&[&epochs[0]]); }
+            "a" => { alike(&[&epochs[0]]); }
+            "p" => { peers(&[&epochs[0]]); }
+            _ => for _ in 0..10 { println!("gathering {:.2} alike {:.2} batches {:.2} peer {:.2}", nanos(&|epochs| gathering(epochs)), nanos(&|epochs| alike(epochs)), nanos(&|e| _ = batches(e)), nanos(&|e| peers(&e[..1])) * 8.0); }
+        }
         return;
     }
     let names = ["batches", "alike", "gathering", "records", "peer"];
@@ -101,6 +106,7 @@ fn batches(epochs: &[&Epoch]) -> Vec<Profile> {
     profiles
 }
 
+#[inline(never)]
 fn alike(epochs: &[&Epoch]) {
     let (mut gathering, mut rolling) = (new_gathering(), Rolling::new(EPOCHS, 1));
     for (number, epoch) in epochs.iter().enumerate() {
@@ -111,6 +117,7 @@ fn alike(epochs: &[&Epoch]) {
     }
 }
 
+#[inline(never)]
 fn gathering(epochs: &[&Epoch]) {
     let mut gathering = new_gathering();
     for epoch in epochs {
@@ -131,6 +138,7 @@ fn by_records(epochs: &[&Epoch]) {
     }
 }
 
+#[inline(never)]
 fn peers(epochs: &[&Epoch]) {
     for epoch in epochs {
         let mut shards: Vec<Peer> = (0..SHARDS).map(|_| Peer::default()).collect();
@@ -150,7 +158,7 @@ fn gather(gathering: &mut Gathering, epoch: &Epoch) {
         let batch = at..(at + BATCH).min(epoch.keys.len());
         let measures = &epoch.measures[batch.clone()];
         let (shards, keys) = (&epoch.shards[batch.clone()], &epoch.keys[batch]);
-        gathering.observe(shards, keys, |i| measures[i].0, |i| measures[i].1 as usize);
+        gathering.observe(shards, keys, measures, |measures| measures.0, |measures| measures.1 as usize);
     }
 }
 

@@ -35,7 +35,7 @@ impl ProfileConfig {
 
     /// One record in eight brings the sketches under the price of a map lookup per record, and leaves the share of a
     /// key with a tenth of 10,000 records known to within a tenth.
-    pub const SAMPLE: f64 = 0.125;
+    pub const SAMPLE: f64 = 0.0625;
 
     /// Checks that the figures are possible.
     pub fn validate(&self) -> Result<(), Error> {

@@ -1,73 +1,120 @@
 use serde::{Deserialize, Serialize};
 
-use super::bitmap::Bitmap;
-use super::coupons::Coupons;
+/// Bits of the classes whose hashes are not rare; a power of two. Seven such classes and eight rare ones, of an eighth
+/// as many bits each, are four kilobytes.
+const WIDE: u32 = 1 << 12;
+const NARROW: u32 = WIDE / 8;
+const WIDE_CLASSES: u32 = 7;
 
-/// An estimate of the number of distinct keys.
+/// A hash is of class `c` if `c` zeros are at its end, and of the last class if there are more.
+const CLASSES: usize = 15;
+
+const WORDS: usize = 512;
+
+/// Newton's method is at its end after half a dozen steps, unless nearly all bits are set.
+const STEPS: usize = 24;
+
+/// By class: the first bit, and the number of bits less one.
+const PLACES: [(u32, u32); 16] = places();
+
+/// An estimate of the number of distinct keys, from a dozen to hundreds of millions: a bitmap.
 ///
 /// It sees every record, not only sampled ones: how often a key comes back says little about how many keys never
-/// came in the sample. Few hashes of keys are kept as they are; when there are too many for that, a bitmap takes over.
-/// Neither depends on the order of records and merges.
+/// came in the sample.
+///
+/// The number of zeros at the end of a hash says in which class of bits it sets one, and its other end says which. Each
+/// class is a linear counter (Whang and others, "A linear-time probabilistic counting algorithm", 1990) of half the
+/// hashes of the class before, so that always some are neither empty nor full (Estan, Varghese and Fisk, "Bitmap
+/// algorithms for counting active flows on high speed links", 2003). Neither order nor repetition matters, and merging
+/// is an or. The estimate is the most likely number.
+///
+/// Its relative standard error is 0.6 % up to 20,000 hashes, 1 % up to a million, and 3 % beyond.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) enum Distinct {
-    Few(Box<Coupons>),
-    Many(Bitmap),
-}
+#[serde(try_from = "Written", into = "Written")]
+pub(super) struct Distinct(Box<[u64; WORDS]>);
 
 impl Default for Distinct {
     fn default() -> Self {
-        Distinct::Few(Box::default())
+        Distinct(Box::new([0; WORDS]))
     }
 }
 
 impl Distinct {
+    /// Without a branch: whether a hash is a new one can't be foreseen.
     #[inline]
     pub(super) fn observe(&mut self, key: u64) {
         let hash = hash(key);
-        match self {
-            Distinct::Many(bitmap) => bitmap.observe(hash),
-            Distinct::Few(_) => self.observe_one_of_few(hash),
-        }
+        let class = ((hash >> 32) | (1 << (CLASSES - 1))).trailing_zeros() as usize;
+        let (first, mask) = PLACES[class % PLACES.len()];
+        let bit = first + ((hash >> (64 - WIDE.ilog2())) as u32 & mask);
+        self.0[bit as usize / 64 % WORDS] |= 1 << (bit % 64);
     }
 
     pub(super) fn merge(&mut self, other: &Distinct) {
-        match other {
-            Distinct::Few(theirs) => theirs.iter().for_each(|hash| match self {
-                Distinct::Many(bitmap) => bitmap.observe(hash),
-                Distinct::Few(_) => self.observe_one_of_few(hash),
-            }),
-            Distinct::Many(theirs) => self.bitmap().merge(theirs),
-        }
+        self.0.iter_mut().zip(&*other.0).for_each(|(ours, theirs)| *ours |= theirs);
     }
 
+    /// The most likely number of hashes.
+    ///
+    /// With `x` hashes, a bit of a class that has `b` bits and a share `s` of the hashes is still empty with the
+    /// probability `exp(-x s / b)`. The derivative of the logarithm of what is to be maximised falls with `x` and is
+    /// convex, so that Newton's method climbs, from below, to where it is 0. It starts from the bound that
+    /// `y / (exp(y) - 1) >= 1 - y / 2` gives.
     pub(super) fn estimate(&self) -> f64 {
-        match self {
-            Distinct::Few(coupons) => coupons.len() as f64,
-            Distinct::Many(bitmap) => bitmap.estimate(),
+        let classes = self.count();
+        let set: f64 = classes.iter().map(|class| class.set).sum();
+        if set == 0.0 {
+            return 0.0;
         }
+        let empty: f64 = classes.iter().map(|class| class.empty * class.rate).sum();
+        let half: f64 = classes.iter().map(|class| class.set * class.rate).sum::<f64>() / 2.0;
+        let mut x = set / (empty + half);
+        for _ in 0..STEPS {
+            let (mut slope, mut bend) = (-empty, 0.0);
+            for class in &classes {
+                let growth = (x * class.rate).exp_m1();
+                slope += class.set * class.rate / growth;
+                bend += class.set * class.rate * class.rate * (1.0 + 1.0 / growth) / growth;
+            }
+            let step = slope / bend;
+            if step.is_nan() || step <= 1e-9 * x {
+                break;
+            }
+            x += step;
+        }
+        x
     }
 
-    #[inline(never)]
-    fn observe_one_of_few(&mut self, hash: u64) {
-        if let Distinct::Few(coupons) = self
-            && !coupons.observe(hash)
-        {
-            self.bitmap().observe(hash);
-        }
+    fn count(&self) -> [Class; CLASSES] {
+        std::array::from_fn(|class| {
+            let (first, mask) = PLACES[class];
+            let (from, words) = (first as usize / 64, (mask as usize + 1) / 64);
+            let set = self.0[from..from + words].iter().map(|word| word.count_ones()).sum::<u32>();
+            let share = (-((class + 1).min(CLASSES - 1) as f64)).exp2();
+            let bits = f64::from(mask + 1);
+            Class { set: set.into(), empty: bits - f64::from(set), rate: share / bits }
+        })
     }
+}
 
-    /// The bitmap, which takes over from the few for good.
-    fn bitmap(&mut self) -> &mut Bitmap {
-        if let Distinct::Few(coupons) = self {
-            let mut bitmap = Bitmap::default();
-            coupons.iter().for_each(|hash| bitmap.observe(hash));
-            *self = Distinct::Many(bitmap);
-        }
-        match self {
-            Distinct::Many(bitmap) => bitmap,
-            Distinct::Few(_) => unreachable!("the few have just been replaced"),
-        }
+/// What is known of the bits of a class.
+struct Class {
+    set: f64,
+    empty: f64,
+    /// The chance of one of its bits to be the one that a hash sets.
+    rate: f64,
+}
+
+const fn places() -> [(u32, u32); 16] {
+    let mut places = [(0, 0); 16];
+    let (mut class, mut first) = (0, 0);
+    while class < CLASSES {
+        let bits = if (class as u32) < WIDE_CLASSES { WIDE } else { NARROW };
+        places[class] = (first, bits - 1);
+        first += bits;
+        class += 1;
     }
+    places
 }
 
 /// A product with a large odd constant, folded, and one more: with one alone, keys that are numbered would be spread
@@ -77,6 +124,45 @@ fn hash(key: u64) -> u64 {
     let product = u128::from(key ^ 0x243f_6a88_85a3_08d3) * 0x9e37_79b9_7f4a_7c15;
     let folded = (product >> 64) as u64 ^ product as u64;
     (folded ^ (folded >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93)
+}
+
+/// As on the wire: the words that are not 0, by their positions, or all of them.
+#[derive(Serialize, Deserialize)]
+enum Written {
+    Few(Vec<(u16, u64)>),
+    Many(#[serde(with = "serde_bytes")] Vec<u8>),
+}
+
+impl From<Distinct> for Written {
+    fn from(distinct: Distinct) -> Self {
+        let few: Vec<(u16, u64)> = (0..).zip(*distinct.0).filter(|(_, word)| *word != 0).collect();
+        if few.len() < WORDS / 2 {
+            return Written::Few(few);
+        }
+        Written::Many(distinct.0.iter().flat_map(|word| word.to_le_bytes()).collect())
+    }
+}
+
+/// Any bits are possible, where there are some.
+impl TryFrom<Written> for Distinct {
+    type Error = &'static str;
+
+    fn try_from(written: Written) -> Result<Self, Self::Error> {
+        let mut distinct = Distinct::default();
+        match written {
+            Written::Few(few) => {
+                for (at, word) in few {
+                    *distinct.0.get_mut(usize::from(at)).ok_or("a sketch of distinct keys ends before its bits")? |= word;
+                }
+            }
+            Written::Many(bytes) if bytes.len() == WORDS * 8 => {
+                let words = bytes.as_chunks().0.iter().map(|bytes| u64::from_le_bytes(*bytes));
+                distinct.0.iter_mut().zip(words).for_each(|(ours, theirs)| *ours = theirs);
+            }
+            Written::Many(_) => return Err("a sketch of distinct keys has another number of bits"),
+        }
+        Ok(distinct)
+    }
 }
 
 #[cfg(test)]
@@ -115,10 +201,11 @@ mod tests {
     }
 
     #[test]
-    fn few_keys_are_counted() {
+    fn few_keys_are_told_nearly_exactly() {
         for kind in 0..KINDS {
             for count in [0, 1, 5, 64, 190] {
-                assert_eq!(of((0..count).chain(0..count).map(|i| key(kind, i))).estimate(), count as f64, "{kind}");
+                let estimate = of((0..count).chain(0..count).map(|i| key(kind, i))).estimate();
+                assert!((estimate - count as f64).abs() <= (0.02 * count as f64).max(0.01), "{kind}: {estimate} of {count}");
             }
         }
     }

@@ -1,17 +1,9 @@
-use super::distinct::Distinct;
-use super::moments::Sums;
 use super::reservoir::Reservoir;
+use super::tally::{Alike, Tally};
 use super::{Sampler, Statistics};
-
-/// Records of a shard between two updates of its moments. Sums over so few values lose no digits that matter; an update
-/// costs as much as a dozen records.
-const SETTLING: u32 = 1024;
 
 /// Records that are taken in at a time: their rows stay in the first-level cache until the sampled ones are looked at.
 const CHUNK: usize = 1024;
-
-/// In place of a row: the record has been taken in already.
-const NO_ROW: u32 = u32::MAX;
 
 /// The statistics of all shards of a worker in one epoch, taken in by batches.
 ///
@@ -24,7 +16,7 @@ const NO_ROW: u32 = u32::MAX;
 ///
 /// let mut gathering = Gathering::new(0.125, 0);
 /// let (shards, keys) = ([5, 900, 5], [17, 23, 42]);
-/// gathering.observe(&shards, &keys, |i| i as f64, |_| 24);
+/// gathering.observe(&shards, &keys, &[0.0, 1.0, 2.0], |value| *value, |_| 24);
 /// let mut seen = Vec::new();
 /// gathering.take(|shard, statistics| seen.push((shard, statistics.summary(1).mean)));
 /// assert_eq!(seen, [(5, 1.0), (900, 1.0)]);
@@ -39,30 +31,6 @@ pub struct Gathering {
     /// By row, the rest.
     shards: Vec<Shard>,
     alike: Alike,
-}
-
-/// Whether the records of this epoch have one value and one size.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Alike {
-    /// There are none.
-    Unknown,
-    /// All have these; they are taken in when a tally is settled.
-    All(f64, usize),
-    Not,
-}
-
-/// What has been seen of a shard since it was settled last. A line of the cache.
-#[derive(Debug, Default)]
-#[repr(align(64))]
-struct Tally {
-    /// Records that may still come before it is to be settled.
-    room: u32,
-    /// Records whose values are not in the sums.
-    odd: u32,
-    sums: Sums,
-    bytes: u64,
-    largest: u64,
-    distinct: Distinct,
 }
 
 #[derive(Debug, Default)]
@@ -89,24 +57,25 @@ impl Gathering {
         self.sampler.every()
     }
 
-    /// Takes in a batch of records: of each the number of its shard and its routing key. `value` and `size` give what
-    /// the record at a position of the batch has; sizes are in bytes.
+    /// Takes in a batch of records: of each the number of its shard, its routing key, and the record, of which the
+    /// functions give the value and the size in bytes.
     ///
-    /// A value that is NaN or infinite is left out of the mean and the deviation; the record counts all the same. Of
-    /// `shards` and `keys`, what is longer than the other is left out.
-    #[inline]
-    pub fn observe(
+    /// A value that is NaN or infinite is left out of the mean and the deviation; the record counts all the same. Of the
+    /// slices, what is longer than the shortest is left out.
+    pub fn observe<R>(
         &mut self,
         shards: &[u32],
         keys: &[u64],
-        value: impl Fn(usize) -> f64,
-        size: impl Fn(usize) -> usize,
+        records: &[R],
+        value: impl Fn(&R) -> f64,
+        size: impl Fn(&R) -> usize,
     ) {
-        self.differ();
-        for (chunk, (shards, keys)) in shards.chunks(CHUNK).zip(keys.chunks(CHUNK)).enumerate() {
-            let at = chunk * CHUNK;
-            self.chunk::<false>(shards, keys, |i| value(at + i), |i| size(at + i));
+        if let Alike::All(..) = self.alike {
+            self.settle();
         }
+        self.alike = Alike::Not;
+        let chunks = shards.chunks(CHUNK).zip(keys.chunks(CHUNK)).zip(records.chunks(CHUNK));
+        chunks.for_each(|((shards, keys), records)| self.chunk::<true, R>(shards, keys, records, &value, &size));
     }
 
     /// Like [`observe`](Self::observe), for records that have one value and one size, as all of an epoch should: then
@@ -116,11 +85,10 @@ impl Gathering {
             self.alike = Alike::All(value, size);
         }
         if self.alike != Alike::All(value, size) {
-            return self.observe(shards, keys, |_| value, |_| size);
+            return self.observe(shards, keys, keys, |_| value, |_| size);
         }
-        for (shards, keys) in shards.chunks(CHUNK).zip(keys.chunks(CHUNK)) {
-            self.chunk::<true>(shards, keys, |_| value, |_| size);
-        }
+        let chunks = shards.chunks(CHUNK).zip(keys.chunks(CHUNK));
+        chunks.for_each(|(shards, keys)| self.chunk::<false, u64>(shards, keys, keys, &|_| value, &|_| size));
     }
 
     /// Adds time spent on the records of a shard, in nanoseconds.
@@ -131,99 +99,90 @@ impl Gathering {
 
     /// Gives the shards with records, in the order of their first ones, and begins anew.
     pub fn take(&mut self, mut each: impl FnMut(u32, Statistics)) {
-        self.settle_all();
+        self.settle();
         self.alike = Alike::Unknown;
         for (tally, shard) in self.tallies.drain(1..).zip(self.shards.drain(1..)) {
             let Shard { number, mut statistics, reservoir } = shard;
             self.rows[number as usize] = 0;
-            statistics.finish(tally.distinct, reservoir, self.sampler.every());
+            statistics.finish(tally.into_distinct(), reservoir, self.sampler.every());
             each(number, statistics);
         }
     }
 
     #[inline]
-    fn chunk<const ALIKE: bool>(
+    fn chunk<const MEASURED: bool, R>(
         &mut self,
         shards: &[u32],
         keys: &[u64],
-        value: impl Fn(usize) -> f64,
-        size: impl Fn(usize) -> usize,
+        records: &[R],
+        value: &impl Fn(&R) -> f64,
+        size: &impl Fn(&R) -> usize,
     ) {
-        let mut rows = [NO_ROW; CHUNK];
-        let records = shards.len().min(keys.len());
-        for (at, ((shard, key), noted)) in shards.iter().zip(keys).zip(&mut rows).enumerate() {
-            let mut row = self.rows.get(*shard as usize).copied().unwrap_or_default();
-            if self.tallies[row as usize].room == 0 {
-                row = self.make_room(*shard, *key, value(at), size(at));
-                if row == NO_ROW {
-                    continue;
-                }
+        let count = shards.len().min(keys.len()).min(records.len());
+        let mut rows = [0; CHUNK];
+        let measures = |record: &R| MEASURED.then(|| (value(record), size(record) as u64));
+        let mut done = 0;
+        loop {
+            done += self.usual(&shards[done..count], &keys[done..], &records[done..], &mut rows[done..], measures);
+            if done == count {
+                break;
             }
-            let tally = &mut self.tallies[row as usize];
-            tally.room -= 1;
-            if !ALIKE {
-                let (value, size) = (value(at), size(at) as u64);
-                tally.bytes = tally.bytes.saturating_add(size);
-                if size > tally.largest {
-                    tally.largest = size;
-                }
-                if !tally.sums.observe(value) {
-                    tally.odd += 1;
-                    self.shards[row as usize].statistics.observe_value(value);
-                }
-            }
-            tally.distinct.observe(*key);
-            *noted = row;
+            let measures = (value(&records[done]), size(&records[done]) as u64);
+            rows[done] = self.unusual(shards[done], keys[done], measures);
+            done += 1;
         }
-        self.sample::<ALIKE>(&rows[..records], keys, size);
-    }
-
-    /// Shows those records to the costly sketches that the sampler picks.
-    #[inline]
-    fn sample<const ALIKE: bool>(&mut self, rows: &[u32], keys: &[u64], size: impl Fn(usize) -> usize) {
         let Self { sampler, shards, .. } = self;
         let every = sampler.every();
-        sampler.pick(rows.len(), |at, random| {
+        sampler.pick(count, |at, random| {
             let Some(shard) = shards.get_mut(rows[at] as usize) else { return };
             let Some(sketches) = shard.statistics.sketches() else { return };
             sketches.heavy.observe(keys[at], every);
-            if !ALIKE {
-                sketches.sizes.observe(size(at) as u64, every);
+            if MEASURED {
+                sketches.sizes.observe(size(&records[at]) as u64, every);
             }
             shard.reservoir.observe(keys[at], random);
         });
     }
 
-    /// For a record whose shard's tally has no room: the row in which there is some now, or [`NO_ROW`] if the record is
-    /// one of the first, and has been kept.
+    /// Takes in records up to the first one that is unusual; how many. Notes the row of each.
+    #[inline]
+    fn usual<R>(
+        &mut self,
+        shards: &[u32],
+        keys: &[u64],
+        records: &[R],
+        noted: &mut [u32],
+        measures: impl Fn(&R) -> Option<(f64, u64)>,
+    ) -> usize {
+        let (rows, tallies) = (self.rows.as_slice(), self.tallies.as_mut_slice());
+        let batch = shards.iter().zip(keys).zip(records).zip(noted);
+        for (at, (((shard, key), record), noted)) in batch.enumerate() {
+            let row = rows.get(*shard as usize).copied().unwrap_or_default();
+            let taken = tallies.get_mut(row as usize).is_some_and(|tally| tally.observe(*key, measures(record)));
+            if !taken {
+                return at;
+            }
+            *noted = row;
+        }
+        shards.len()
+    }
+
+    /// Takes in a record that [`usual`](Self::usual) has not; its row, or 0 if it is one of its shard's first.
     #[cold]
     #[inline(never)]
-    fn make_room(&mut self, shard: u32, key: u64, value: f64, size: usize) -> u32 {
+    fn unusual(&mut self, shard: u32, key: u64, measures: (f64, u64)) -> u32 {
         let row = self.row(shard);
-        let (statistics, tally) = (&mut self.shards[row as usize].statistics, &mut self.tallies[row as usize]);
-        if statistics.observe_first(key, value, size, &mut self.sampler) {
-            return NO_ROW;
+        let statistics = &mut self.shards[row as usize].statistics;
+        if statistics.observe_first(key, measures.0, measures.1, &mut self.sampler) {
+            return 0;
         }
-        match statistics.outgrow() {
-            Some(distinct) => *tally = Tally::new(distinct, statistics.centre()),
-            None => tally.settle(statistics, self.alike),
-        }
+        self.tallies[row as usize].observe_unusual(key, measures, statistics, self.alike);
         row
     }
 
-    /// From now on, records need not be alike.
-    fn differ(&mut self) {
-        if let Alike::All(..) = self.alike {
-            self.settle_all();
-        }
-        self.alike = Alike::Not;
-    }
-
-    fn settle_all(&mut self) {
+    fn settle(&mut self) {
         for (tally, shard) in self.tallies.iter_mut().zip(&mut self.shards) {
-            if shard.statistics.has_outgrown() {
-                tally.settle(&mut shard.statistics, self.alike);
-            }
+            tally.settle(&mut shard.statistics, self.alike);
         }
     }
 
@@ -239,24 +198,5 @@ impl Gathering {
             self.tallies.push(Tally::default());
         }
         self.rows[at]
-    }
-}
-
-impl Tally {
-    fn new(distinct: Distinct, centre: f64) -> Self {
-        Tally { room: SETTLING, sums: Sums::around(centre), distinct, ..Tally::default() }
-    }
-
-    /// Hands over all but the distinct keys.
-    fn settle(&mut self, statistics: &mut Statistics, alike: Alike) {
-        let records = u64::from(SETTLING - self.room);
-        match alike {
-            Alike::All(value, size) => statistics.add_alike(records, value, size),
-            _ => {
-                let moments = self.sums.moments(records - u64::from(self.odd));
-                statistics.add(records, &moments, self.bytes, self.largest);
-            }
-        }
-        *self = Tally::new(std::mem::take(&mut self.distinct), statistics.centre());
     }
 }

@@ -17,10 +17,8 @@
 //! Two runs on the same input agree in all that sees every record. What is sampled depends on the order in which
 //! records reach a worker; on the same order it is the same.
 
-mod bitmap;
 mod config;
 mod counters;
-mod coupons;
 mod distinct;
 mod gathering;
 mod head;
@@ -34,6 +32,7 @@ mod sampler;
 mod sizes;
 mod sketches;
 mod statistics;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod window;

@@ -97,16 +97,17 @@ impl Sums {
         Sums { origin, ..Sums::default() }
     }
 
-    /// Takes in a value; `false`, and nothing done, if it or the origin is not a number, or it is far too large.
+    /// Whether the value can be taken in: it and the origin are numbers, and it is not far too large.
     #[inline]
-    pub(super) fn observe(&mut self, value: f64) -> bool {
+    pub(super) fn fits(&self, value: f64) -> bool {
+        (value - self.origin).abs() <= LARGEST
+    }
+
+    #[inline]
+    pub(super) fn observe(&mut self, value: f64) {
         let relative = value - self.origin;
-        let plain = relative.abs() <= LARGEST;
-        if plain {
-            self.sum += relative;
-            self.squares += relative * relative;
-        }
-        plain
+        self.sum += relative;
+        self.squares += relative * relative;
     }
 
     /// The moments, the number of values being known.

@@ -56,12 +56,13 @@ impl Statistics {
     /// A value that is NaN or infinite is left out of the mean and the deviation; the record counts all the same.
     pub fn observe(&mut self, routing: u64, value: f64, size: usize, sampler: &mut Sampler) -> bool {
         let sampled = sampler.sample();
+        let size = size as u64;
         if !self.observe_first(routing, value, size, sampler) {
-            self.count(value, size as u64);
+            self.count(value, size);
             let sketches = self.detail.sketches();
             sketches.distinct.observe(routing);
             if sampled {
-                sketches.observe(routing, size as u64, sampler.every());
+                sketches.observe(routing, size, sampler.every());
             }
         }
         sampled
@@ -137,7 +138,7 @@ impl Statistics {
     }
 
     /// Takes in a record, all of it, if it is one of the first; whether it was.
-    pub(super) fn observe_first(&mut self, routing: u64, value: f64, size: usize, sampler: &mut Sampler) -> bool {
+    pub(super) fn observe_first(&mut self, routing: u64, value: f64, size: u64, sampler: &mut Sampler) -> bool {
         let Detail::Head(head) = &mut self.detail else { return false };
         if !head.has_room_for(1) {
             return false;
@@ -145,12 +146,13 @@ impl Statistics {
         if head.is_empty() {
             head.seed = sampler.seed();
         }
-        head.push(routing, size as u64);
-        self.count(value, size as u64);
+        head.push(routing, size);
+        self.count(value, size);
         true
     }
 
-    fn count(&mut self, value: f64, size: u64) {
+    /// Takes in a record, but for what the detail is about.
+    pub(super) fn count(&mut self, value: f64, size: u64) {
         self.records += 1;
         self.moments.observe(value);
         self.bytes = self.bytes.saturating_add(size);
@@ -161,25 +163,14 @@ impl Statistics {
 /// For [`Gathering`](super::Gathering), which takes in the records after the first in parts, and keeps the distinct
 /// keys to itself meanwhile.
 impl Statistics {
-    /// Whether there have been more records than are kept as they are.
-    pub(super) fn has_outgrown(&self) -> bool {
-        matches!(self.detail, Detail::Sketches(_))
-    }
-
-    /// The distinct keys of the first records, if there are no sketches yet; from now on there are.
-    pub(super) fn outgrow(&mut self) -> Option<Distinct> {
-        let first = !self.has_outgrown();
-        first.then(|| std::mem::take(&mut self.detail.sketches().distinct))
+    /// The distinct keys of the first records, to be continued; from now on there are sketches.
+    pub(super) fn outgrow(&mut self) -> Distinct {
+        std::mem::take(&mut self.detail.sketches().distinct)
     }
 
     /// Where [`Sums`](super::moments::Sums) of the values to come begin.
     pub(super) fn centre(&self) -> f64 {
         self.moments.centre()
-    }
-
-    /// Takes in a value that sums can't take.
-    pub(super) fn observe_value(&mut self, value: f64) {
-        self.moments.observe(value);
     }
 
     /// The sketches, for records that the sampler picked; none if there are only first records.
@@ -203,14 +194,16 @@ impl Statistics {
     pub(super) fn add_alike(&mut self, records: u64, value: f64, size: usize) {
         let (mut moments, size) = (Moments::default(), size as u64);
         moments.observe_run(value, records);
-        self.add(records, &moments, size.saturating_mul(records), size);
-        self.detail.sketches().sizes.observe(size, records);
+        if records > 0 {
+            self.add(records, &moments, size.saturating_mul(records), size);
+            self.detail.sketches().sizes.observe(size, records);
+        }
     }
 
-    /// Takes in the distinct keys, and the sample of keys of which each stands for `weight` records; lets go of what is
-    /// not worth sending.
-    pub(super) fn finish(&mut self, distinct: Distinct, reservoir: Reservoir, weight: u64) {
-        if let Detail::Sketches(sketches) = &mut self.detail {
+    /// Takes in the distinct keys, if there are more than those of the first records, and the sample of keys of which
+    /// each stands for `weight` records; lets go of what is not worth sending.
+    pub(super) fn finish(&mut self, distinct: Option<Distinct>, reservoir: Reservoir, weight: u64) {
+        if let (Detail::Sketches(sketches), Some(distinct)) = (&mut self.detail, distinct) {
             sketches.distinct = distinct;
             sketches.keys.absorb(reservoir, weight);
             sketches.heavy.shrink();

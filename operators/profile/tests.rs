@@ -256,7 +256,7 @@ fn gathered(records: &[(u32, Record)], lengths: &[usize], alike: bool, share: f6
         let keys: Vec<u64> = batch.iter().map(|(_, r)| r.key).collect();
         match batch {
             [(_, first), ..] if alike => gathering.observe_alike(&shards, &keys, first.value, first.size),
-            _ => gathering.observe(&shards, &keys, |i| batch[i].1.value, |i| batch[i].1.size),
+            _ => gathering.observe(&shards, &keys, batch, |(_, r)| r.value, |(_, r)| r.size),
         }
         shards.iter().for_each(|shard| gathering.add_busy(*shard, 100));
         rest = after;
