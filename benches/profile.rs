@@ -1,12 +1,13 @@
 //! What the profile costs per record, and how far its figures are from the truth.
 //!
-//! The arms see the same records: Zipf 0.99 over a million keys, 64 shards, each record's shard and routing key being
-//! known from routing. *batches* is what operators do: `Gathering` by batches of 1,024 records, then `Rolling` over eight
-//! epochs, profiles included. *alike* is the same for records without value and size of their own, the default of the
-//! keyed operators. *gathering* is *batches* without `Rolling`. *records* is `Statistics`, record by record, with
-//! `Rolling`. *peer* is the same figures composed from sketches off the shelf, record by record, per epoch, without the
-//! window: `HyperLogLog` of as many registers and frequent items of as many counters from `datasketches`, Welford's mean and
-//! deviation, `hdrhistogram` of two digits.
+//! The arms see the same records: Zipf 0.99 over a million keys, 64 shards. Each arm first routes a batch of 1,024: it
+//! asks the records for their keys, and the assignment for their shards. What *routing* alone takes is taken off the
+//! others, so that they show what is added to a pass that has the records in the cache anyway. *batches* is what
+//! operators do: `Gathering` by batches, then `Rolling` over eight epochs, profiles included. *alike* is the same for records
+//! without value and size of their own, the default of the keyed operators. *gathering* is *batches* without `Rolling`.
+//! *records* is `Statistics`, record by record, with `Rolling`. *peer* is the same figures composed from sketches off
+//! the shelf, record by record, per epoch, without the window: `HyperLogLog` and frequent items from `datasketches`,
+//! Welford's mean and deviation, `hdrhistogram` of two digits.
 //!
 //! CPU time of the thread. The first run of each arm is left out, and so is making the records.
 
@@ -18,6 +19,8 @@ mod stream;
 #[path = "profile/truth.rs"]
 mod truth;
 
+use std::hint::black_box;
+
 use clap::Parser;
 use common::{Arguments, Sample, cpu_seconds, finish, interleave, verdict};
 use serde_json::{Value, json};
@@ -25,7 +28,7 @@ use thalweg::KeyRange;
 use thalweg::profile::{Gathering, Profile, ProfileConfig, Rolling, Sampler, ShardEpoch, Statistics};
 
 use crate::peer::Peer;
-use crate::stream::{Epoch, SHARDS, Stream};
+use crate::stream::{Epoch, Record, SHARDS, Stream};
 use crate::truth::Truth;
 
 /// Records of a batch: a buffer of timely's holds about as many.
@@ -45,7 +48,7 @@ const MIN_CORRELATION: f64 = 0.99;
 
 fn main() {
     let arguments = Arguments::parse();
-    let records = arguments.sized(1 << 20, 1 << 22) as usize;
+    let records = arguments.sized(1 << 21, 1 << 22) as usize;
     let mut stream = Stream::new(SEED);
     let epochs: Vec<Epoch> = (0..2).map(|_| stream.epoch(records)).collect();
     let nanos = |run: &dyn Fn(&[&Epoch])| {
@@ -54,27 +57,18 @@ fn main() {
         run(&epochs);
         (cpu_seconds() - before) * 1e9 / (records * EPOCHS) as f64
     };
-    if std::env::var("ONLY").is_ok() {
-        match std::env::var("ONLY").unwrap().as_str() {
-            "g" => { gathering(&[&epochs[0]]); }
-            "a" => { alike(&[&epochs[0]]); }
-            "p" => { peers(&[&epochs[0]]); }
-            _ => for _ in 0..10 { println!("gathering {:.2} alike {:.2} batches {:.2} peer {:.2}", nanos(&|epochs| gathering(epochs)), nanos(&|epochs| alike(epochs)), nanos(&|e| _ = batches(e)), nanos(&|e| peers(&e[..1])) * 8.0); }
-        }
-        return;
-    }
     let names = ["batches", "alike", "gathering", "records", "peer"];
-    let samples = interleave(
-        arguments.pairs(),
-        [
-            &|| nanos(&|epochs| _ = batches(epochs)),
-            &|| nanos(&|epochs| alike(epochs)),
-            &|| nanos(&|epochs| gathering(epochs)),
-            &|| nanos(&|epochs| by_records(epochs)),
-            &|| nanos(&|epochs| peers(epochs)),
-        ],
-    );
-    println!("{records} records an epoch, {SHARDS} shards, {EPOCHS} epochs");
+    let runs: [&dyn Fn() -> f64; 6] = [
+        &|| nanos(&routing),
+        &|| nanos(&|epochs| _ = batches(epochs)),
+        &|| nanos(&alike),
+        &|| nanos(&gathering),
+        &|| nanos(&by_records),
+        &|| nanos(&peers),
+    ];
+    let [routing, arms @ ..] = interleave(arguments.pairs(), runs);
+    let samples = arms.map(|arm| arm.less(&routing));
+    println!("{records} records an epoch, {SHARDS} shards, {EPOCHS} epochs; routing: {:.2} ns", routing.median());
     println!("{:>10} {:>10} {:>26}", "arm", "ns/record", "of the peer");
     let peer = &samples[4];
     for (name, sample) in names.iter().zip(&samples) {
@@ -95,6 +89,29 @@ fn cost(name: &str, sample: &Sample, peer: &Sample) -> (String, Value) {
     (name.to_owned(), json!({ "nanos": sample.median(), "of_peer": sample.ratio(peer).json() }))
 }
 
+/// What routing knows of a batch: shards and keys.
+#[derive(Default)]
+struct Routed {
+    shards: Vec<u32>,
+    keys: Vec<u64>,
+}
+
+/// Routes the batches of an epoch, and shows each.
+fn route(epoch: &Epoch, mut each: impl FnMut(&Routed, &[Record])) {
+    let mut routed = Routed::default();
+    for batch in epoch.chunks(BATCH) {
+        routed.keys.clear();
+        routed.shards.clear();
+        routed.keys.extend(batch.iter().map(|record| record.key));
+        routed.shards.extend(batch.iter().map(|record| record.shard()));
+        each(&routed, batch);
+    }
+}
+
+fn routing(epochs: &[&Epoch]) {
+    epochs.iter().for_each(|epoch| route(epoch, |routed, batch| _ = black_box((routed.keys.as_slice(), batch))));
+}
+
 /// The profiles of the last epoch.
 fn batches(epochs: &[&Epoch]) -> Vec<Profile> {
     let (mut gathering, mut rolling) = (new_gathering(), Rolling::new(EPOCHS, 1));
@@ -106,18 +123,14 @@ fn batches(epochs: &[&Epoch]) -> Vec<Profile> {
     profiles
 }
 
-#[inline(never)]
 fn alike(epochs: &[&Epoch]) {
     let (mut gathering, mut rolling) = (new_gathering(), Rolling::new(EPOCHS, 1));
     for (number, epoch) in epochs.iter().enumerate() {
-        for (shards, keys) in epoch.shards.chunks(BATCH).zip(epoch.keys.chunks(BATCH)) {
-            gathering.observe_alike(shards, keys, 1.0, 24);
-        }
+        route(epoch, |routed, _| gathering.observe_alike(&routed.shards, &routed.keys, 1.0, size_of::<Record>()));
         roll(&mut gathering, &mut rolling, number);
     }
 }
 
-#[inline(never)]
 fn gathering(epochs: &[&Epoch]) {
     let mut gathering = new_gathering();
     for epoch in epochs {
@@ -130,22 +143,25 @@ fn by_records(epochs: &[&Epoch]) {
     let (mut sampler, mut rolling) = (Sampler::new(ProfileConfig::SAMPLE, SEED), Rolling::new(EPOCHS, 1));
     for (number, epoch) in epochs.iter().enumerate() {
         let mut shards = vec![Statistics::default(); SHARDS];
-        for ((shard, key), (value, size)) in epoch.shards.iter().zip(&epoch.keys).zip(&epoch.measures) {
-            shards[*shard as usize].observe(*key, *value, *size as usize, &mut sampler);
-        }
+        route(epoch, |routed, batch| {
+            for (shard, record) in routed.shards.iter().zip(batch) {
+                shards[*shard as usize].observe(record.key, record.value, record.size as usize, &mut sampler);
+            }
+        });
         let reports = shards.into_iter().enumerate().map(|(shard, statistics)| report(shard as u32, statistics));
         rolling.advance(number as u64, reports.collect());
     }
 }
 
-#[inline(never)]
 fn peers(epochs: &[&Epoch]) {
     for epoch in epochs {
         let mut shards: Vec<Peer> = (0..SHARDS).map(|_| Peer::default()).collect();
-        for ((shard, key), (value, size)) in epoch.shards.iter().zip(&epoch.keys).zip(&epoch.measures) {
-            shards[*shard as usize].observe(*key, *value, *size);
-        }
-        std::hint::black_box(shards.iter().map(Peer::figures).collect::<Vec<_>>());
+        route(epoch, |routed, batch| {
+            for (shard, record) in routed.shards.iter().zip(batch) {
+                shards[*shard as usize].observe(record.key, record.value, record.size);
+            }
+        });
+        black_box(shards.iter().map(Peer::figures).collect::<Vec<_>>());
     }
 }
 
@@ -154,12 +170,9 @@ fn new_gathering() -> Gathering {
 }
 
 fn gather(gathering: &mut Gathering, epoch: &Epoch) {
-    for at in (0..epoch.keys.len()).step_by(BATCH) {
-        let batch = at..(at + BATCH).min(epoch.keys.len());
-        let measures = &epoch.measures[batch.clone()];
-        let (shards, keys) = (&epoch.shards[batch.clone()], &epoch.keys[batch]);
-        gathering.observe(shards, keys, measures, |measures| measures.0, |measures| measures.1 as usize);
-    }
+    route(epoch, |Routed { shards, keys }, batch| {
+        gathering.observe(shards, keys, batch, |record| record.value, |record| record.size as usize);
+    });
 }
 
 fn roll(gathering: &mut Gathering, rolling: &mut Rolling, epoch: usize) -> Vec<Profile> {

@@ -44,6 +44,11 @@ impl Sample {
         median(self.0.clone())
     }
 
+    /// This less another, pair by pair.
+    pub fn less(&self, other: &Sample) -> Sample {
+        Sample(self.0.iter().zip(&other.0).map(|(a, b)| a - b).collect())
+    }
+
     /// This over another, pair by pair: the median, and its 95 % interval by the bootstrap.
     pub fn ratio(&self, other: &Sample) -> Ratio {
         let ratios: Vec<f64> = self.0.iter().zip(&other.0).map(|(a, b)| a / b).collect();

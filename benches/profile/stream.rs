@@ -8,14 +8,21 @@ pub const SHARDS: usize = 64;
 const KEYS: usize = 1_000_000;
 const EXPONENT: f64 = 0.99;
 
-/// The records of an epoch, column by column.
-pub struct Epoch {
-    pub shards: Vec<u32>,
-    /// Routing keys.
-    pub keys: Vec<u64>,
-    /// Values and sizes.
-    pub measures: Vec<(f64, u32)>,
+pub struct Record {
+    /// The routing key.
+    pub key: u64,
+    pub value: f64,
+    pub size: u32,
 }
+
+impl Record {
+    pub fn shard(&self) -> u32 {
+        (self.key >> (64 - SHARDS.ilog2())) as u32
+    }
+}
+
+/// The records of an epoch.
+pub type Epoch = Vec<Record>;
 
 pub struct Stream {
     /// By rank: the share of this key and all before it, times what it is of the last.
@@ -41,17 +48,15 @@ impl Stream {
     }
 
     pub fn epoch(&mut self, records: usize) -> Epoch {
-        let mut epoch = Epoch { shards: Vec::new(), keys: Vec::new(), measures: Vec::new() };
-        for _ in 0..records {
-            let drawn = self.unit() * self.cumulative[KEYS - 1];
-            let rank = self.cumulative.partition_point(|share| *share < drawn);
-            let key = stable_hash(&(rank as u64, self.salt));
-            let size = 16 + (self.unit().powi(4) * 2_000.0) as u32;
-            epoch.shards.push((key >> (64 - SHARDS.ilog2())) as u32);
-            epoch.keys.push(key);
-            epoch.measures.push((1e6 + 1e3 * self.unit(), size));
-        }
-        epoch
+        (0..records).map(|_| self.record()).collect()
+    }
+
+    fn record(&mut self) -> Record {
+        let drawn = self.unit() * self.cumulative[KEYS - 1];
+        let rank = self.cumulative.partition_point(|share| *share < drawn);
+        let key = stable_hash(&(rank as u64, self.salt));
+        let size = 16 + (self.unit().powi(4) * 2_000.0) as u32;
+        Record { key, value: 1e6 + 1e3 * self.unit(), size }
     }
 
     /// Uniform in [0, 1).

@@ -36,9 +36,9 @@ impl Truth {
         let mut counts = vec![HashMap::new(); SHARDS];
         let mut values = vec![Vec::new(); SHARDS];
         for epoch in epochs {
-            for ((shard, key), (value, _)) in epoch.shards.iter().zip(&epoch.keys).zip(&epoch.measures) {
-                *counts[*shard as usize].entry(*key).or_default() += 1;
-                values[*shard as usize].push(*value);
+            for record in epoch {
+                *counts[record.shard() as usize].entry(record.key).or_default() += 1;
+                values[record.shard() as usize].push(record.value);
             }
         }
         Truth { counts, moments: values.iter().map(|values| moments(values)).collect() }
@@ -108,7 +108,7 @@ pub fn distinct_errors(stream: &mut Stream, profiles: impl Fn(&Epoch) -> Vec<Pro
 /// Spearman's rank correlation of `1 - health` with the CPU time that a count per key takes, shard by shard.
 pub fn health_correlation(epoch: &Epoch, profiles: &[Profile]) -> f64 {
     let mut shards: Vec<Vec<u64>> = vec![Vec::new(); SHARDS];
-    epoch.shards.iter().zip(&epoch.keys).for_each(|(shard, key)| shards[*shard as usize].push(*key));
+    epoch.iter().for_each(|record| shards[record.shard() as usize].push(record.key));
     let busy: Vec<f64> = shards.iter().map(|keys| busy(keys)).collect();
     let load: Vec<f64> = profiles.iter().map(|profile| 1.0 - profile.health).collect();
     let (busy, load) = (ranks(&busy), ranks(&load));

@@ -1,3 +1,5 @@
+use std::hint::black_box;
+
 /// Counters that are left when there are too many: no key with more than a thousandth of the weight is lost.
 const KEPT: usize = 1024;
 
@@ -41,6 +43,12 @@ impl Counters {
         }
     }
 
+    /// Brings a key's slot into the cache.
+    #[inline]
+    pub(super) fn prefetch(&self, key: u64) {
+        black_box(self.slots.get(self.first_slot(key)).map(|slot| slot.1));
+    }
+
     /// Takes in counters that may have lost as much as `error` each.
     pub(super) fn merge(&mut self, counters: impl Iterator<Item = (u64, u64)>, error: u64) {
         counters.for_each(|(key, weight)| self.add(key, weight));
@@ -69,11 +77,17 @@ impl Counters {
     #[inline]
     fn find(&mut self, key: u64) -> &mut (u64, u64) {
         let mask = self.slots.len() - 1;
-        let mut at = (key.wrapping_mul(GOLDEN) >> 32) as usize & mask;
+        let mut at = self.first_slot(key);
         while self.slots[at].1 != 0 && self.slots[at].0 != key {
             at = (at + 1) & mask;
         }
         &mut self.slots[at]
+    }
+
+    /// The first slot to look at for a key, if there are any.
+    #[inline]
+    fn first_slot(&self, key: u64) -> usize {
+        (key.wrapping_mul(GOLDEN) >> 32) as usize & self.slots.len().wrapping_sub(1)
     }
 
     #[cold]

@@ -31,6 +31,8 @@ pub struct Gathering {
     /// By row, the rest.
     shards: Vec<Shard>,
     alike: Alike,
+    /// Of the records at hand, the sampled ones.
+    picked: Vec<usize>,
 }
 
 #[derive(Debug, Default)]
@@ -49,6 +51,7 @@ impl Gathering {
             tallies: vec![Tally::default()],
             shards: vec![Shard::default()],
             alike: Alike::Unknown,
+            picked: Vec::new(),
         }
     }
 
@@ -131,17 +134,28 @@ impl Gathering {
             rows[done] = self.unusual(shards[done], keys[done], measures);
             done += 1;
         }
-        let Self { sampler, shards, .. } = self;
-        let every = sampler.every();
-        sampler.pick(count, |at, random| {
-            let Some(shard) = shards.get_mut(rows[at] as usize) else { return };
-            let Some(sketches) = shard.statistics.sketches() else { return };
-            sketches.heavy.observe(keys[at], every);
-            if MEASURED {
-                sketches.sizes.observe(size(&records[at]) as u64, every);
+        let size = |at: usize| MEASURED.then(|| size(&records[at]) as u64);
+        self.sample(&rows[..count], keys, size);
+    }
+
+    /// Shows those records to the costly sketches that the sampler picks; their sizes too, unless they are known.
+    #[inline]
+    fn sample(&mut self, rows: &[u32], keys: &[u64], size: impl Fn(usize) -> Option<u64>) {
+        let Self { sampler, shards, picked, .. } = self;
+        picked.clear();
+        sampler.pick(rows.len(), |at| {
+            if rows[at] > 0 {
+                picked.push(at);
             }
-            shard.reservoir.observe(keys[at], random);
         });
+        for at in &*picked {
+            shards[rows[*at] as usize].statistics.prefetch(keys[*at]);
+        }
+        for at in &*picked {
+            let Shard { statistics, reservoir, .. } = &mut shards[rows[*at] as usize];
+            statistics.observe_sampled(keys[*at], size(*at), sampler.every());
+            reservoir.observe(keys[*at], sampler.random());
+        }
     }
 
     /// Takes in records up to the first one that is unusual; how many. Notes the row of each.

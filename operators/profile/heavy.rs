@@ -40,6 +40,12 @@ impl Heavy {
         self.unit = self.unit.max(weight);
     }
 
+    /// Brings a key's counter into the cache.
+    #[inline]
+    pub(super) fn prefetch(&self, key: u64) {
+        self.counters.prefetch(key);
+    }
+
     pub(super) fn merge(&mut self, other: &Heavy) {
         self.counters.merge(other.counters.iter(), other.counters.error());
         self.total += other.total;

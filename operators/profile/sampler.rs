@@ -42,17 +42,17 @@ impl Sampler {
     /// Counts so many records; how many of them are to be sampled.
     pub(super) fn sample_run(&mut self, records: u64) -> u64 {
         let mut sampled = 0;
-        self.pick(records as usize, |_, _| sampled += 1);
+        self.pick(records as usize, |_| sampled += 1);
         sampled
     }
 
     /// Counts so many records; gives which of them are to be sampled, by their positions.
     #[inline]
-    pub(super) fn pick(&mut self, records: usize, mut each: impl FnMut(usize, &mut Random)) {
+    pub(super) fn pick(&mut self, records: usize, mut each: impl FnMut(usize)) {
         let mut done = 0;
         while self.countdown <= records as u64 - done {
             done += self.countdown;
-            each(done as usize - 1, &mut self.random);
+            each(done as usize - 1);
             self.restart();
         }
         self.countdown -= records as u64 - done;
@@ -61,6 +61,11 @@ impl Sampler {
     /// A gap between 1 and `2 * every - 1`, whose mean is `every`.
     fn restart(&mut self) {
         self.countdown = 1 + self.random.below(2 * self.every - 1);
+    }
+
+    /// Randomness for what must not repeat what others of this worker draw.
+    pub(super) fn random(&mut self) -> &mut Random {
+        &mut self.random
     }
 
     /// A seed for something that must not repeat what others of this worker draw.

@@ -173,12 +173,23 @@ impl Statistics {
         self.moments.centre()
     }
 
-    /// The sketches, for records that the sampler picked; none if there are only first records.
+    /// Brings into the cache what [`observe_sampled`](Self::observe_sampled) is going to ask for. Many calls one after the
+    /// other wait for memory together.
     #[inline]
-    pub(super) fn sketches(&mut self) -> Option<&mut Sketches> {
-        match &mut self.detail {
-            Detail::Head(_) => None,
-            Detail::Sketches(sketches) => Some(sketches),
+    pub(super) fn prefetch(&self, routing: u64) {
+        if let Detail::Sketches(sketches) = &self.detail {
+            sketches.heavy.prefetch(routing);
+        }
+    }
+
+    /// Takes in a record that the sampler picked, but for counts, sums and distinct keys; its size unless it is known.
+    #[inline]
+    pub(super) fn observe_sampled(&mut self, routing: u64, size: Option<u64>, weight: u64) {
+        if let Detail::Sketches(sketches) = &mut self.detail {
+            sketches.heavy.observe(routing, weight);
+            if let Some(size) = size {
+                sketches.sizes.observe(size, weight);
+            }
         }
     }
 
