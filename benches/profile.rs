@@ -31,6 +31,9 @@ use crate::peer::Peer;
 use crate::stream::{Epoch, Record, SHARDS, Stream};
 use crate::truth::Truth;
 
+/// Records of an epoch: at twenty million a second, a fifth of a second.
+const RECORDS: usize = 1 << 22;
+
 /// Records of a batch: a buffer of timely's holds about as many.
 const BATCH: usize = 1_024;
 
@@ -48,7 +51,7 @@ const MIN_CORRELATION: f64 = 0.99;
 
 fn main() {
     let arguments = Arguments::parse();
-    let records = arguments.sized(1 << 21, 1 << 22) as usize;
+    let records = arguments.sized(1 << 21, RECORDS as u64) as usize;
     let mut stream = Stream::new(SEED);
     let epochs: Vec<Epoch> = (0..2).map(|_| stream.epoch(records)).collect();
     let nanos = |run: &dyn Fn(&[&Epoch])| {
@@ -81,7 +84,7 @@ fn main() {
         verdict("of the peer", ratio.median, "<=", MAX_OF_PEER),
     ];
     found.extend(names.iter().zip(&samples).map(|(name, sample)| cost(name, sample, peer)));
-    found.extend(errors(&mut stream, records));
+    found.extend(errors(&mut stream));
     finish(found);
 }
 
@@ -189,8 +192,8 @@ fn report(shard: u32, statistics: Statistics) -> ShardEpoch {
 }
 
 /// How far the profiles of a window of fresh records are from the truth.
-fn errors(stream: &mut Stream, records: usize) -> Vec<(String, Value)> {
-    let epochs: Vec<Epoch> = (0..EPOCHS).map(|_| stream.epoch(records)).collect();
+fn errors(stream: &mut Stream) -> Vec<(String, Value)> {
+    let epochs: Vec<Epoch> = (0..EPOCHS).map(|_| stream.epoch(RECORDS)).collect();
     let profiles = batches(&epochs.iter().collect::<Vec<_>>());
     let (last, all) = (Truth::of(&epochs[EPOCHS - 1..]), Truth::of(&epochs));
     let distinct = truth::distinct_errors(stream, |epoch| batches(&[epoch]));

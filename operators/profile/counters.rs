@@ -1,6 +1,6 @@
 use std::hint::black_box;
 
-/// Counters that are left when there are too many: no key with more than a thousandth of the weight is lost.
+/// Counters that are left when there are too many: one with a thousandth of the weight is among them.
 const KEPT: usize = 1024;
 
 /// Slots of a full table, in which there is room for half as many counters again as are kept.
@@ -15,15 +15,16 @@ const GROWTH: usize = 4;
 /// An odd number near 2^64 divided by the golden ratio, whose multiples are spread evenly.
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// Counters of keys by weight, of which the smallest go when there are too many: by Misra and Gries ("Finding repeated
-/// elements", 1982), the way of Anderson and others ("A high-performance algorithm for identifying frequent items in
-/// data streams", 2017). What is lost is subtracted from every counter, and remembered as [`error`](Self::error).
+/// Counters of keys by weight, of which the lightest are dropped when there are too many, as in lossy counting (Manku and
+/// Motwani, "Approximate frequency counts over data streams", 2002).
+///
+/// A weight is never too large, and too small only by what came before the key was dropped; it was then no heavier than
+/// [`KEPT`] others.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Counters {
     /// Keys with their weights: open addressing in a power of two of slots, or none; a weight of 0 is an empty slot.
     slots: Vec<(u64, u64)>,
     len: usize,
-    error: u64,
 }
 
 impl Counters {
@@ -49,28 +50,18 @@ impl Counters {
         black_box(self.slots.get(self.first_slot(key)).map(|slot| slot.1));
     }
 
-    /// Takes in counters that may have lost as much as `error` each.
-    pub(super) fn merge(&mut self, counters: impl Iterator<Item = (u64, u64)>, error: u64) {
-        counters.for_each(|(key, weight)| self.add(key, weight));
-        self.error += error;
-    }
-
     /// Leaves the heaviest only, in little room.
     pub(super) fn shrink(&mut self) {
-        self.purge();
+        self.drop_lightest();
         let slots = (self.len * 4 / 3 + 1).next_power_of_two();
         if self.len > 0 && slots < self.slots.len() {
             self.rebuild(slots, 0);
         }
     }
 
-    /// Keys with weight. They may have had more, up to [`error`](Self::error).
+    /// Keys with their weights.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         self.slots.iter().copied().filter(|(_, weight)| *weight > 0)
-    }
-
-    pub(super) fn error(&self) -> u64 {
-        self.error
     }
 
     /// The slot of a key, or the empty one where it would be. There is one.
@@ -96,26 +87,25 @@ impl Counters {
         if self.slots.len() < MOST_SLOTS {
             self.rebuild((self.slots.len() * GROWTH).clamp(FEWEST_SLOTS, MOST_SLOTS), 0);
         } else {
-            self.purge();
+            self.drop_lightest();
         }
     }
 
-    /// Takes as much from all counters as leaves at most [`KEPT`] of them.
-    fn purge(&mut self) {
+    /// Drops all that are no heavier than the one after those that are kept.
+    fn drop_lightest(&mut self) {
         if self.len > KEPT {
             let mut weights: Vec<u64> = self.iter().map(|(_, weight)| weight).collect();
-            let (_, lost, _) = weights.select_nth_unstable_by(KEPT, |a, b| b.cmp(a));
-            let lost = *lost;
-            self.rebuild(self.slots.len(), lost);
-            self.error += lost;
+            let (_, light, _) = weights.select_nth_unstable_by(KEPT, |a, b| b.cmp(a));
+            self.rebuild(self.slots.len(), *light);
         }
     }
 
-    fn rebuild(&mut self, slots: usize, lost: u64) {
+    /// Moves to new slots what is heavier than this.
+    fn rebuild(&mut self, slots: usize, light: u64) {
         let old = std::mem::replace(&mut self.slots, vec![(0, 0); slots]);
         self.len = 0;
-        for (key, weight) in old.into_iter().filter(|(_, weight)| *weight > lost) {
-            *self.find(key) = (key, weight - lost);
+        for (key, weight) in old.into_iter().filter(|(_, weight)| *weight > light) {
+            *self.find(key) = (key, weight);
             self.len += 1;
         }
     }

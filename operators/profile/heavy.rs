@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::HeavyKey;
 use super::counters::Counters;
 
-/// A key with less is not named. Half of a thousandth: one with a thousandth is found whatever chance makes of it.
-const MIN_SHARE: f64 = 0.0005;
+/// A key with less is not named. A third of a thousandth: one with a thousandth is found whatever chance makes of it.
+const MIN_SHARE: f64 = 1.0 / 3000.0;
 
 /// More keys than this can't each have a thousandth.
 pub const MAX_HEAVY: usize = 1000;
@@ -47,7 +47,7 @@ impl Heavy {
     }
 
     pub(super) fn merge(&mut self, other: &Heavy) {
-        self.counters.merge(other.counters.iter(), other.counters.error());
+        other.counters.iter().for_each(|(key, weight)| self.counters.add(key, weight));
         self.total += other.total;
         self.unit = self.unit.max(other.unit);
     }
@@ -61,8 +61,7 @@ impl Heavy {
     pub(super) fn keys(&self) -> Vec<HeavyKey> {
         let certain = if self.is_exact() { 0 } else { MIN_HITS.saturating_mul(self.unit) };
         let certain = certain.max((self.total as f64 * MIN_SHARE) as u64);
-        let error = self.counters.error();
-        rank(self.counters.iter().filter(|k| k.1 >= certain).map(|k| (k.0, k.1 + error)).collect(), self.total)
+        rank(self.counters.iter().filter(|(_, weight)| *weight >= certain).collect(), self.total)
     }
 
     /// The heaviest key's share times the number of keys, unless chance alone explains it: then 1.
@@ -94,7 +93,6 @@ pub(super) fn rank(mut weights: Vec<(u64, u64)>, total: u64) -> Vec<HeavyKey> {
 #[derive(Serialize, Deserialize)]
 struct Written {
     counters: Vec<(u64, u64)>,
-    error: u64,
     total: u64,
     unit: u64,
 }
@@ -103,19 +101,19 @@ impl From<Heavy> for Written {
     fn from(heavy: Heavy) -> Self {
         let mut counters: Vec<(u64, u64)> = heavy.counters.iter().collect();
         counters.sort_unstable();
-        Written { counters, error: heavy.counters.error(), total: heavy.total, unit: heavy.unit }
+        Written { counters, total: heavy.total, unit: heavy.unit }
     }
 }
 
 impl TryFrom<Written> for Heavy {
     type Error = &'static str;
 
-    fn try_from(Written { counters, error, total, unit }: Written) -> Result<Self, Self::Error> {
-        if total > MAX_WEIGHT || error > total || counters.iter().any(|(_, weight)| *weight == 0 || *weight > total) {
+    fn try_from(Written { counters, total, unit }: Written) -> Result<Self, Self::Error> {
+        if total > MAX_WEIGHT || counters.iter().any(|(_, weight)| *weight == 0 || *weight > total) {
             return Err("a sketch of heavy keys has an impossible weight");
         }
         let mut heavy = Heavy { total, unit, ..Heavy::default() };
-        heavy.counters.merge(counters.into_iter(), error);
+        counters.into_iter().for_each(|(key, weight)| heavy.counters.add(key, weight));
         Ok(heavy)
     }
 }
