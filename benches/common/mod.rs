@@ -52,6 +52,11 @@ impl Sample {
         median(self.0.clone())
     }
 
+    /// This less another, pair by pair.
+    pub fn less(&self, other: &Sample) -> Sample {
+        Sample(self.0.iter().zip(&other.0).map(|(a, b)| a - b).collect())
+    }
+
     /// This over another, pair by pair: the median, and its 95 % interval by the bootstrap.
     pub fn ratio(&self, other: &Sample) -> Ratio {
         let ratios: Vec<f64> = self.0.iter().zip(&other.0).map(|(a, b)| a / b).collect();
@@ -81,7 +86,8 @@ impl Ratio {
 
 impl fmt::Display for Ratio {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.2} ({:.2} to {:.2})", self.median, self.low, self.high)
+        let digits = f.precision().unwrap_or(2);
+        write!(f, "{:.digits$} ({:.digits$} to {:.digits$})", self.median, self.low, self.high)
     }
 }
 
@@ -96,6 +102,14 @@ pub fn interleave<const N: usize>(pairs: usize, arms: [&dyn Fn() -> f64; N]) -> 
         }
     }
     samples.map(Sample)
+}
+
+/// Prints whether a target is reached: whether what was found is at most (`<=`) or at least (`>=`) so much.
+pub fn verdict(target: &str, found: f64, relation: &str, limit: f64) -> (String, Value) {
+    let reached = if relation == "<=" { found <= limit } else { found >= limit };
+    let word = if reached { "reached" } else { "NOT reached" };
+    println!("{word}: {target}: {found:.4e} {relation} {limit:.4e}");
+    (target.replace(' ', "_"), json!({ "found": found, "limit": limit, "reached": reached }))
 }
 
 /// Prints what a bench has found as its last line.

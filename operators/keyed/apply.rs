@@ -148,7 +148,7 @@ impl<T: Ticks, L: Logic<T>, C: Codec<L::Key, L::State>> Applying<'_, T, L, C> {
             records = self.put_aside(side, records, batch);
             places.find(side, &records, self.shards);
         }
-        if D::OBSERVED && std::env::var("NOOBS").is_err() {
+        if D::OBSERVED {
             self.observe(side, &records, &places);
         }
         let (mut records, mut from) = (records.into_iter(), 0);
@@ -230,8 +230,11 @@ impl<T: Ticks, L: Logic<T>, C: Codec<L::Key, L::State>> Applying<'_, T, L, C> {
 
     /// Shows the records to the profile.
     fn observe<D: Side<T>>(&mut self, side: &D, records: &[D::Record], places: &Places) {
-        let (value, size) = (|i: usize| side.value(&records[i]), |i: usize| side.size(&records[i]));
-        self.traces.gathering.observe(&places.shards, &places.routing, value, size);
+        let (gathering, Places { routing, shards }) = (&mut self.traces.gathering, places);
+        match side.alike() {
+            Some((value, size)) => gathering.observe_alike(shards, routing, value, size),
+            None => gathering.observe(shards, routing, records, |record| side.value(record), |record| side.size(record)),
+        }
     }
 
     /// Fires some of the timers that are due; `true` if there are more.

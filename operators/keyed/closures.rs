@@ -89,6 +89,10 @@ where
         self.measure.size(record)
     }
 
+    fn alike(&self) -> Option<(f64, usize)> {
+        self.measure.alike()
+    }
+
     #[inline]
     fn on_record(&mut self, record: D, state: &mut S, context: &mut Context<'_, T, K, R>) {
         (self.on_record)(record, state, context);

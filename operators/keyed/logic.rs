@@ -35,6 +35,11 @@ pub trait Side<T: Ticks>: 'static {
     /// The record's size in bytes, for the profile.
     fn size(&self, record: &Self::Record) -> usize;
 
+    /// The value and the size of every record, where all have the same.
+    fn alike(&self) -> Option<(f64, usize)> {
+        None
+    }
+
     /// Takes a record into its key's state.
     fn on_record(
         &mut self,

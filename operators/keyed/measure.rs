@@ -5,6 +5,11 @@ pub trait Measure<D>: 'static {
 
     /// The record's size in bytes.
     fn size(&self, record: &D) -> usize;
+
+    /// The value and the size of every record, where all have the same. The profile then asks for neither.
+    fn alike(&self) -> Option<(f64, usize)> {
+        None
+    }
 }
 
 /// Every record has the value 1 and the size of its type.
@@ -18,6 +23,10 @@ impl<D> Measure<D> for Unmeasured {
 
     fn size(&self, _: &D) -> usize {
         size_of::<D>()
+    }
+
+    fn alike(&self) -> Option<(f64, usize)> {
+        Some((1.0, size_of::<D>()))
     }
 }
 

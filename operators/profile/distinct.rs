@@ -1,115 +1,175 @@
-use datasketches::hll::{HllSketch, HllType, HllUnion};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Serialize};
 
-/// 4096 registers of a byte: a relative standard error of 1.6 %.
-const LG_REGISTERS: u8 = 12;
+/// Bits of the classes whose hashes are not rare; a power of two. Seven such classes and eight rare ones, of an eighth
+/// as many bits each, are four kilobytes.
+const WIDE: u32 = 1 << 12;
+const NARROW: u32 = WIDE / 8;
+const WIDE_CLASSES: u32 = 7;
 
-/// Where the registers begin in the written form of a sketch that has any.
-const REGISTERS_AT: usize = 40;
+/// A hash is of class `c` if `c` zeros are at its end, and of the last class if there are more.
+const CLASSES: usize = 15;
 
-/// No register of 64-bit hashes is larger; the sketch trusts what it reads.
-const LARGEST_REGISTER: u8 = 63;
+const WORDS: usize = 512;
 
-/// Enough to catch the heavy keys of a skewed shard; two kilobytes stay in the first-level cache.
-const LG_RECENT: u32 = 8;
+/// Newton's method is at its end after half a dozen steps, unless nearly all bits are set.
+const STEPS: usize = 24;
 
-/// An estimate of the number of distinct keys.
+/// By class: the first bit, and the number of bits less one.
+const PLACES: [(u32, u32); 16] = places();
+
+/// An estimate of the number of distinct keys, from a dozen to hundreds of millions: a bitmap.
 ///
 /// It sees every record, not only sampled ones: how often a key comes back says little about how many keys never
-/// came in the sample. What makes that cheap is a table of recent keys in front, which a key that has just been seen
-/// does not pass. The estimate is the composite one, which does not depend on the order of records and merges.
+/// came in the sample.
+///
+/// The number of zeros at the end of a hash says in which class of bits it sets one, and its other end says which. Each
+/// class is a linear counter (Whang and others, "A linear-time probabilistic counting algorithm", 1990) of half the
+/// hashes of the class before, so that always some are neither empty nor full (Estan, Varghese and Fisk, "Bitmap
+/// algorithms for counting active flows on high speed links", 2003). Neither order nor repetition matters, and merging
+/// is an or. The estimate is the most likely number.
+///
+/// Its relative standard error is 0.7 % up to 20,000 hashes, 1 % up to a million, and 3 % beyond.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Distinct {
-    #[serde(serialize_with = "write", deserialize_with = "read")]
-    union: HllUnion,
-    #[serde(skip)]
-    recent: Recent,
-}
+#[serde(try_from = "Written", into = "Written")]
+pub(super) struct Distinct(Box<[u64; WORDS]>);
 
 impl Default for Distinct {
     fn default() -> Self {
-        Distinct { union: empty(), recent: Recent::default() }
+        Distinct(Box::new([0; WORDS]))
     }
 }
 
 impl Distinct {
+    /// Without a branch: whether a hash is a new one can't be foreseen.
     #[inline]
     pub(super) fn observe(&mut self, key: u64) {
-        if self.recent.is_new(key) {
-            self.union.update_value(key);
-        }
+        let hash = hash(key);
+        let class = ((hash >> 32) | (1 << (CLASSES - 1))).trailing_zeros() as usize;
+        let (first, mask) = PLACES[class % PLACES.len()];
+        let bit = first + ((hash >> (64 - WIDE.ilog2())) as u32 & mask);
+        self.0[bit as usize / 64 % WORDS] |= 1 << (bit % 64);
     }
 
     pub(super) fn merge(&mut self, other: &Distinct) {
-        self.union.update(&other.union.to_sketch(HllType::Hll8));
+        self.0.iter_mut().zip(&*other.0).for_each(|(ours, theirs)| *ours |= theirs);
     }
 
+    /// The most likely number of hashes.
+    ///
+    /// With `x` hashes, a bit of a class that has `b` bits and a share `s` of the hashes is still empty with the
+    /// probability `exp(-x s / b)`. The derivative of the logarithm of what is to be maximised falls with `x` and is
+    /// convex, so that Newton's method climbs, from below, to where it is 0. It starts from the bound that
+    /// `y / (exp(y) - 1) >= 1 - y / 2` gives.
     pub(super) fn estimate(&self) -> f64 {
-        self.union.composite_estimate()
-    }
-}
-
-fn empty() -> HllUnion {
-    HllUnion::new(LG_REGISTERS).expect("the number of registers is a valid one")
-}
-
-fn write<S: Serializer>(union: &HllUnion, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_bytes(&union.to_sketch(HllType::Hll8).serialize())
-}
-
-/// A sketch of another size would lower the precision of all it is merged with; it can't be one of ours.
-fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<HllUnion, D::Error> {
-    let bytes: Vec<u8> = serde_bytes::deserialize(deserializer)?;
-    let registers = bytes.get(REGISTERS_AT..REGISTERS_AT + (1 << LG_REGISTERS)).unwrap_or_default();
-    if registers.iter().any(|register| *register > LARGEST_REGISTER) {
-        return Err(de::Error::custom("a sketch of distinct keys has an impossible register"));
-    }
-    let sketch = HllSketch::deserialize(&bytes).map_err(de::Error::custom)?;
-    if (sketch.lg_config_k(), sketch.target_type()) != (LG_REGISTERS, HllType::Hll8) {
-        return Err(de::Error::custom("a sketch of distinct keys has another number of registers"));
-    }
-    let mut union = empty();
-    union.update(&sketch);
-    Ok(union)
-}
-
-/// A direct-mapped table of keys seen lately. It only saves work, so copies start without it.
-#[derive(Debug, Default)]
-struct Recent(Vec<u64>);
-
-impl Recent {
-    /// Whether the key may not have been seen before; remembers it.
-    #[inline]
-    fn is_new(&mut self, key: u64) -> bool {
-        let slot = (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - LG_RECENT)) as usize;
-        match self.0.get_mut(slot) {
-            Some(there) if *there == key => false,
-            Some(there) => {
-                *there = key;
-                true
-            }
-            None => self.start(),
+        let classes = self.count();
+        let set: f64 = classes.iter().map(|class| class.set).sum();
+        if set == 0.0 {
+            return 0.0;
         }
+        let empty: f64 = classes.iter().map(|class| class.empty * class.rate).sum();
+        let half: f64 = classes.iter().map(|class| class.set * class.rate).sum::<f64>() / 2.0;
+        let mut x = set / (empty + half);
+        for _ in 0..STEPS {
+            let (mut slope, mut bend) = (-empty, 0.0);
+            for class in &classes {
+                let growth = (x * class.rate).exp_m1();
+                slope += class.set * class.rate / growth;
+                bend += class.set * class.rate * class.rate * (1.0 + 1.0 / growth) / growth;
+            }
+            let step = slope / bend;
+            if step.is_nan() || step <= 1e-9 * x {
+                break;
+            }
+            x += step;
+        }
+        x
     }
 
-    /// An empty slot holds a key that belongs into another: 0 belongs into the first, 1 does not.
-    #[cold]
-    fn start(&mut self) -> bool {
-        self.0.resize(1 << LG_RECENT, 0);
-        self.0[0] = 1;
-        true
+    fn count(&self) -> [Class; CLASSES] {
+        std::array::from_fn(|class| {
+            let (first, mask) = PLACES[class];
+            let (from, words) = (first as usize / 64, (mask as usize + 1) / 64);
+            let set = self.0[from..from + words].iter().map(|word| word.count_ones()).sum::<u32>();
+            let share = (-((class + 1).min(CLASSES - 1) as f64)).exp2();
+            let bits = f64::from(mask + 1);
+            Class { set: set.into(), empty: bits - f64::from(set), rate: share / bits }
+        })
     }
 }
 
-impl Clone for Recent {
-    fn clone(&self) -> Self {
-        Recent::default()
+/// What is known of the bits of a class.
+struct Class {
+    set: f64,
+    empty: f64,
+    /// The chance of one of its bits to be the one that a hash sets.
+    rate: f64,
+}
+
+const fn places() -> [(u32, u32); 16] {
+    let mut places = [(0, 0); 16];
+    let (mut class, mut first) = (0, 0);
+    while class < CLASSES {
+        let bits = if (class as u32) < WIDE_CLASSES { WIDE } else { NARROW };
+        places[class] = (first, bits - 1);
+        first += bits;
+        class += 1;
+    }
+    places
+}
+
+/// A product with a large odd constant, folded, and one more: with one alone, keys that are numbered would be spread
+/// more evenly than chance does, which estimates take for more keys. Use the upper bits first.
+#[inline]
+fn hash(key: u64) -> u64 {
+    let product = u128::from(key ^ 0x243f_6a88_85a3_08d3) * 0x9e37_79b9_7f4a_7c15;
+    let folded = (product >> 64) as u64 ^ product as u64;
+    (folded ^ (folded >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93)
+}
+
+/// As on the wire: the words that are not 0, by their positions, or all of them.
+#[derive(Serialize, Deserialize)]
+enum Written {
+    Few(Vec<(u16, u64)>),
+    Many(#[serde(with = "serde_bytes")] Vec<u8>),
+}
+
+impl From<Distinct> for Written {
+    fn from(distinct: Distinct) -> Self {
+        let few: Vec<(u16, u64)> = (0..).zip(*distinct.0).filter(|(_, word)| *word != 0).collect();
+        if few.len() < WORDS / 2 {
+            return Written::Few(few);
+        }
+        Written::Many(distinct.0.iter().flat_map(|word| word.to_le_bytes()).collect())
+    }
+}
+
+/// Any bits are possible, where there are some.
+impl TryFrom<Written> for Distinct {
+    type Error = &'static str;
+
+    fn try_from(written: Written) -> Result<Self, Self::Error> {
+        let mut distinct = Distinct::default();
+        match written {
+            Written::Few(few) => {
+                for (at, word) in few {
+                    *distinct.0.get_mut(usize::from(at)).ok_or("a sketch of distinct keys ends before its bits")? |=
+                        word;
+                }
+            }
+            Written::Many(bytes) if bytes.len() == WORDS * 8 => {
+                let words = bytes.as_chunks().0.iter().map(|bytes| u64::from_le_bytes(*bytes));
+                distinct.0.iter_mut().zip(words).for_each(|(ours, theirs)| *ours = theirs);
+            }
+            Written::Many(_) => return Err("a sketch of distinct keys has another number of bits"),
+        }
+        Ok(distinct)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::profile::sampler::Random;
 
     fn of(keys: impl Iterator<Item = u64>) -> Distinct {
         let mut distinct = Distinct::default();
@@ -117,23 +177,53 @@ mod tests {
         distinct
     }
 
-    /// Small integers, multiples of a power of two, hashes: what routing keys look like.
+    /// What routing keys look like: small integers, multiples, those of one shard of many, hashes, numbers as text.
     fn key(kind: usize, i: u64) -> u64 {
-        [i, i << 40, crate::stable_hash(&i)][kind]
+        match kind {
+            0 => i,
+            1 => i << 40,
+            2 => i * 1000,
+            3 => (7 << 52) | (i * 0x1_0001),
+            4 => crate::stable_hash(&i),
+            5 => crate::stable_hash(&i) >> 16,
+            _ => u64::from_be_bytes(*b"key00000") + (i / 100 << 16) + (i / 10 % 10 << 8) + i % 10,
+        }
     }
 
-    fn near(estimate: f64, count: u64) -> bool {
-        (estimate / count as f64 - 1.0).abs() < 0.05
+    const KINDS: usize = 7;
+
+    /// The errors of estimates of so many keys, relative, smallest first, over starting points of each kind.
+    fn errors(kind: usize, count: u64, tries: u64) -> Vec<f64> {
+        let mut random = Random::new(count);
+        let error = |from: u64| of((from..from + count).map(|i| key(kind, i))).estimate() / count as f64 - 1.0;
+        let mut errors: Vec<f64> = (0..tries).map(|_| error(random.next() % (1 << 20)).abs()).collect();
+        errors.sort_by(f64::total_cmp);
+        errors
     }
 
     #[test]
-    fn the_estimate_is_within_five_percent() {
-        for count in [1, 5, 100, 1_000, 10_000, 200_000] {
-            for kind in 0..3 {
-                let distinct = of((0..count).chain(0..count).map(|i| key(kind, i)));
-                assert!(near(distinct.estimate(), count), "{kind}: {} for {count}", distinct.estimate());
+    fn few_keys_are_told_nearly_exactly() {
+        for kind in 0..KINDS {
+            for count in [0, 1, 5, 64, 190] {
+                let estimate = of((0..count).chain(0..count).map(|i| key(kind, i))).estimate();
+                assert!(
+                    (estimate - count as f64).abs() <= (0.02 * count as f64).max(0.01),
+                    "{kind}: {estimate} of {count}"
+                );
             }
         }
+    }
+
+    #[test]
+    fn many_keys_are_estimated_whatever_they_look_like() {
+        for kind in 0..KINDS {
+            for count in [2_000, 8_000, 16_000, 60_000] {
+                let errors = errors(kind, count, 40);
+                assert!(errors[20] < 0.011 && errors[39] < 0.04, "{kind}, {count}: {errors:?}");
+            }
+        }
+        let error = of(0..3_000_000).estimate() / 3e6 - 1.0;
+        assert!(error.abs() < 0.04, "{error}");
     }
 
     #[test]
@@ -141,25 +231,36 @@ mod tests {
         for (left, right) in [(0..0, 0..9), (0..200, 100..300), (0..30_000, 20_000..60_000), (0..50_000, 0..3)] {
             let mut merged = of(left.clone());
             merged.merge(&of(right.clone()));
-            let whole = of(left.chain(right));
-            assert!((merged.estimate() - whole.estimate()).abs() < 1e-6 * whole.estimate());
+            let mut reversed = of(right.clone());
+            reversed.merge(&of(left.clone()));
+            let whole = of(left.chain(right)).estimate();
+            assert_eq!((merged.estimate(), reversed.estimate()), (whole, whole));
         }
     }
 
     #[test]
-    fn every_key_passes_the_first_time() {
-        let mut recent = Recent::default();
-        assert!((0..2_000).all(|k| recent.is_new(k)));
-        assert!(!recent.is_new(1_999));
+    fn a_damaged_sketch_is_an_error() {
+        for count in [10, 10_000] {
+            let bytes = postcard::to_allocvec(&of(0..count)).unwrap();
+            assert_eq!(postcard::from_bytes::<Distinct>(&bytes).unwrap().estimate(), of(0..count).estimate());
+            assert!(postcard::from_bytes::<Distinct>(&bytes[..bytes.len() - 1]).is_err());
+        }
+        let other = postcard::to_allocvec(&(1u32, serde_bytes::ByteBuf::from(vec![0; 100]))).unwrap();
+        assert!(postcard::from_bytes::<Distinct>(&other).is_err());
+        let full = postcard::to_allocvec(&(1u32, serde_bytes::ByteBuf::from(vec![0xff; 4096]))).unwrap();
+        assert!(postcard::from_bytes::<Distinct>(&full).unwrap().estimate().is_finite());
     }
 
+    /// For the figures in the documentation: `cargo test --release -- --ignored errors_of --nocapture`.
     #[test]
-    fn a_damaged_sketch_is_an_error() {
-        let bytes = postcard::to_allocvec(&of(0..10_000)).unwrap();
-        assert!(near(postcard::from_bytes::<Distinct>(&bytes).unwrap().estimate(), 10_000));
-        assert!(postcard::from_bytes::<Distinct>(&bytes[..100]).is_err());
-        let other = HllSketch::new(4, HllType::Hll8).unwrap().serialize();
-        let other = postcard::to_allocvec(&serde_bytes::ByteBuf::from(other)).unwrap();
-        assert!(postcard::from_bytes::<Distinct>(&other).unwrap_err().to_string().len() > 1);
+    #[ignore = "takes minutes, to print figures"]
+    fn errors_of_many_estimates() {
+        for kind in 0..KINDS {
+            for count in [1_000, 4_000, 8_000, 16_000, 24_000, 100_000] {
+                let errors = errors(kind, count, 1_000);
+                let root = (errors.iter().map(|e| e * e).sum::<f64>() / 1e3).sqrt();
+                println!("kind {kind}, {count:7} keys: {:.2} %, p99 {:.2} %", 100.0 * root, 100.0 * errors[989]);
+            }
+        }
     }
 }

@@ -1,15 +1,15 @@
 use std::cmp::Reverse;
 
-use datasketches::frequencies::{ErrorType, FrequentItemsSketch};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Serialize};
 
 use super::HeavyKey;
+use super::counters::Counters;
 
-/// Up to 384 counters: a share is never wrong by more than 0.7 %, on real streams by less than 0.2 %.
-const COUNTERS: usize = 512;
+/// A key with less is not named. A third of a thousandth: one with a thousandth is found whatever chance makes of it.
+const MIN_SHARE: f64 = 1.0 / 3000.0;
 
-/// More keys than this can't each have a notable share.
-pub const MAX_HEAVY: usize = 16;
+/// More keys than this can't each have a thousandth.
+pub const MAX_HEAVY: usize = 1000;
 
 /// How often a key must have been sampled for its share to say more than chance does: 35 % relative standard error.
 const MIN_HITS: u64 = 8;
@@ -18,47 +18,55 @@ const MIN_HITS: u64 = 8;
 /// The heaviest of many equal keys often lies three above.
 const SIGNIFICANT: f64 = 4.0;
 
-/// No honest count of records comes near it, and sums of two are still far from overflowing.
+/// No honest count of records comes near it, and sums of a few are still far from overflowing.
 const MAX_WEIGHT: u64 = 1 << 56;
 
-/// The heaviest keys among weighted ones: Misra-Gries counters, by Anderson and others ("A high-performance algorithm
-/// for identifying frequent items in data streams", 2017).
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// The heaviest keys among weighted ones.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(try_from = "Written", into = "Written")]
 pub(super) struct Heavy {
-    #[serde(serialize_with = "write", deserialize_with = "read")]
-    counters: FrequentItemsSketch<u64>,
+    counters: Counters,
+    /// The weight of all.
+    total: u64,
     /// The largest weight seen: how many records a sampled one stands for.
     unit: u64,
 }
 
-impl Default for Heavy {
-    fn default() -> Self {
-        let counters = FrequentItemsSketch::new(COUNTERS).expect("the number of counters is a power of two");
-        Heavy { counters, unit: 0 }
-    }
-}
-
 impl Heavy {
+    #[inline]
     pub(super) fn observe(&mut self, key: u64, weight: u64) {
-        self.counters.update_with_count(key, weight);
+        self.counters.add(key, weight);
+        self.total += weight;
         self.unit = self.unit.max(weight);
     }
 
+    /// Brings a key's counter into the cache.
+    #[inline]
+    pub(super) fn prefetch(&self, key: u64) {
+        self.counters.prefetch(key);
+    }
+
     pub(super) fn merge(&mut self, other: &Heavy) {
-        self.counters.merge(&other.counters);
+        other.counters.iter().for_each(|(key, weight)| self.counters.add(key, weight));
+        self.total += other.total;
         self.unit = self.unit.max(other.unit);
+    }
+
+    /// Forgets the light keys, to take little room.
+    pub(super) fn shrink(&mut self) {
+        self.counters.shrink();
     }
 
     /// The heaviest keys whose share is known with some certainty, heaviest first.
     pub(super) fn keys(&self) -> Vec<HeavyKey> {
-        let certain = if self.is_exact() { 0 } else { MIN_HITS.saturating_mul(self.unit) - 1 };
-        let rows = self.counters.frequent_items_with_threshold(ErrorType::NoFalsePositives, certain);
-        rank(rows.iter().map(|row| (*row.item(), row.estimate())).collect(), self.counters.total_weight())
+        let certain = if self.is_exact() { 0 } else { MIN_HITS.saturating_mul(self.unit) };
+        let certain = certain.max((self.total as f64 * MIN_SHARE) as u64);
+        rank(self.counters.iter().filter(|(_, weight)| *weight >= certain).collect(), self.total)
     }
 
     /// The heaviest key's share times the number of keys, unless chance alone explains it: then 1.
     pub(super) fn skew(&self, heaviest: Option<&HeavyKey>, distinct: f64) -> f64 {
-        let total = self.counters.total_weight() as f64;
+        let total = self.total as f64;
         let (average, unit) = (total / distinct, self.unit as f64);
         let chance = average + SIGNIFICANT * (average * unit).sqrt() + SIGNIFICANT * unit;
         match heaviest {
@@ -81,21 +89,33 @@ pub(super) fn rank(mut weights: Vec<(u64, u64)>, total: u64) -> Vec<HeavyKey> {
     weights.into_iter().map(|(key, weight)| HeavyKey { key, share: share(weight) }).collect()
 }
 
-fn write<S: Serializer>(counters: &FrequentItemsSketch<u64>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_bytes(&counters.serialize())
+/// As on the wire: counters in the order of their keys.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    counters: Vec<(u64, u64)>,
+    total: u64,
+    unit: u64,
 }
 
-fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<FrequentItemsSketch<u64>, D::Error> {
-    let bytes: Vec<u8> = serde_bytes::deserialize(deserializer)?;
-    // What the sketch allocates follows from its fourth and fifth byte.
-    if bytes.iter().skip(3).take(2).any(|lg| 1usize.checked_shl((*lg).into()).is_none_or(|size| size > COUNTERS)) {
-        return Err(de::Error::custom("a sketch of heavy keys has too many counters"));
+impl From<Heavy> for Written {
+    fn from(heavy: Heavy) -> Self {
+        let mut counters: Vec<(u64, u64)> = heavy.counters.iter().collect();
+        counters.sort_unstable();
+        Written { counters, total: heavy.total, unit: heavy.unit }
     }
-    let counters = FrequentItemsSketch::<u64>::deserialize(&bytes).map_err(de::Error::custom)?;
-    if counters.total_weight() > MAX_WEIGHT || counters.maximum_error() > MAX_WEIGHT {
-        return Err(de::Error::custom("a sketch of heavy keys has an impossible weight"));
+}
+
+impl TryFrom<Written> for Heavy {
+    type Error = &'static str;
+
+    fn try_from(Written { counters, total, unit }: Written) -> Result<Self, Self::Error> {
+        if total > MAX_WEIGHT || counters.iter().any(|(_, weight)| *weight == 0 || *weight > total) {
+            return Err("a sketch of heavy keys has an impossible weight");
+        }
+        let mut heavy = Heavy { total, unit, ..Heavy::default() };
+        counters.into_iter().for_each(|(key, weight)| heavy.counters.add(key, weight));
+        Ok(heavy)
     }
-    Ok(counters)
 }
 
 #[cfg(test)]

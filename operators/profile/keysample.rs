@@ -1,5 +1,6 @@
 use serde::{Deserialize, Serialize};
 
+use super::reservoir::Reservoir;
 use super::sampler::Random;
 
 /// Enough to cut a shard into parts of equal load to within a few percent.
@@ -33,6 +34,17 @@ impl KeySample {
 
     pub(super) fn merge(&mut self, other: &KeySample) {
         other.kept.iter().for_each(|(drawn, key)| self.keep(*drawn, *key));
+    }
+
+    /// Takes in records of one weight, of which only some have been kept: a draw each, from the smallest that all of them
+    /// would have had on (Rényi, "On the theory of order statistics", 1953).
+    pub(super) fn absorb(&mut self, reservoir: Reservoir, weight: u64) {
+        let (mut drawn, mut left) = (0.0, reservoir.seen());
+        for key in reservoir.shuffled(&mut self.random) {
+            drawn -= self.random.unit().ln() / (left * weight) as f64;
+            left -= 1;
+            self.keep(drawn as f32, key);
+        }
     }
 
     /// The sampled keys, ascending.
@@ -76,6 +88,25 @@ mod tests {
         }
         let share = f64::from(low as u32) / (200.0 * KEY_SAMPLE as f64);
         assert!((share - 0.25).abs() < 0.02, "{share}");
+    }
+
+    /// The same with a part that went through a reservoir.
+    #[test]
+    fn what_is_kept_of_many_counts_as_many() {
+        let (mut low, mut first) = (0, 0);
+        for seed in 0..400 {
+            let (mut sample, mut reservoir, mut random) =
+                (KeySample::new(seed), Reservoir::default(), Random::new(seed + 1_000));
+            (0..1_000).for_each(|i| sample.observe(i % 100, 1));
+            (100..1_100).for_each(|i| reservoir.observe(i, &mut random));
+            sample.absorb(reservoir, 3);
+            assert_eq!(sample.keys().len(), KEY_SAMPLE);
+            low += sample.keys().iter().filter(|k| **k < 100).count();
+            first += sample.keys().iter().filter(|k| (100..600).contains(*k)).count();
+        }
+        let share = |count: usize| count as f64 / (400.0 * KEY_SAMPLE as f64);
+        assert!((share(low) - 0.25).abs() < 0.02, "{low}");
+        assert!((share(first) - 0.375).abs() < 0.02, "{first}");
     }
 
     #[test]

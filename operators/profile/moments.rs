@@ -42,7 +42,7 @@ impl Moments {
 
     /// Takes in a value so many times.
     pub(super) fn observe_run(&mut self, value: f64, count: u64) {
-        if value.is_finite() {
+        if value.is_finite() && count > 0 {
             let origin = value.clamp(-LARGEST, LARGEST);
             self.merge(&Moments { count, origin, ..Moments::default() });
         }
@@ -64,6 +64,11 @@ impl Moments {
         self.squares += other.squares + apart * apart * share * ours;
     }
 
+    /// Where sums over further values best begin; not a number without values.
+    pub(super) fn centre(&self) -> f64 {
+        if self.count == 0 { f64::NAN } else { self.mean() }
+    }
+
     /// 0 without values.
     pub(super) fn mean(&self) -> f64 {
         self.origin + self.offset
@@ -72,6 +77,47 @@ impl Moments {
     /// The population standard deviation; 0 without values.
     pub(super) fn deviation(&self) -> f64 {
         if self.count == 0 { 0.0 } else { (self.squares / self.count as f64).max(0.0).sqrt() }
+    }
+}
+
+/// Values of which only sums are kept, relative to an origin: what [`Moments`] take in batch by batch, at a fraction of
+/// the cost.
+///
+/// The origin is to be the mean of values before them, and there are to be no more than a few thousand: then what
+/// cancels is small against what is left, wherever the values lie.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sums {
+    origin: f64,
+    sum: f64,
+    squares: f64,
+}
+
+impl Sums {
+    pub(super) fn around(origin: f64) -> Self {
+        Sums { origin, ..Sums::default() }
+    }
+
+    /// Whether the value can be taken in: it and the origin are numbers, and it is not far too large.
+    #[inline]
+    pub(super) fn fits(&self, value: f64) -> bool {
+        (value - self.origin).abs() <= LARGEST
+    }
+
+    #[inline]
+    pub(super) fn observe(&mut self, value: f64) {
+        let relative = value - self.origin;
+        self.sum += relative;
+        self.squares += relative * relative;
+    }
+
+    /// The moments, the number of values being known.
+    pub(super) fn moments(&self, count: u64) -> Moments {
+        if count == 0 {
+            return Moments::default();
+        }
+        let offset = self.sum / count as f64;
+        let squares = (self.squares - self.sum * offset).max(0.0);
+        Moments { count, origin: self.origin, offset, squares }
     }
 }
 

@@ -40,14 +40,9 @@ impl Sampler {
     }
 
     /// Counts so many records; how many of them are to be sampled.
-    pub(super) fn sample_run(&mut self, mut records: u64) -> u64 {
+    pub(super) fn sample_run(&mut self, records: u64) -> u64 {
         let mut sampled = 0;
-        while records >= self.countdown {
-            records -= self.countdown;
-            self.restart();
-            sampled += 1;
-        }
-        self.countdown -= records;
+        self.pick(records as usize, |_| sampled += 1);
         sampled
     }
 
@@ -57,9 +52,26 @@ impl Sampler {
         self.countdown
     }
 
+    /// Counts so many records; gives which of them are to be sampled, by their positions.
+    #[inline]
+    pub(super) fn pick(&mut self, records: usize, mut each: impl FnMut(usize)) {
+        let mut done = 0;
+        while self.countdown <= records as u64 - done {
+            done += self.countdown;
+            each(done as usize - 1);
+            self.restart();
+        }
+        self.countdown -= records as u64 - done;
+    }
+
     /// A gap between 1 and `2 * every - 1`, whose mean is `every`.
     fn restart(&mut self) {
-        self.countdown = 1 + self.random.next() % (2 * self.every - 1);
+        self.countdown = 1 + self.random.below(2 * self.every - 1);
+    }
+
+    /// Randomness for what must not repeat what others of this worker draw.
+    pub(super) fn random(&mut self) -> &mut Random {
+        &mut self.random
     }
 
     /// A seed for something that must not repeat what others of this worker draw.
@@ -82,6 +94,12 @@ impl Random {
         let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
+    }
+
+    /// Uniform below this number, which is not 0.
+    #[inline]
+    pub(super) fn below(&mut self, end: u64) -> u64 {
+        ((u128::from(self.next()) * u128::from(end)) >> 64) as u64
     }
 
     /// Uniform in (0, 1].

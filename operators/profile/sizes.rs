@@ -1,45 +1,63 @@
-use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 /// Larger records count as this large; the largest and the mean are kept apart, exactly.
 const LARGEST: u64 = 1 << 30;
 
-/// A quantile is at most a sixteenth too high, in less than four kilobytes.
-const DIGITS: u8 = 1;
+/// Sizes between two powers of two are told apart by so many steps: a quantile is at most a sixteenth too high.
+const STEPS: usize = 16;
 
-/// How many records have about which size.
-///
-/// Counts are of 64 bits: a count that stops at its largest value would leave the histogram's total ahead of the sum
-/// of its counts, and then quantiles are wrong altogether.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// How many records have about which size: what `hdrhistogram` does, in a few instructions and, unless sizes are large,
+/// in few bytes.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(from = "Vec<(u64, u64)>", into = "Vec<(u64, u64)>")]
-pub(super) struct SizeCounts(Histogram<u64>);
-
-impl Default for SizeCounts {
-    fn default() -> Self {
-        SizeCounts(Histogram::new_with_bounds(1, LARGEST, DIGITS).expect("the bounds are valid"))
-    }
-}
+pub(super) struct SizeCounts(Vec<u64>);
 
 impl SizeCounts {
+    #[inline]
     pub(super) fn observe(&mut self, size: u64, weight: u64) {
-        self.0.saturating_record_n(size, weight);
+        let at = place(size.min(LARGEST));
+        if at >= self.0.len() {
+            self.0.resize(at + 1, 0);
+        }
+        self.0[at] = self.0[at].saturating_add(weight);
     }
 
     pub(super) fn merge(&mut self, other: &SizeCounts) {
-        self.0.add(&other.0).expect("all have the same bounds");
+        self.0.resize(self.0.len().max(other.0.len()), 0);
+        self.0.iter_mut().zip(&other.0).for_each(|(ours, theirs)| *ours = ours.saturating_add(*theirs));
     }
 
     /// The size that this share of the records does not exceed.
     pub(super) fn quantile(&self, share: f64) -> u64 {
-        self.0.value_at_quantile(share)
+        let total = self.0.iter().fold(0u64, |sum, count| sum.saturating_add(*count));
+        let rank = ((share * total as f64).ceil() as u64).max(1);
+        let mut seen = 0u64;
+        let at = self.0.iter().position(|count| {
+            seen = seen.saturating_add(*count);
+            seen >= rank
+        });
+        at.map_or(0, largest_at)
     }
 }
 
-/// Most of the histogram is empty: only sizes that occur are sent.
+/// Where a size is counted: the first two powers of [`STEPS`] one by one, then as many steps for each power of two.
+#[inline]
+fn place(size: u64) -> usize {
+    let beyond = (size | STEPS as u64).ilog2() - STEPS.ilog2();
+    STEPS * beyond as usize + (size >> beyond) as usize
+}
+
+/// The largest size that is counted there.
+fn largest_at(place: usize) -> u64 {
+    let beyond = (place / STEPS).saturating_sub(1);
+    (((place - STEPS * beyond + 1) as u64) << beyond) - 1
+}
+
+/// Only sizes that occur are sent.
 impl From<SizeCounts> for Vec<(u64, u64)> {
     fn from(sizes: SizeCounts) -> Self {
-        sizes.0.iter_recorded().map(|size| (size.value_iterated_to(), size.count_at_value())).collect()
+        let counts = sizes.0.into_iter().enumerate().filter(|(_, count)| *count > 0);
+        counts.map(|(place, count)| (largest_at(place), count)).collect()
     }
 }
 

@@ -1,7 +1,9 @@
 use serde::{Deserialize, Serialize};
 
+use super::distinct::Distinct;
 use super::head::Head;
 use super::moments::Moments;
+use super::reservoir::Reservoir;
 use super::sketches::Sketches;
 use super::{Sampler, Sizes, Summary};
 
@@ -52,22 +54,16 @@ impl Statistics {
     /// the caller may time it and report that to [`add_busy`](Self::add_busy).
     ///
     /// A value that is NaN or infinite is left out of the mean and the deviation; the record counts all the same.
-    #[inline]
     pub fn observe(&mut self, routing: u64, value: f64, size: usize, sampler: &mut Sampler) -> bool {
-        let size = size as u64;
-        self.records += 1;
-        self.moments.observe(value);
-        self.bytes = self.bytes.saturating_add(size);
-        self.largest = self.largest.max(size);
         let sampled = sampler.sample();
-        match &mut self.detail {
-            Detail::Sketches(sketches) => {
-                sketches.distinct.observe(routing);
-                if sampled {
-                    sketches.observe(routing, size, sampler.every());
-                }
+        let size = size as u64;
+        if !self.observe_first(routing, value, size, sampler) {
+            self.count(value, size);
+            let sketches = self.detail.sketches();
+            sketches.distinct.observe(routing);
+            if sampled {
+                sketches.observe(routing, size, sampler.every());
             }
-            Detail::Head(_) => self.observe_first(routing, size, sampled, sampler),
         }
         sampled
     }
@@ -141,20 +137,87 @@ impl Statistics {
         summary
     }
 
-    #[inline(never)]
-    fn observe_first(&mut self, routing: u64, size: u64, sampled: bool, sampler: &mut Sampler) {
-        if let Detail::Head(head) = &mut self.detail
-            && head.has_room_for(1)
-        {
-            if head.is_empty() {
-                head.seed = sampler.seed();
-            }
-            return head.push(routing, size);
+    /// Takes in a record, all of it, if it is one of the first; whether it was.
+    pub(super) fn observe_first(&mut self, routing: u64, value: f64, size: u64, sampler: &mut Sampler) -> bool {
+        let Detail::Head(head) = &mut self.detail else { return false };
+        if !head.has_room_for(1) {
+            return false;
         }
-        let sketches = self.detail.sketches();
-        sketches.distinct.observe(routing);
-        if sampled {
-            sketches.observe(routing, size, sampler.every());
+        if head.is_empty() {
+            head.seed = sampler.seed();
+        }
+        head.push(routing, size);
+        self.count(value, size);
+        true
+    }
+
+    /// Takes in a record, but for what the detail is about.
+    pub(super) fn count(&mut self, value: f64, size: u64) {
+        self.records += 1;
+        self.moments.observe(value);
+        self.bytes = self.bytes.saturating_add(size);
+        self.largest = self.largest.max(size);
+    }
+}
+
+/// For [`Gathering`](super::Gathering), which takes in the records after the first in parts, and keeps the distinct
+/// keys to itself meanwhile.
+impl Statistics {
+    /// The distinct keys of the first records, to be continued; from now on there are sketches.
+    pub(super) fn outgrow(&mut self) -> Distinct {
+        std::mem::take(&mut self.detail.sketches().distinct)
+    }
+
+    /// Where [`Sums`](super::moments::Sums) of the values to come begin.
+    pub(super) fn centre(&self) -> f64 {
+        self.moments.centre()
+    }
+
+    /// Brings into the cache what [`observe_sampled`](Self::observe_sampled) is going to ask for. Many calls one after the
+    /// other wait for memory together.
+    #[inline]
+    pub(super) fn prefetch(&self, routing: u64) {
+        if let Detail::Sketches(sketches) = &self.detail {
+            sketches.heavy.prefetch(routing);
+        }
+    }
+
+    /// Takes in a record that the sampler picked, but for counts, sums and distinct keys; its size unless it is known.
+    #[inline]
+    pub(super) fn observe_sampled(&mut self, routing: u64, size: Option<u64>, weight: u64) {
+        if let Detail::Sketches(sketches) = &mut self.detail {
+            sketches.heavy.observe(routing, weight);
+            if let Some(size) = size {
+                sketches.sizes.observe(size, weight);
+            }
+        }
+    }
+
+    /// Takes in counts and sums.
+    pub(super) fn add(&mut self, records: u64, moments: &Moments, bytes: u64, largest: u64) {
+        self.records += records;
+        self.moments.merge(moments);
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.largest = self.largest.max(largest);
+    }
+
+    /// Takes in counts and sums, and sizes, of records that have one value and one size.
+    pub(super) fn add_alike(&mut self, records: u64, value: f64, size: usize) {
+        let (mut moments, size) = (Moments::default(), size as u64);
+        moments.observe_run(value, records);
+        if records > 0 {
+            self.add(records, &moments, size.saturating_mul(records), size);
+            self.detail.sketches().sizes.observe(size, records);
+        }
+    }
+
+    /// Takes in the distinct keys, if there are more than those of the first records, and the sample of keys of which
+    /// each stands for `weight` records; lets go of what is not worth sending.
+    pub(super) fn finish(&mut self, distinct: Option<Distinct>, reservoir: Reservoir, weight: u64) {
+        if let (Detail::Sketches(sketches), Some(distinct)) = (&mut self.detail, distinct) {
+            sketches.distinct = distinct;
+            sketches.keys.absorb(reservoir, weight);
+            sketches.heavy.shrink();
         }
     }
 }

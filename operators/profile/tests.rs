@@ -152,7 +152,8 @@ fn batch() -> impl Strategy<Value = Vec<Record>> {
 fn assert_same(ours: &Summary, naive: &Summary) {
     let close = |a: f64, b: f64| (a - b).abs() <= 1e-9 * a.abs().max(b.abs()).max(1.0);
     assert_eq!((ours.epochs, ours.records, ours.busy_nanos), (naive.epochs, naive.records, naive.busy_nanos));
-    assert!(close(ours.mean, naive.mean) && close(ours.deviation, naive.deviation));
+    let (moments, expected) = ((ours.mean, ours.deviation), (naive.mean, naive.deviation));
+    assert!(close(moments.0, expected.0) && close(moments.1, expected.1), "{moments:?} for {expected:?}");
     assert!(close(ours.distinct, naive.distinct) && close(ours.skew, naive.skew));
     assert_eq!((&ours.heavy, ours.sizes.p50, ours.sizes.p99), (&naive.heavy, naive.sizes.p50, naive.sizes.p99));
     assert_eq!((ours.sizes.max, ours.sample.len()), (naive.sizes.max, naive.sample.len()));
@@ -243,4 +244,84 @@ fn an_idle_shard_is_forgotten_after_a_window() {
     }
     assert!(format!("{rolling:?}").matches("Shard {").count() <= 3);
     assert_eq!(rolling.advance(102, report(KeyRange::single(99)))[0].rolling.epochs, 1);
+}
+
+/// The statistics by shard that batches of these lengths give. Records are (shard, record).
+fn gathered(records: &[(u32, Record)], lengths: &[usize], alike: bool, share: f64) -> BTreeMap<u32, Statistics> {
+    let mut gathering = Gathering::new(share, 1);
+    let (mut rest, mut lengths) = (records, lengths.iter().cycle());
+    while !rest.is_empty() {
+        let (batch, after) = rest.split_at((*lengths.next().unwrap()).min(rest.len()));
+        let shards: Vec<u32> = batch.iter().map(|(shard, _)| *shard).collect();
+        let keys: Vec<u64> = batch.iter().map(|(_, r)| r.key).collect();
+        match batch {
+            [(_, first), ..] if alike => gathering.observe_alike(&shards, &keys, first.value, first.size),
+            _ => gathering.observe(&shards, &keys, batch, |(_, r)| r.value, |(_, r)| r.size),
+        }
+        shards.iter().for_each(|shard| gathering.add_busy(*shard, 100));
+        rest = after;
+    }
+    let mut taken = BTreeMap::new();
+    gathering.take(|shard, statistics| assert!(taken.insert(shard, statistics).is_none()));
+    gathering.take(|shard, _| panic!("{shard} has been taken"));
+    taken
+}
+
+/// By shard, record by record.
+fn one_by_one(records: &[(u32, Record)]) -> BTreeMap<u32, Statistics> {
+    let mut shards: BTreeMap<u32, Vec<Record>> = BTreeMap::new();
+    records.iter().for_each(|(shard, record)| shards.entry(*shard).or_default().push(*record));
+    shards.into_iter().map(|(shard, records)| (shard, statistics(&records, 1.0, 7))).collect()
+}
+
+fn odd(value: f64) -> impl Strategy<Value = f64> {
+    prop_oneof![20 => Just(value), 1 => Just(f64::NAN), 1 => Just(f64::INFINITY), 1 => Just(f64::MAX)]
+}
+
+proptest! {
+    #[test]
+    fn batches_are_as_many_records(
+        records in prop::collection::vec((prop::sample::select(vec![0, 3, 3, 3, 70_000]), record()), 0..6_000),
+        with_odd: bool, odds in prop::collection::vec(odd(1.0), 100),
+        lengths in prop::collection::vec(1..2_000usize, 1..5),
+    ) {
+        let mut records: Vec<(u32, Record)> = records;
+        for ((_, record), odd) in records.iter_mut().zip(odds.iter().cycle()).filter(|_| with_odd) {
+            record.value = if *odd == 1.0 { record.value } else { *odd };
+        }
+        let (batches, single) = (gathered(&records, &lengths, false, 1.0), one_by_one(&records));
+        prop_assert!(batches.keys().eq(single.keys()));
+        for (ours, naive) in batches.values().zip(single.values()) {
+            assert_same(&ours.summary(1), &naive.summary(1));
+        }
+    }
+
+    /// Batches of records that are alike, but in some cases not the same in all batches.
+    #[test]
+    fn alike_batches_are_as_many_records(
+        records in prop::collection::vec((0..4u32, 0..300u64), 0..6_000),
+        kinds in prop::collection::vec((prop::sample::select(vec![1.0, -7e9, f64::NAN]), 0..99usize), 1..3),
+    ) {
+        const BATCH: usize = 700;
+        let record = |(i, (shard, key)): (usize, &(u32, u64))| {
+            let (value, size) = kinds[i / BATCH % kinds.len()];
+            (*shard, Record { key: *key, value, size })
+        };
+        let records: Vec<(u32, Record)> = records.iter().enumerate().map(record).collect();
+        let (batches, single) = (gathered(&records, &[BATCH], true, 1.0), one_by_one(&records));
+        prop_assert!(batches.keys().eq(single.keys()));
+        for (ours, naive) in batches.values().zip(single.values()) {
+            assert_same(&ours.summary(1), &naive.summary(1));
+        }
+    }
+}
+
+#[test]
+fn a_zipf_stream_in_batches_is_described() {
+    let stream = zipf(300_000, 200_000, 3);
+    let records: Vec<(u32, Record)> = stream.iter().map(|r| (0, *r)).collect();
+    let taken = gathered(&records, &[1_024], false, ProfileConfig::SAMPLE);
+    let summary = Summary { busy_nanos: 30_000_000, ..taken[&0].summary(1) };
+    assert_eq!(taken[&0].busy_nanos(), 300_000 / 1_024 * 1_024 * 100 + 300_000 % 1_024 * 100);
+    assert_describes(&summary, &stream);
 }
