@@ -4,6 +4,7 @@
 use std::fmt;
 
 use clap::Parser;
+use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Map, Value, json};
 
 /// What each bench can be told.
@@ -31,9 +32,8 @@ impl Arguments {
 
 /// CPU time of this thread so far, in seconds: a busy machine does not disturb it as it does the clock.
 pub fn cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux tells the CPU time of a thread");
-    let nanos = stat.split(' ').next().and_then(|nanos| nanos.parse::<u64>().ok());
-    nanos.expect("the first number is nanoseconds") as f64 * 1e-9
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
 }
 
 /// What one arm gave, run by run.
@@ -88,6 +88,28 @@ pub fn interleave<const N: usize>(pairs: usize, arms: [&dyn Fn() -> f64; N]) -> 
         }
     }
     samples.map(Sample)
+}
+
+/// Whether a target is reached.
+pub struct Verdict {
+    what: String,
+    found: f64,
+    most: f64,
+}
+
+impl Verdict {
+    /// The target is to find no more than this.
+    pub fn at_most(what: String, found: f64, most: f64) -> Self {
+        Verdict { what, found, most }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Verdict { what, found, most } = self;
+        let reached = if found <= most { "reached" } else { "NOT reached" };
+        write!(f, "{what}: {found:.2}, target {most}: {reached}")
+    }
 }
 
 /// Prints what a bench has found as its last line.
