@@ -1,11 +1,11 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Command, KeyRange, RoutingError};
+use super::{Command, Directory, KeyRange, RoutingError};
 
 /// Which worker owns each shard, for all of the key space, and which keys are folded.
 ///
-/// Looking up a routing key reads one slot of a directory indexed by the key's top bits; where
-/// shards begin inside that slot, a binary search among those few follows.
+/// Looking up a routing key reads one slot of a directory; where shards begin inside that slot, a binary search among
+/// those few follows.
 ///
 /// ```
 /// use thalweg::{Assignment, Command, KeyRange};
@@ -21,14 +21,11 @@ use super::{Command, KeyRange, RoutingError};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Shards", into = "Shards")]
 pub struct Assignment {
-    starts: Vec<u64>,
+    shards: Directory,
     owners: Vec<u32>,
     /// Routing keys, ascending.
     folded: Vec<u64>,
     workers: usize,
-    shift: u32,
-    /// For each value of the top bits, the shard that holds the first routing key with them.
-    directory: Vec<u32>,
 }
 
 /// A part of the key space that changes its owner between two assignments.
@@ -58,7 +55,8 @@ impl Assignment {
     pub fn even(shards: usize, workers: usize) -> Result<Self, RoutingError> {
         check_bounds(shards, workers)?;
         let start = |i: usize| ((i as u128) << 64).div_ceil(shards as u128) as u64;
-        Ok(Self::index((0..shards).map(start).collect(), dealt(shards, workers), Vec::new(), workers))
+        let shards = Directory::new((0..shards).map(start).collect());
+        Ok(Assignment { owners: dealt(shards.len(), workers), shards, folded: Vec::new(), workers })
     }
 
     /// These shards with their owners, in order of their ranges. No key is folded.
@@ -82,14 +80,14 @@ impl Assignment {
         check_bounds(starts.len(), workers)?;
         match previous {
             Some(last) if last.last() < u64::MAX => Err(RoutingError::Gap { range: KeyRange::from(last.last() + 1..) }),
-            _ => Ok(Self::index(starts, owners, Vec::new(), workers)),
+            _ => Ok(Assignment { shards: Directory::new(starts), owners, folded: Vec::new(), workers }),
         }
     }
 
     /// The number of shards.
     #[allow(clippy::len_without_is_empty, reason = "there is always a shard")]
     pub fn len(&self) -> usize {
-        self.starts.len()
+        self.owners.len()
     }
 
     /// The number of workers that may own shards.
@@ -100,13 +98,7 @@ impl Assignment {
     /// The index of the shard that holds the routing key.
     #[inline]
     pub fn find(&self, key: u64) -> usize {
-        let slot = (key >> self.shift) as usize;
-        let first = self.directory[slot] as usize;
-        let last = self.directory.get(slot + 1).map_or(self.starts.len() - 1, |l| *l as usize);
-        if first == last {
-            return first;
-        }
-        first + self.starts[first + 1..=last].partition_point(|start| *start <= key)
+        self.shards.find(key)
     }
 
     /// The worker that owns the shard at this index. Panics if there is none.
@@ -128,13 +120,12 @@ impl Assignment {
 
     /// The range of the shard at this index. Panics if there is none.
     pub fn range(&self, index: usize) -> KeyRange {
-        let end = self.starts.get(index + 1).map_or(1 << 64, |s| u128::from(*s));
-        KeyRange::new(self.starts[index], end).expect("shards are not empty")
+        self.shards.range(index)
     }
 
     /// The index of the shard with just this range.
     pub fn position(&self, range: KeyRange) -> Option<usize> {
-        self.starts.binary_search(&range.start()).ok().filter(|i| self.range(*i) == range)
+        self.shards.starts().binary_search(&range.start()).ok().filter(|i| self.range(*i) == range)
     }
 
     /// The shards and their owners, in order of their ranges.
@@ -159,7 +150,8 @@ impl Assignment {
         for command in commands {
             next.change(command)?;
         }
-        Ok(next.indexed())
+        next.shards.index();
+        Ok(next)
     }
 
     /// The assignment after those of these commands that can be carried out, each in its turn.
@@ -172,7 +164,8 @@ impl Assignment {
                 Err(error) => refused.push((command, error)),
             }
         }
-        Applied { assignment: next.indexed(), accepted, refused }
+        next.shards.index();
+        Applied { assignment: next, accepted, refused }
     }
 
     /// Which parts of the key space another worker owns in `next`, in order of their ranges. Whether keys are folded
@@ -198,16 +191,16 @@ impl Assignment {
     pub fn rescaled(&self, workers: usize) -> Result<Self, RoutingError> {
         check_bounds(self.len(), workers)?;
         let owners = if workers == self.workers { self.owners.clone() } else { dealt(self.len(), workers) };
-        Ok(Self::index(self.starts.clone(), owners, self.folded.clone(), workers))
+        Ok(Assignment { shards: self.shards.clone(), owners, folded: self.folded.clone(), workers })
     }
 
-    /// Carries out one command without bringing the directory up to date.
+    /// Carries out one command; after the last one, the shards must be indexed.
     fn change(&mut self, command: &Command) -> Result<(), RoutingError> {
         match *command {
             Command::Split { shard, at } => {
                 let index = self.known(shard)?;
                 let (_, right) = shard.split(at).ok_or(RoutingError::SplitOutside { range: shard, at })?;
-                self.starts.insert(index + 1, right.start());
+                self.shards.insert(index + 1, right.start());
                 self.owners.insert(index + 1, self.owners[index]);
             }
             Command::Merge { left, right } => {
@@ -224,7 +217,7 @@ impl Assignment {
                 if left_owner != right_owner {
                     return Err(RoutingError::DifferentOwners { left, right, left_owner, right_owner });
                 }
-                self.starts.remove(r);
+                self.shards.remove(r);
                 self.owners.remove(r);
             }
             Command::Move { shard, to } => {
@@ -249,29 +242,8 @@ impl Assignment {
     }
 
     fn known(&self, range: KeyRange) -> Result<usize, RoutingError> {
-        let nearest = || self.range(self.starts.partition_point(|s| *s <= range.start()) - 1);
+        let nearest = || self.range(self.shards.starts().partition_point(|s| *s <= range.start()) - 1);
         self.position(range).ok_or_else(|| RoutingError::UnknownRange { range, nearest: nearest() })
-    }
-
-    /// The same with its directory up to date.
-    fn indexed(self) -> Self {
-        Self::index(self.starts, self.owners, self.folded, self.workers)
-    }
-
-    /// Builds the directory: about two slots per shard.
-    fn index(starts: Vec<u64>, owners: Vec<u32>, folded: Vec<u64>, workers: usize) -> Self {
-        let bits = (starts.len() * 2).next_power_of_two().trailing_zeros();
-        let shift = 64 - bits;
-        let mut shard = 0;
-        let directory = (0..1u64 << bits)
-            .map(|slot| {
-                while starts.get(shard + 1).is_some_and(|next| *next <= slot << shift) {
-                    shard += 1;
-                }
-                shard as u32
-            })
-            .collect();
-        Assignment { starts, owners, folded, workers, shift, directory }
     }
 }
 

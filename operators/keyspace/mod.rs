@@ -7,6 +7,7 @@
 
 mod assignment;
 mod command;
+mod directory;
 mod hash;
 mod order;
 mod range;
@@ -14,6 +15,7 @@ mod routing_error;
 
 pub use assignment::{Applied, Assignment, Handover};
 pub use command::Command;
+pub(crate) use directory::Directory;
 pub use hash::{StableHash, stable_hash};
 pub use order::{OrderedKey, ordered_key};
 pub use range::KeyRange;
