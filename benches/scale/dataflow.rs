@@ -33,10 +33,13 @@ pub fn run(shards: usize, live: usize, epochs: u64) -> Run {
             data.rebalance(&config, |key| *key)
                 .and_then(|stage| stage.policy(Static))
                 .expect("the configuration is valid")
-                .fold_keyed(|key| *key, |_, count: &mut u64, context| {
-                    *count += 1;
-                    context.give(*count);
-                })
+                .fold_keyed(
+                    |key| *key,
+                    |_, count: &mut u64, context| {
+                        *count += 1;
+                        context.give(*count);
+                    },
+                )
                 .container::<Vec<u64>>()
                 .probe_with(&probe);
         });

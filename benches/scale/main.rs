@@ -78,7 +78,9 @@ fn idle(arguments: &Arguments, found: &mut Found, verdicts: &mut Vec<Verdict>) {
 fn live(arguments: &Arguments, found: &mut Found, verdicts: &mut Vec<Verdict>) {
     let shards = arguments.sized(1 << 16, 1 << 20) as usize;
     let live = [1 << 8, 1 << 12, 1 << 14, shards];
-    println!("\nCPU ns per epoch and live shard, so many live of {shards}, 8 workers; beside the profiles: without them\n");
+    println!(
+        "\nCPU ns per epoch and live shard, so many live of {shards}, 8 workers; beside the profiles: without them\n"
+    );
     println!("{:>12}{:>12}{:>12}{:>12}{:>12}   beside the profiles", "policy", live[0], live[1], live[2], live[3]);
     let mut profiles = [0.0; 4];
     for decides in Decides::ALL {

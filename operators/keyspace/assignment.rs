@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Command, Directory, KeyRange, RoutingError};
+use super::{Command, Directory, Identity, KeyRange, RoutingError};
 
 /// Which worker owns each shard, for all of the key space, and which keys are folded.
 ///
@@ -26,6 +26,8 @@ pub struct Assignment {
     /// Routing keys, ascending.
     folded: Vec<u64>,
     workers: usize,
+    /// Of the shards and their owners.
+    identity: Identity,
 }
 
 /// A part of the key space that changes its owner between two assignments.
@@ -55,8 +57,7 @@ impl Assignment {
     pub fn even(shards: usize, workers: usize) -> Result<Self, RoutingError> {
         check_bounds(shards, workers)?;
         let start = |i: usize| ((i as u128) << 64).div_ceil(shards as u128) as u64;
-        let shards = Directory::new((0..shards).map(start).collect());
-        Ok(Assignment { owners: dealt(shards.len(), workers), shards, folded: Vec::new(), workers })
+        Ok(Self::of(Directory::new((0..shards).map(start).collect()), dealt(shards, workers), Vec::new(), workers))
     }
 
     /// These shards with their owners, in order of their ranges. No key is folded.
@@ -80,8 +81,12 @@ impl Assignment {
         check_bounds(starts.len(), workers)?;
         match previous {
             Some(last) if last.last() < u64::MAX => Err(RoutingError::Gap { range: KeyRange::from(last.last() + 1..) }),
-            _ => Ok(Assignment { shards: Directory::new(starts), owners, folded: Vec::new(), workers }),
+            _ => Ok(Self::of(Directory::new(starts), owners, Vec::new(), workers)),
         }
+    }
+
+    fn of(shards: Directory, owners: Vec<u32>, folded: Vec<u64>, workers: usize) -> Self {
+        Assignment { shards, owners, folded, workers, identity: Identity::default() }
     }
 
     /// The number of shards.
@@ -191,11 +196,19 @@ impl Assignment {
     pub fn rescaled(&self, workers: usize) -> Result<Self, RoutingError> {
         check_bounds(self.len(), workers)?;
         let owners = if workers == self.workers { self.owners.clone() } else { dealt(self.len(), workers) };
-        Ok(Assignment { shards: self.shards.clone(), owners, folded: self.folded.clone(), workers })
+        Ok(Self::of(self.shards.clone(), owners, self.folded.clone(), workers))
+    }
+
+    /// What copies with the same shards and owners have in common, whichever keys are folded.
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
     }
 
     /// Carries out one command; after the last one, the shards must be indexed.
     fn change(&mut self, command: &Command) -> Result<(), RoutingError> {
+        if matches!(command, Command::Split { .. } | Command::Merge { .. } | Command::Move { .. }) {
+            self.identity = Identity::default();
+        }
         match *command {
             Command::Split { shard, at } => {
                 let index = self.known(shard)?;
@@ -369,6 +382,16 @@ mod tests {
         assert_eq!((read.len(), read.folded()), (2, &[][..]));
         let twice = old.replace(r#""workers": 2"#, r#""workers": 2, "folded": [7, 3, 7]"#);
         assert!(serde_json::from_str::<Assignment>(&twice).unwrap_err().to_string().contains("0x7 is folded already"));
+    }
+
+    #[test]
+    fn copies_have_their_identity_in_common_until_a_shard_changes() {
+        let two = Assignment::even(2, 2).unwrap();
+        let is = |other: &Assignment| two.identity().is(other.identity());
+        assert!(is(&two.clone()) && is(&two.apply([&Command::Fold { key: 7 }, &Command::Checkpoint]).unwrap()));
+        let moved = two.apply([&Command::Move { shard: two.range(0), to: 1 }]).unwrap();
+        let back = moved.apply([&Command::Move { shard: two.range(0), to: 0 }]).unwrap();
+        assert!(!is(&moved) && !is(&back) && back == two);
     }
 
     /// Ends of shards, some of them crowded into one slot of the directory.
