@@ -57,7 +57,7 @@ impl Balancer {
         let mut shards = self.loads.observe(view, &self.folds.keys());
         let crew = self.crew(view, records);
         if crew.is_to_leave_shards(self.loads.owned()) {
-            shards = self.loads.shards(&view.assignment.iter().collect::<Vec<_>>());
+            shards = self.loads.shards(view.assignment, &view.assignment.iter().collect::<Vec<_>>());
         }
         let fair = crew.fair(&shards);
         let mut draft = Draft { owners: Vec::new(), others: view.assignment.len() - shards.len(), commands };
@@ -65,19 +65,19 @@ impl Balancer {
         let is_due = self.is_due(&shards, &crew);
 
         draft.merge_cold(&shards, |range| self.loads.home(range), &limits);
-        self.update(&mut shards, &draft);
+        self.update(&mut shards, view, &draft);
         if draft.wants_room(&shards, &limits, is_due) {
             draft.list_all(view.assignment);
-            self.update(&mut shards, &draft);
+            self.update(&mut shards, view, &draft);
             draft.make_room(&shards, &limits, is_due);
-            self.update(&mut shards, &draft);
+            self.update(&mut shards, view, &draft);
         }
         if !is_due {
             self.window_left = 0;
             return draft.commands;
         }
         draft.split_hot(&shards, |range| self.loads.points(range), &limits);
-        self.update(&mut shards, &draft);
+        self.update(&mut shards, view, &draft);
         let Crew { capacities, evenly } = crew;
         let (min_relief, overhead, error) = (Planner::MIN_RELIEF, Planner::OVERHEAD, self.error());
         let planner =
@@ -128,9 +128,9 @@ impl Balancer {
     }
 
     /// Brings the shards up to date with the draft.
-    fn update(&self, shards: &mut Vec<ShardLoad>, draft: &Draft) {
+    fn update(&self, shards: &mut Vec<ShardLoad>, view: &View<'_>, draft: &Draft) {
         if !draft.owners.iter().copied().eq(shards.iter().map(|s| (s.range, s.owner))) {
-            *shards = self.loads.shards(&draft.owners);
+            *shards = self.loads.shards(view.assignment, &draft.owners);
         }
     }
 

@@ -41,9 +41,15 @@ impl Holdings {
         if self.identity.is(now.identity()) {
             return false;
         }
-        let ranges: Vec<KeyRange> = now.iter().map(|(range, _)| range).collect();
-        let divided = self.bytes(&ranges, share);
-        self.state = ranges.iter().map(KeyRange::start).zip(divided).collect();
+        let mut from = 0;
+        let mut state = Vec::with_capacity(now.len());
+        for (range, _) in now.iter() {
+            while self.range(from).last() < range.start() {
+                from += 1;
+            }
+            state.push((range.start(), self.bytes_from(from, range, &share)));
+        }
+        self.state = state;
         self.strayed = strayed(&self.home, now);
         self.owned = owned(now);
         self.identity = now.identity().clone();
@@ -52,9 +58,14 @@ impl Holdings {
 
     /// Takes the state that a profile gives. Its range may be of an older assignment: several shards now, or a part of
     /// one, of whose other parts nothing new is known.
-    pub(crate) fn set_state(&mut self, range: KeyRange, bytes: f64, share: impl Fn(KeyRange, KeyRange) -> f64) {
-        let first = self.state.partition_point(|shard| shard.0 <= range.start()).saturating_sub(1);
-        for index in first..self.state.len() {
+    pub(crate) fn set_state(
+        &mut self,
+        now: &Assignment,
+        range: KeyRange,
+        bytes: f64,
+        share: impl Fn(KeyRange, KeyRange) -> f64,
+    ) {
+        for index in now.find(range.start())..self.state.len() {
             let known = self.range(index);
             if known.start() > range.last() {
                 break;
@@ -67,25 +78,25 @@ impl Holdings {
         }
     }
 
-    /// The state of these ranges, which are in order: where a shard is divided, as `share` says of a part and the whole
-    /// of it.
-    pub(crate) fn bytes(&self, ranges: &[KeyRange], share: impl Fn(KeyRange, KeyRange) -> f64) -> Vec<f64> {
-        let mut from = 0;
-        let mut of = |range: &KeyRange| {
-            from += upto(&self.state[from..], range.start());
-            let mut bytes = 0.0;
-            loop {
-                let (shard, state) = (self.range(from), self.state[from].1);
-                if let Some(part) = shard.intersection(range) {
-                    bytes += if part == shard || state == 0.0 { state } else { state * share(part, shard) };
-                }
-                if shard.last() >= range.last() {
-                    return bytes;
-                }
-                from += 1;
+    /// The state of a range: where it is a part of a shard, as `share` says of a part and the whole. The assignment is the
+    /// one that is followed.
+    pub(crate) fn bytes(&self, now: &Assignment, range: KeyRange, share: impl Fn(KeyRange, KeyRange) -> f64) -> f64 {
+        self.bytes_from(now.find(range.start()), range, share)
+    }
+
+    /// The same of a range that begins in this shard.
+    fn bytes_from(&self, first: usize, range: KeyRange, share: impl Fn(KeyRange, KeyRange) -> f64) -> f64 {
+        let mut bytes = 0.0;
+        for index in first..self.state.len() {
+            let (shard, state) = (self.range(index), self.state[index].1);
+            if let Some(part) = shard.intersection(&range) {
+                bytes += if part == shard || state == 0.0 { state } else { state * share(part, shard) };
             }
-        };
-        ranges.iter().map(&mut of).collect()
+            if shard.last() >= range.last() {
+                break;
+            }
+        }
+        bytes
     }
 
     /// The state of each worker, by the assignment that is followed.
@@ -115,16 +126,6 @@ impl Holdings {
         let end = self.state.get(index + 1).map_or(1 << 64, |next| u128::from(next.0));
         KeyRange::new(self.state[index].0, end).expect("shards are not empty")
     }
-}
-
-/// How many shards before the one that holds a key: they are looked for in ever longer steps, as it is near as a rule.
-fn upto(shards: &[(u64, f64)], key: u64) -> usize {
-    let mut step = 1;
-    while shards.get(step).is_some_and(|shard| shard.0 <= key) {
-        step *= 2;
-    }
-    let within = &shards[step / 2..step.min(shards.len())];
-    step / 2 + within.partition_point(|shard| shard.0 <= key).saturating_sub(1)
 }
 
 fn owned(assignment: &Assignment) -> Vec<usize> {
@@ -158,7 +159,9 @@ mod tests {
 
     fn holdings(home: &Assignment) -> Holdings {
         let mut holdings = Holdings::new(home);
-        home.iter().enumerate().for_each(|(i, (range, _))| holdings.set_state(range, (1 + i) as f64 * 64.0, by_width));
+        home.iter()
+            .enumerate()
+            .for_each(|(i, (range, _))| holdings.set_state(home, range, (1 + i) as f64 * 64.0, by_width));
         holdings
     }
 
@@ -188,21 +191,14 @@ mod tests {
             holdings.follow(&now, by_width);
             let (all, there) = (before.iter().map(|s| s.1).sum::<f64>(), holdings.bytes_by_worker(&now));
             prop_assert!((there.iter().sum::<f64>() - all).abs() < 1e-6 * all);
+            prop_assert!((holdings.bytes(&now, KeyRange::ALL, by_width) - all).abs() < 1e-6 * all);
             prop_assert_eq!(holdings.owned().iter().sum::<usize>(), now.len());
             let is_home = |index: usize| home.position(now.range(index)).is_some_and(|at| home.owner(at) == now.owner(index));
             prop_assert!((0..now.len()).filter(|index| !is_home(*index)).eq(holdings.strayed().iter().copied()));
             for shard in now.iter() {
+                prop_assert_eq!(holdings.bytes(&now, shard.0, by_width), holdings.state[now.find(shard.0.start())].1);
                 prop_assert_eq!(holdings.home(shard.0), (home.shard_of(shard.0.start()), home.owner_of(shard.0.start())));
             }
-        }
-
-        #[test]
-        fn the_state_of_some_ranges_is_that_of_all(shards in 1..200usize, step in 1..50usize) {
-            let home = Assignment::even(shards, 3).unwrap();
-            let holdings = holdings(&home);
-            let some: Vec<KeyRange> = home.iter().map(|shard| shard.0).step_by(step).collect();
-            let expected: Vec<f64> = (0..shards).step_by(step).map(|i| (1 + i) as f64 * 64.0).collect();
-            prop_assert_eq!(holdings.bytes(&some, by_width), expected);
         }
     }
 
