@@ -6,7 +6,7 @@ use thalweg::keyed::Report;
 use thalweg::orchestrate::{Orchestrator, Space};
 use thalweg::policy::{Policy, PolicyConfig, Proactive, Reactive, Static};
 use thalweg::profile::{ProfileConfig, Sampler, ShardEpoch, Statistics};
-use thalweg::{Assignment, Config, stable_hash};
+use thalweg::{Assignment, Command, Config, stable_hash};
 
 use crate::allocator::allocated;
 use crate::common::cpu_seconds;
@@ -17,6 +17,9 @@ const WARM_UP: u64 = 12;
 /// Mean records per live shard and epoch, and the keys that they have.
 const RECORDS: u64 = 16;
 const KEYS: u64 = 8;
+
+/// Epochs after the last that is measured.
+const MOST: u64 = 100;
 
 /// Loads that come by turns, which chance makes different.
 const LOADS: u64 = 3;
@@ -35,6 +38,39 @@ pub struct Sizes {
     pub shards: usize,
     pub live: usize,
     pub workers: usize,
+    /// A command for an idle shard in every epoch.
+    pub command: Option<Kind>,
+}
+
+/// What a command does to its shard, again and again.
+#[derive(Clone, Copy)]
+pub enum Kind {
+    /// It goes to another worker, and back.
+    Move,
+    /// It is split, and merged.
+    Split,
+}
+
+impl Sizes {
+    pub fn of(shards: usize, live: usize, workers: usize) -> Self {
+        Sizes { shards, live, workers, command: None }
+    }
+
+    /// The commands known before the run.
+    fn known(self, assignment: &Assignment) -> BTreeMap<u64, Vec<Command>> {
+        let index = self.shards - 1;
+        let (shard, owner) = (assignment.range(index), assignment.owner(index));
+        let middle = shard.start() + (shard.last() - shard.start()) / 2;
+        let (left, right) = shard.split(middle).expect("a shard has many keys");
+        let command = |epoch: u64, kind: Kind| match (kind, epoch % 2) {
+            (Kind::Move, 0) => Command::Move { shard, to: (owner + 1) % self.workers },
+            (Kind::Move, _) => Command::Move { shard, to: owner },
+            (Kind::Split, 0) => Command::Split { shard, at: middle },
+            (Kind::Split, _) => Command::Merge { left, right },
+        };
+        let boundaries = self.command.into_iter().flat_map(|kind| (Config::LEAD..MOST).map(move |at| (at, kind)));
+        boundaries.map(|(boundary, kind)| (boundary, vec![command(boundary, kind)])).collect()
+    }
 }
 
 /// An orchestrator, and what it is told.

@@ -16,7 +16,7 @@ mod looped;
 
 use clap::Parser;
 use common::{Arguments, Sample, Verdict, cpu_seconds, finish, interleave};
-use looped::{Decides, Loop, Sizes};
+use looped::{Decides, Kind, Loop, Sizes};
 use serde_json::{Value, json};
 use thalweg::{Assignment, Command};
 
@@ -62,7 +62,7 @@ fn idle(arguments: &Arguments, found: &mut Found, verdicts: &mut Vec<Verdict>) {
     println!("\nCPU µs per epoch, {LIVE} shards of so many live, 8 workers; and 2^20 over 2^8\n");
     println!("{:>12}{:>12}{:>12}{:>12}{:>12}   ratio", "policy", "2^8", "2^12", "2^16", "2^20");
     for decides in Decides::ALL {
-        let sizes = SHARDS.map(|shards| Sizes { shards, live: LIVE, workers: 8 });
+        let sizes = SHARDS.map(|shards| Sizes::of(shards, LIVE, 8));
         let [a, b, c, d] = sizes.map(|sizes| move || Loop::new(decides, sizes).seconds(20));
         let samples = interleave(arguments.pairs(), [&a, &b, &c, &d]);
         let ratio = samples[3].ratio(&samples[0]);
@@ -84,7 +84,7 @@ fn live(arguments: &Arguments, found: &mut Found, verdicts: &mut Vec<Verdict>) {
     println!("{:>12}{:>12}{:>12}{:>12}{:>12}   beside the profiles", "policy", live[0], live[1], live[2], live[3]);
     let mut profiles = [0.0; 4];
     for decides in Decides::ALL {
-        let sizes = live.map(|live| Sizes { shards, live, workers: 8 });
+        let sizes = live.map(|live| Sizes::of(shards, live, 8));
         let [a, b, c, d] = sizes.map(|sizes| move || Loop::new(decides, sizes).seconds(4) / sizes.live as f64);
         let samples = interleave(arguments.pairs().min(5), [&a, &b, &c, &d]);
         let nanos = samples.each_ref().map(|sample| sample.median() * 1e9);
@@ -111,7 +111,7 @@ fn workers(arguments: &Arguments, found: &mut Found) {
     println!("\nCPU µs per epoch, 2^12 shards, all live, so many workers; and 64 over 2\n");
     println!("{:>12}{:>12}{:>12}{:>12}{:>12}   ratio", "policy", workers[0], workers[1], workers[2], workers[3]);
     for decides in Decides::ALL {
-        let sizes = workers.map(|workers| Sizes { shards: 1 << 12, live: 1 << 12, workers });
+        let sizes = workers.map(|workers| Sizes::of(1 << 12, 1 << 12, workers));
         let [a, b, c, d] = sizes.map(|sizes| move || Loop::new(decides, sizes).seconds(10));
         let samples = interleave(arguments.pairs(), [&a, &b, &c, &d]);
         let ratio = samples[3].ratio(&samples[0]);
@@ -121,13 +121,13 @@ fn workers(arguments: &Arguments, found: &mut Found) {
     }
 }
 
-/// A boundary: what commands cost the assignment.
+/// A boundary: what commands cost the assignment, and an epoch in which the loop has to follow one.
 fn boundaries(arguments: &Arguments, found: &mut Found) {
-    println!("\nCPU µs to apply 16 commands to an assignment of so many shards\n");
-    println!("{:>12}{:>12}{:>12}{:>12}{:>12}   ratio", "commands", "2^8", "2^12", "2^16", "2^20");
-    for (name, commands) in [("move", moves as fn(&Assignment) -> Vec<Command>), ("split, move", splits)] {
+    println!("\nCPU µs to apply 16 commands to an assignment of so many shards; of an epoch after one, 128 live\n");
+    println!("{:>20}{:>12}{:>12}{:>12}{:>12}   ratio", "commands", "2^8", "2^12", "2^16", "2^20");
+    for (name, commands) in [("16 moves", moves as fn(&Assignment) -> Vec<Command>), ("8 splits, 8 moves", splits)] {
         let assignments = SHARDS.map(|shards| Assignment::even(shards, 8).expect("the sizes are possible"));
-        let [a, b, c, d] = assignments.each_ref().map(|before| {
+        let arms = assignments.each_ref().map(|before| {
             move || {
                 let commands: Vec<Vec<Command>> = (0..20).map(|_| commands(before)).collect();
                 let started = cpu_seconds();
@@ -135,12 +135,21 @@ fn boundaries(arguments: &Arguments, found: &mut Found) {
                 (cpu_seconds() - started) / 20.0
             }
         });
-        let samples = interleave(arguments.pairs(), [&a, &b, &c, &d]);
-        let ratio = samples[3].ratio(&samples[0]);
-        let [a, b, c, d] = samples.each_ref().map(micros);
-        println!("{name:>12}{a:12.1}{b:12.1}{c:12.1}{d:12.1}   {ratio}");
-        found.push((format!("boundary, {name}"), ratio.json()));
+        boundary(arguments, name, arms.each_ref().map(|arm| arm as &dyn Fn() -> f64), found);
     }
+    for (name, kind) in [("proactive, a move", Kind::Move), ("proactive, a split", Kind::Split)] {
+        let sizes = SHARDS.map(|shards| Sizes { command: Some(kind), ..Sizes::of(shards, 1 << 7, 8) });
+        let arms = sizes.map(|sizes| move || Loop::new(Decides::Proactive, sizes).seconds(20));
+        boundary(arguments, name, arms.each_ref().map(|arm| arm as &dyn Fn() -> f64), found);
+    }
+}
+
+fn boundary(arguments: &Arguments, name: &str, arms: [&dyn Fn() -> f64; 4], found: &mut Found) {
+    let samples = interleave(arguments.pairs(), arms);
+    let ratio = samples[3].ratio(&samples[0]);
+    let [a, b, c, d] = samples.each_ref().map(micros);
+    println!("{name:>20}{a:12.1}{b:12.1}{c:12.1}{d:12.1}   {ratio}");
+    found.push((format!("boundary, {name}"), ratio.json()));
 }
 
 fn moves(before: &Assignment) -> Vec<Command> {
@@ -192,7 +201,7 @@ fn memory(arguments: &Arguments, found: &mut Found, verdicts: &mut Vec<Verdict>)
         let [idle, live] = [false, true].map(|is_live| {
             per_shard(&|shards| {
                 let live = if is_live { shards } else { 1 << 8 };
-                looped::bytes(decides, Sizes { shards, live, workers: 8 })
+                looped::bytes(decides, Sizes::of(shards, live, 8))
             })
         });
         line(&format!("orchestrator, {}, on worker 0 only", decides.name()), idle, live);

@@ -1,5 +1,6 @@
 use serde::{Deserialize, Serialize};
 
+use super::edit::Edit;
 use super::{Command, Directory, Identity, KeyRange, RoutingError};
 
 /// Which worker owns each shard, for all of the key space, and which keys are folded.
@@ -151,26 +152,22 @@ impl Assignment {
 
     /// The assignment after these commands, or the first one's error that can't be carried out.
     pub fn apply<'a>(&self, commands: impl IntoIterator<Item = &'a Command>) -> Result<Self, RoutingError> {
-        let mut next = self.clone();
-        for command in commands {
-            next.change(command)?;
-        }
-        next.shards.index();
-        Ok(next)
+        let mut edit = Edit::new(self);
+        commands.into_iter().try_for_each(|command| edit.carry_out(command))?;
+        Ok(edit.finish())
     }
 
     /// The assignment after those of these commands that can be carried out, each in its turn.
     pub fn apply_valid(&self, commands: Vec<Command>) -> Applied {
-        let mut next = self.clone();
+        let mut edit = Edit::new(self);
         let (mut accepted, mut refused) = (Vec::new(), Vec::new());
         for command in commands {
-            match next.change(&command) {
+            match edit.carry_out(&command) {
                 Ok(()) => accepted.push(command),
                 Err(error) => refused.push((command, error)),
             }
         }
-        next.shards.index();
-        Applied { assignment: next, accepted, refused }
+        Applied { assignment: edit.finish(), accepted, refused }
     }
 
     /// Which parts of the key space another worker owns in `next`, in order of their ranges. Whether keys are folded
@@ -204,59 +201,29 @@ impl Assignment {
         &self.identity
     }
 
-    /// Carries out one command; after the last one, the shards must be indexed.
-    fn change(&mut self, command: &Command) -> Result<(), RoutingError> {
-        if matches!(command, Command::Split { .. } | Command::Merge { .. } | Command::Move { .. }) {
-            self.identity = Identity::default();
-        }
-        match *command {
-            Command::Split { shard, at } => {
-                let index = self.known(shard)?;
-                let (_, right) = shard.split(at).ok_or(RoutingError::SplitOutside { range: shard, at })?;
-                self.shards.insert(index + 1, right.start());
-                self.owners.insert(index + 1, self.owners[index]);
-            }
-            Command::Merge { left, right } => {
-                let (l, r) = (self.known(left)?, self.known(right)?);
-                if l >= r {
-                    return Err(RoutingError::Overlap { left: right, right: left });
-                }
-                if l + 1 < r {
-                    let range =
-                        KeyRange::new(left.last() + 1, u128::from(right.start())).expect("a shard lies between");
-                    return Err(RoutingError::Gap { range });
-                }
-                let (left_owner, right_owner) = (self.owner(l), self.owner(r));
-                if left_owner != right_owner {
-                    return Err(RoutingError::DifferentOwners { left, right, left_owner, right_owner });
-                }
-                self.shards.remove(r);
-                self.owners.remove(r);
-            }
-            Command::Move { shard, to } => {
-                let index = self.known(shard)?;
-                check_worker(shard, to, self.workers)?;
-                self.owners[index] = to as u32;
-            }
-            Command::Fold { key } => self.fold(key)?,
-            Command::Unfold { key } => {
-                let index = self.folded.binary_search(&key).map_err(|_| RoutingError::NotFolded { key })?;
-                self.folded.remove(index);
-            }
-            Command::Checkpoint | Command::SaveAll => {}
-        }
-        Ok(())
+    /// Where the shards start.
+    pub(super) fn starts(&self) -> &[u64] {
+        self.shards.starts()
     }
 
-    fn fold(&mut self, key: u64) -> Result<(), RoutingError> {
-        let Err(index) = self.folded.binary_search(&key) else { return Err(RoutingError::AlreadyFolded { key }) };
-        self.folded.insert(index, key);
-        Ok(())
+    /// Their owners.
+    pub(super) fn owners(&self) -> &[u32] {
+        &self.owners
     }
 
-    fn known(&self, range: KeyRange) -> Result<usize, RoutingError> {
-        let nearest = || self.range(self.shards.starts().partition_point(|s| *s <= range.start()) - 1);
-        self.position(range).ok_or_else(|| RoutingError::UnknownRange { range, nearest: nearest() })
+    /// The same workers with other shards and folded keys.
+    pub(super) fn redivided(&self, starts: Vec<u64>, owners: Vec<u32>, folded: Vec<u64>) -> Self {
+        Self::of(Directory::new(starts), owners, folded, self.workers)
+    }
+
+    /// The same shards, those at some indices with other owners, and with other folded keys.
+    pub(super) fn reassigned(&self, owners: impl Iterator<Item = (usize, u32)>, folded: Vec<u64>) -> Self {
+        let mut next = Assignment { folded, ..self.clone() };
+        for (index, owner) in owners {
+            next.owners[index] = owner;
+            next.identity = Identity::default();
+        }
+        next
     }
 }
 
@@ -274,7 +241,7 @@ fn check_bounds(shards: usize, workers: usize) -> Result<(), RoutingError> {
     }
 }
 
-fn check_worker(range: KeyRange, worker: usize, workers: usize) -> Result<(), RoutingError> {
+pub(super) fn check_worker(range: KeyRange, worker: usize, workers: usize) -> Result<(), RoutingError> {
     if worker < workers { Ok(()) } else { Err(RoutingError::WorkerOutOfRange { range, worker, workers }) }
 }
 
@@ -298,9 +265,8 @@ impl TryFrom<Shards> for Assignment {
     type Error = RoutingError;
 
     fn try_from(written: Shards) -> Result<Self, RoutingError> {
-        let mut assignment = Assignment::new(written.shards, written.workers)?;
-        written.folded.into_iter().try_for_each(|key| assignment.fold(key))?;
-        Ok(assignment)
+        let folds: Vec<Command> = written.folded.into_iter().map(|key| Command::Fold { key }).collect();
+        Assignment::new(written.shards, written.workers)?.apply(&folds)
     }
 }
 

@@ -8,6 +8,7 @@
 mod assignment;
 mod command;
 mod directory;
+mod edit;
 mod hash;
 mod identity;
 mod order;

@@ -282,7 +282,7 @@ mod tests {
         let start = Assignment::even(64, 3).unwrap();
         let (mut loads, mut now) = (Loads::default(), start.clone());
         for epoch in 0..40u64 {
-            let seen = |i: usize| stable_hash(&(epoch / 4, i as u64)) % 16 == 0;
+            let seen = |i: usize| stable_hash(&(epoch / 4, i as u64)).is_multiple_of(16);
             let profiles: Vec<Profile> =
                 (0..now.len()).filter(|i| seen(*i)).map(|i| profile(now.range(i), 4, &[])).collect();
             observe(&mut loads, &now, 2, &profiles);

@@ -132,3 +132,51 @@ fn merge(mut reports: Vec<ShardEpoch>) -> Vec<ShardEpoch> {
     }
     merged
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::Sampler;
+
+    fn report(range: KeyRange, worker: usize, keys: &[u64]) -> ShardEpoch {
+        let (mut statistics, mut sampler) = (Statistics::default(), Sampler::new(1.0, 0));
+        keys.iter().for_each(|key| _ = statistics.observe(*key, 1.0, 8, &mut sampler));
+        ShardEpoch { range, worker, keys: 1, state_bytes: 10, statistics }
+    }
+
+    #[test]
+    fn a_window_of_one_epoch_is_not_remembered() {
+        let mut rolling = Rolling::new(1, 2);
+        for epoch in 0..5 {
+            let profiles = rolling.advance(epoch, vec![report(KeyRange::ALL, 0, &[1, 2, epoch])]);
+            assert_eq!((profiles[0].rolling.records, &profiles[0].rolling), (3, &profiles[0].last));
+            assert!(rolling.shards.is_empty() && rolling.reported.is_empty());
+        }
+    }
+
+    #[test]
+    fn what_is_not_reported_in_a_window_is_forgotten() {
+        let mut rolling = Rolling::new(3, 2);
+        let held = |rolling: &Rolling| rolling.shards.keys().map(KeyRange::start).collect::<Vec<_>>();
+        for (epoch, keys) in [(0, &[1, 2][..]), (1, &[2]), (2, &[1]), (4, &[3]), (5, &[3])] {
+            rolling.advance(epoch, keys.iter().map(|key| report(KeyRange::single(*key), 0, &[*key])).collect());
+            let expected: &[u64] = [&[1, 2][..], &[1, 2], &[1, 2], &[], &[1, 3], &[3]][epoch as usize];
+            assert_eq!(held(&rolling), expected, "epoch {epoch}");
+        }
+    }
+
+    #[test]
+    fn reports_of_a_shard_are_one_profile_that_names_the_worker_with_most_records() {
+        let (left, right) = (KeyRange::single(1), KeyRange::single(2));
+        let reports = vec![
+            report(left, 2, &[1]),
+            report(right, 2, &[2, 2]),
+            report(left, 1, &[1, 1]),
+            report(right, 0, &[2]),
+            report(left, 0, &[1, 1]),
+        ];
+        let profiles = Rolling::new(1, 3).advance(0, reports);
+        let shown: Vec<_> = profiles.iter().map(|p| (p.range, p.worker, p.last.records, p.state_bytes)).collect();
+        assert_eq!(shown, [(left, 0, 5, 30), (right, 2, 3, 20)]);
+    }
+}
