@@ -24,6 +24,10 @@ impl Arguments {
         if self.quick { quick } else { full }
     }
 
+    pub fn is_quick(&self) -> bool {
+        self.quick
+    }
+
     /// How often each arm is run.
     pub fn pairs(&self) -> usize {
         if self.quick { 5 } else { 15 }
@@ -40,6 +44,10 @@ pub fn cpu_seconds() -> f64 {
 pub struct Sample(Vec<f64>);
 
 impl Sample {
+    pub fn new(values: impl Iterator<Item = f64>) -> Self {
+        Sample(values.collect())
+    }
+
     pub fn median(&self) -> f64 {
         median(self.0.clone())
     }

@@ -1,6 +1,7 @@
 //! Taking records into the states of their keys: the hot path.
 
 use std::collections::BTreeMap;
+use std::hash::Hash;
 use std::time::Instant;
 
 use timely::dataflow::operators::Capability;
@@ -13,10 +14,13 @@ use super::shards::{Occasion, Place, Shards};
 use super::timers::Timer;
 use crate::epoch::{Epochs, Ticks};
 use crate::error::Error;
-use crate::profile::Sampler;
+use crate::profile::{Gathering, Sampler};
 
 /// Records given to the output in one container.
 const OUTPUT_BATCH: usize = 1024;
+
+/// The share of records that are timed. Reading the clock twice takes about as long as some records do.
+const TIMED: f64 = 1.0 / 128.0;
 
 /// Timers fired in one activation.
 const TIMERS_PER_TURN: usize = 4096;
@@ -27,9 +31,66 @@ pub(super) struct Traces<R> {
     pub output: Vec<R>,
     /// Times for which timers have been set.
     pub scheduled: Vec<u64>,
-    /// Shards with statistics of the current epoch.
-    pub live: Vec<usize>,
-    pub sampler: Sampler,
+    /// What shards have seen in the current epoch.
+    pub gathering: Gathering,
+    pub timing: Timing,
+    /// Of the batch that is being applied.
+    pub places: Places,
+}
+
+/// Where the records of a batch belong.
+#[derive(Default)]
+pub(super) struct Places {
+    routing: Vec<u64>,
+    /// Indices of shards.
+    shards: Vec<u32>,
+}
+
+impl Places {
+    /// Finds the places of records; whether all are here.
+    fn find<T, K, S, C, D>(&mut self, side: &D, records: &[D::Record], shards: &Shards<K, S, C, Hold<T>>) -> bool
+    where
+        T: Ticks,
+        K: Hash + Eq + Clone,
+        S: Default,
+        C: Codec<K, S>,
+        D: Side<T>,
+    {
+        self.routing.clear();
+        self.routing.extend(records.iter().map(|record| side.routing_key(record)));
+        self.shards.clear();
+        self.shards.extend(self.routing.iter().map(|routing| shards.find(*routing) as u32));
+        self.shards.iter().all(|index| shards.place(*index as usize) == Place::Here)
+    }
+}
+
+/// Which records are timed: one in so many, each with the chance of any other.
+pub(super) struct Timing {
+    sampler: Sampler,
+    /// Records before the next one.
+    left: usize,
+}
+
+impl Timing {
+    pub fn new(seed: u64) -> Self {
+        let mut sampler = Sampler::new(TIMED, seed);
+        let left = sampler.gap() as usize;
+        Timing { sampler, left }
+    }
+
+    /// Counts records: how many of these go by untimed. If that is not all of them, the one after is to be timed.
+    fn untimed(&mut self, records: usize) -> usize {
+        if records <= self.left {
+            self.left -= records;
+            return records;
+        }
+        std::mem::replace(&mut self.left, self.sampler.gap() as usize - 1)
+    }
+
+    /// How many records a timed one stands for.
+    fn every(&self) -> u64 {
+        self.sampler.every()
+    }
 }
 
 /// Records that wait for a shard, with their times, in time order.
@@ -59,28 +120,31 @@ pub struct Applying<'a, T: Ticks, L: Logic<T>, C: Codec<L::Key, L::State>> {
 
 impl<T: Ticks, L: Logic<T>, C: Codec<L::Key, L::State>> Applying<'_, T, L, C> {
     /// Takes the records of one input, in their order. Those whose shard is on its way are put aside as a `batch`.
-    pub fn each<D>(&mut self, side: &mut D, records: Vec<D::Record>, batch: impl Fn(Vec<D::Record>) -> L::Batch)
+    pub fn each<D>(&mut self, side: &mut D, mut records: Vec<D::Record>, batch: impl Fn(Vec<D::Record>) -> L::Batch)
     where
         D: Side<T, Key = L::Key, State = L::State, Output = L::Output>,
     {
-        let mut waiting: BTreeMap<u64, Vec<D::Record>> = BTreeMap::new();
-        for record in records {
-            let routing = side.routing_key(&record);
-            match self.shards.place(routing) {
-                Place::Here(index) => self.one(side, index, routing, record),
-                Place::Coming(index) => {
-                    waiting.entry(self.shards.range(index).start()).or_default().push(record);
-                }
-                Place::Elsewhere => self.fault.set(misrouted(self.name, routing)),
-            }
-            if self.traces.output.len() >= OUTPUT_BATCH {
-                self.flush();
-            }
+        let mut places = std::mem::take(&mut self.traces.places);
+        if !places.find(side, &records, self.shards) {
+            records = self.put_aside(side, records, batch);
+            places.find(side, &records, self.shards);
         }
-        for (shard, records) in waiting {
-            let stash = || Stash { capability: self.capability.clone(), batches: Vec::new() };
-            self.stashes.entry(shard).or_insert_with(stash).batches.push((self.at.clone(), batch(records)));
+        if D::OBSERVED {
+            self.observe(side, &records, &places);
         }
+        let mut records = records.into_iter().zip(&places.routing).zip(&places.shards);
+        loop {
+            let untimed = if D::OBSERVED { self.traces.timing.untimed(records.len()) } else { records.len() };
+            for ((record, routing), index) in records.by_ref().take(untimed) {
+                self.one(side, *index as usize, *routing, record);
+            }
+            let Some(((record, routing), index)) = records.next() else { break };
+            let started = Instant::now();
+            self.one(side, *index as usize, *routing, record);
+            let nanos = nanos_since(started).saturating_mul(self.traces.timing.every());
+            self.traces.gathering.add_busy(*index, nanos);
+        }
+        self.traces.places = places;
     }
 
     #[inline]
@@ -88,8 +152,6 @@ impl<T: Ticks, L: Logic<T>, C: Codec<L::Key, L::State>> Applying<'_, T, L, C> {
     where
         D: Side<T, Key = L::Key, State = L::State, Output = L::Output>,
     {
-        let started = D::OBSERVED && self.observe(side, index, routing, &record);
-        let started = started.then(Instant::now);
         let key = side.key(&record);
         let (time, epochs) = (self.at, self.epochs);
         let Self { shards, traces: Traces { output, scheduled, .. }, .. } = self;
@@ -104,20 +166,44 @@ impl<T: Ticks, L: Logic<T>, C: Codec<L::Key, L::State>> Applying<'_, T, L, C> {
             let mut context = Context { time, epochs, key: &key, output, timers: &mut timers, forget: false };
             side.on_record(record, &mut state, &mut context);
         }
-        if let Some(started) = started {
-            let nanos = nanos_since(started).saturating_mul(self.traces.sampler.every());
-            self.shards.statistics(index).add_busy(nanos);
+        if self.traces.output.len() >= OUTPUT_BATCH {
+            self.flush();
         }
     }
 
-    /// Shows a record to the profile; whether it is one of the sample.
-    #[inline]
-    fn observe<D: Side<T>>(&mut self, side: &D, index: usize, routing: u64, record: &D::Record) -> bool {
-        let statistics = self.shards.statistics(index);
-        if statistics.records() == 0 {
-            self.traces.live.push(index);
+    /// Puts aside the records whose shards are not here, and gives the others.
+    #[cold]
+    fn put_aside<D>(
+        &mut self,
+        side: &D,
+        records: Vec<D::Record>,
+        batch: impl Fn(Vec<D::Record>) -> L::Batch,
+    ) -> Vec<D::Record>
+    where
+        D: Side<T, Key = L::Key, State = L::State, Output = L::Output>,
+    {
+        let mut waiting: BTreeMap<u64, Vec<D::Record>> = BTreeMap::new();
+        let mut here = Vec::with_capacity(records.len());
+        for record in records {
+            let routing = side.routing_key(&record);
+            let index = self.shards.find(routing);
+            match self.shards.place(index) {
+                Place::Here => here.push(record),
+                Place::Coming => waiting.entry(self.shards.range(index).start()).or_default().push(record),
+                Place::Elsewhere => self.fault.set(misrouted(self.name, routing)),
+            }
         }
-        statistics.observe(routing, side.value(record), side.size(record), &mut self.traces.sampler)
+        for (shard, records) in waiting {
+            let stash = || Stash { capability: self.capability.clone(), batches: Vec::new() };
+            self.stashes.entry(shard).or_insert_with(stash).batches.push((self.at.clone(), batch(records)));
+        }
+        here
+    }
+
+    /// Shows the records to the profile.
+    fn observe<D: Side<T>>(&mut self, side: &D, records: &[D::Record], places: &Places) {
+        let (value, size) = (|i: usize| side.value(&records[i]), |i: usize| side.size(&records[i]));
+        self.traces.gathering.observe(&places.shards, &places.routing, value, size);
     }
 
     /// Fires some of the timers that are due; `true` if there are more.

@@ -18,6 +18,15 @@ pub struct Chunk {
     pub bytes: Vec<u8>,
 }
 
+/// A chunk on its way to another worker.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Transfer {
+    pub to: usize,
+    /// It is a copy, sent before the boundary from which its keys belong there.
+    pub ahead: bool,
+    pub chunk: Chunk,
+}
+
 /// A chunk being filled.
 pub(super) struct ChunkBuilder<K, S, C: Codec<K, S>> {
     encoder: C::Encoder,
@@ -36,10 +45,6 @@ impl<K, S, C: Codec<K, S>> ChunkBuilder<K, S, C> {
         self.keys += 1;
         let single = KeyRange::single(routing);
         self.hull = Some(self.hull.map_or(single, |hull| hull.hull(&single)));
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.keys == 0
     }
 
     pub fn length(&self) -> usize {

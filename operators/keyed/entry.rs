@@ -1,57 +1,111 @@
-use foldhash::fast::RandomState;
-use indexmap::IndexMap;
-
 use super::codec::{FORGOTTEN, GONE, RowRef};
 
-/// What is kept for a key.
-pub(super) struct Entry<S> {
-    pub routing: u64,
-    /// The last snapshot that has looked at this key as it was at the snapshot's boundary.
-    pub seen: u32,
-    /// The logic has forgotten the key, and no record has come since: only its timers keep it, if it isn't gone.
-    pub forgotten: bool,
-    /// The key is no more; the entry is there until a snapshot has said so.
-    pub gone: bool,
-    /// The last checkpoint has the key, as it is or as it was.
-    pub stored: bool,
-    /// It has changed since.
-    pub unsaved: bool,
-    pub state: S,
-}
-
+/// The last checkpoint has the key, as it is or as it was.
 const STORED: u8 = 4;
+
+/// It has changed since.
 const UNSAVED: u8 = 8;
 
-impl<S> Entry<S> {
+/// Its next owner has a copy of it as it is.
+const COPIED: u8 = 16;
+
+/// Its next owner has a copy of it as it was.
+const OUTDATED: u8 = 32;
+
+/// What is kept for a key.
+pub(super) struct Entry<K, S> {
+    pub routing: u64,
+    pub key: K,
+    pub state: S,
+    /// The last snapshot that has looked at this key as it was at the snapshot's boundary.
+    pub seen: u32,
+    marks: u8,
+}
+
+impl<K, S> Entry<K, S> {
     /// A key that no checkpoint knows.
-    pub fn new(routing: u64, seen: u32, state: S) -> Self {
-        Entry { routing, seen, forgotten: false, gone: false, stored: false, unsaved: false, state }
+    pub fn new(routing: u64, key: K, seen: u32, state: S) -> Self {
+        Entry { routing, key, state, seen, marks: 0 }
     }
 
     /// A key that has come from another worker.
-    pub fn moved(routing: u64, seen: u32, marks: u8, state: S) -> Self {
-        let is = |mark| marks & mark != 0;
-        let (forgotten, gone, stored, unsaved) = (is(FORGOTTEN), is(GONE), is(STORED), is(UNSAVED));
-        Entry { routing, seen, forgotten, gone, stored, unsaved, state }
+    pub fn moved((routing, key, state): (u64, K, S), seen: u32, marks: u8) -> Self {
+        Entry { routing, key, state, seen, marks: marks & (FORGOTTEN | GONE | STORED | UNSAVED) }
     }
 
     /// A key that has come from a checkpoint. That it is gone is kept, as earlier snapshots may have it still; and it
     /// is told again, so that the next one lets go of it.
-    pub fn restored(routing: u64, seen: u32, marks: u8, state: S) -> Self {
-        let gone = marks & GONE != 0;
-        Entry { stored: true, unsaved: gone, ..Entry::moved(routing, seen, marks, state) }
+    pub fn restored(row: (u64, K, S), seen: u32, marks: u8) -> Self {
+        let unsaved = if marks & GONE == 0 { 0 } else { UNSAVED };
+        Entry { marks: marks & (FORGOTTEN | GONE) | STORED | unsaved, ..Entry::moved(row, seen, 0) }
     }
 
     /// All that is kept for the key.
-    pub fn row<'a, K>(&'a self, key: &'a K, timers: &'a [u64]) -> RowRef<'a, K, S> {
-        let mark = |is, mark| if is { mark } else { 0 };
-        let marks = mark(self.forgotten, FORGOTTEN)
-            | mark(self.gone, GONE)
-            | mark(self.stored, STORED)
-            | mark(self.unsaved, UNSAVED);
-        (self.routing, key, &self.state, timers, marks)
+    pub fn row<'a>(&'a self, timers: &'a [u64]) -> RowRef<'a, K, S> {
+        (self.routing, &self.key, &self.state, timers, self.marks & !(COPIED | OUTDATED))
+    }
+
+    /// Whether a change makes no difference to what is noted: the key is live and has changed since the snapshot with
+    /// this number, which has looked at it if it is in progress, and nobody has a copy of it as it is.
+    #[inline]
+    pub fn is_noted(&self, seen: u32) -> bool {
+        self.seen == seen && self.marks | STORED | OUTDATED == UNSAVED | STORED | OUTDATED
+    }
+
+    /// The logic has forgotten the key, and no record has come since: only its timers keep it, if it isn't gone.
+    pub fn is_forgotten(&self) -> bool {
+        self.marks & FORGOTTEN != 0
+    }
+
+    /// The key is no more; the entry is there until all who have had the key have been told.
+    pub fn is_gone(&self) -> bool {
+        self.marks & GONE != 0
+    }
+
+    /// Nobody has to be told that the key is gone: no checkpoint has it, and no next owner.
+    pub fn is_unknown(&self) -> bool {
+        self.marks & (STORED | COPIED | OUTDATED) == 0
+    }
+
+    /// It has changed since the last checkpoint.
+    pub fn is_unsaved(&self) -> bool {
+        self.marks & UNSAVED != 0
+    }
+
+    /// Its next owner has a copy of it as it is.
+    pub fn is_copied(&self) -> bool {
+        self.marks & COPIED != 0
+    }
+
+    pub fn set_forgotten(&mut self, forgotten: bool) {
+        self.mark(FORGOTTEN, forgotten);
+    }
+
+    pub fn set_gone(&mut self, gone: bool) {
+        self.mark(GONE, gone);
+    }
+
+    pub fn set_stored(&mut self, stored: bool) {
+        self.mark(STORED, stored);
+    }
+
+    pub fn set_unsaved(&mut self, unsaved: bool) {
+        self.mark(UNSAVED, unsaved);
+    }
+
+    /// Its next owner is given a copy.
+    pub fn set_copied(&mut self) {
+        self.marks = self.marks & !OUTDATED | COPIED;
+    }
+
+    /// It is not as it was any more.
+    pub fn outdate(&mut self) {
+        if self.is_copied() {
+            self.marks = self.marks & !COPIED | OUTDATED;
+        }
+    }
+
+    fn mark(&mut self, mark: u8, is: bool) {
+        self.marks = if is { self.marks | mark } else { self.marks & !mark };
     }
 }
-
-/// Keys with what is kept for them, in an order in which a few can be taken at a time.
-pub(super) type States<K, S> = IndexMap<K, Entry<S>, RandomState>;

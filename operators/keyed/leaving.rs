@@ -6,6 +6,7 @@ use std::hash::Hash;
 use super::chunk::{Chunk, ChunkBuilder};
 use super::codec::Codec;
 use super::entry::Entry;
+use super::states::Cursor;
 use super::timers::Timers;
 use crate::keyspace::KeyRange;
 
@@ -18,56 +19,82 @@ pub(super) struct Parcel<H> {
 /// A part of the key space that another worker takes over.
 pub(super) struct Departure<K, S, C: Codec<K, S>, H> {
     range: KeyRange,
+    /// How far it has been gone over: once to copy ahead what there is, and once to let go.
+    pub cursor: Cursor,
     builder: ChunkBuilder<K, S, C>,
     hold: H,
 }
 
 impl<K, S, C: Codec<K, S>, H: Clone> Departure<K, S, C, H> {
+    pub fn new(range: KeyRange, hold: H) -> Self {
+        Departure { range, cursor: Cursor::over(range), builder: ChunkBuilder::new(), hold }
+    }
+
     /// Appends a key to the chunk being filled, and sends the chunk when it is full.
-    pub fn send(
-        &mut self,
-        key: &K,
-        entry: &Entry<S>,
-        timers: &[u64],
-        chunk_bytes: usize,
-        parcels: &mut Vec<Parcel<H>>,
-    ) {
-        self.builder.push(entry.row(key, timers));
+    pub fn send(&mut self, entry: &Entry<K, S>, timers: &[u64], chunk_bytes: usize, parcels: &mut Vec<Parcel<H>>) {
+        self.builder.push(entry.row(timers));
         if self.builder.length() >= chunk_bytes {
             let chunk = self.builder.take(self.range, false);
             parcels.push(Parcel { chunk, hold: self.hold.clone() });
         }
     }
+
+    /// Sends what there is in the chunk being filled.
+    pub fn flush(&mut self, parcels: &mut Vec<Parcel<H>>) {
+        let chunk = self.builder.take(self.range, false);
+        parcels.extend((chunk.keys > 0).then(|| Parcel { chunk, hold: self.hold.clone() }));
+    }
+
+    /// Sends the last chunk.
+    pub fn finish(mut self, parcels: &mut Vec<Parcel<H>>) {
+        let chunk = self.builder.take(self.range, true);
+        parcels.push(Parcel { chunk, hold: self.hold });
+    }
 }
 
 /// The departures in progress, by the starts of their ranges. All are of one boundary, so that they never overlap: the
 /// next one is crossed only when no state can arrive anywhere any more, and so none is leaving.
-pub(super) struct Departures<K, S, C: Codec<K, S>, H>(BTreeMap<u64, Departure<K, S, C, H>>);
+pub(super) struct Departures<K, S, C: Codec<K, S>, H> {
+    pub by_start: BTreeMap<u64, Departure<K, S, C, H>>,
+    /// Their boundary has been crossed; before, keys are copied ahead.
+    pub leaving: bool,
+}
 
-impl<K, S, C: Codec<K, S>, H> Departures<K, S, C, H> {
+impl<K, S, C: Codec<K, S>, H: Clone> Departures<K, S, C, H> {
     pub fn new() -> Self {
-        Departures(BTreeMap::new())
+        Departures { by_start: BTreeMap::new(), leaving: false }
+    }
+
+    pub fn are_leaving(&self) -> bool {
+        self.leaving && !self.by_start.is_empty()
+    }
+
+    pub fn are_to_copy(&self) -> bool {
+        !self.leaving && self.by_start.values().any(|departure| !departure.cursor.is_at_end())
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.by_start.is_empty()
     }
 
-    pub fn begin(&mut self, range: KeyRange, hold: H) {
-        self.0.insert(range.start(), Departure { range, builder: ChunkBuilder::new(), hold });
+    /// The first one of which not all has been copied ahead.
+    pub fn to_copy(&mut self) -> Option<&mut Departure<K, S, C, H>> {
+        self.by_start.values_mut().find(|departure| !departure.cursor.is_at_end())
     }
 
-    /// The departure that a routing key belongs to.
-    pub fn covering(&mut self, routing: u64) -> Option<&mut Departure<K, S, C, H>> {
-        self.0.range_mut(..=routing).next_back().map(|(_, d)| d).filter(|d| d.range.contains(routing))
+    /// Copies ahead what is in these ranges.
+    pub fn prepare(&mut self, ranges: impl Iterator<Item = (KeyRange, H)>) {
+        self.by_start = ranges.map(|(range, hold)| (range.start(), Departure::new(range, hold))).collect();
+        self.leaving = false;
     }
 
-    /// Sends the last chunk of every departure.
-    pub fn finish(&mut self, parcels: &mut Vec<Parcel<H>>) {
-        for mut departure in std::mem::take(&mut self.0).into_values() {
-            let chunk = departure.builder.take(departure.range, true);
-            parcels.push(Parcel { chunk, hold: departure.hold });
+    /// Lets go of these ranges. If there are any that have been prepared, they are the same.
+    pub fn begin(&mut self, ranges: impl Iterator<Item = (KeyRange, H)>) {
+        for (range, hold) in ranges {
+            let departure = self.by_start.entry(range.start()).or_insert_with(|| Departure::new(range, hold));
+            departure.cursor = Cursor::over(range);
         }
+        self.leaving = true;
     }
 }
 
@@ -85,8 +112,8 @@ pub(super) struct Snapshot<K, S, C: Codec<K, S>, H> {
     full: Vec<Chunk>,
     /// Keys that are still to be saved.
     left: usize,
-    /// No shard before this index has keys to look at.
-    pub next: usize,
+    /// How far the keys have been gone over.
+    pub cursor: Cursor,
     hold: H,
 }
 
@@ -102,27 +129,30 @@ pub(super) enum Turn {
 impl<K: Hash + Eq + Clone, S, C: Codec<K, S>, H: Clone> Snapshot<K, S, C, H> {
     pub fn new(number: u32, whole: bool, left: usize, chunk_bytes: usize, hold: H) -> Self {
         let (scanned, early) = (ChunkBuilder::new(), ChunkBuilder::new());
-        Snapshot { number, whole, scanned, early, chunk_bytes, full: Vec::new(), left, next: 0, hold }
+        let cursor = Cursor::over(KeyRange::ALL);
+        Snapshot { number, whole, scanned, early, chunk_bytes, full: Vec::new(), left, cursor, hold }
     }
 
     /// Saves a key as it is, if that has changed since the snapshot before, and this one doesn't have it already.
     /// Whether there is one change less that is unsaved.
-    #[inline]
-    pub fn save(&mut self, turn: Turn, key: &K, entry: &mut Entry<S>, timers: &Timers<K>) -> bool {
-        if std::mem::replace(&mut entry.seen, self.number) == self.number || !(entry.unsaved || self.whole) {
+    pub fn save(&mut self, turn: Turn, entry: &mut Entry<K, S>, timers: &Timers<K>) -> bool {
+        let changed = entry.is_unsaved();
+        if std::mem::replace(&mut entry.seen, self.number) == self.number || !(changed || self.whole) {
             return false;
         }
         self.left -= 1;
         // A whole snapshot is the first one of its chain: in it, what is not there is gone.
-        if !(self.whole && entry.gone) {
+        if !(self.whole && entry.is_gone()) {
             let builder = if turn == Turn::Early { &mut self.early } else { &mut self.scanned };
-            builder.push(entry.row(key, timers.of(key)));
+            builder.push(entry.row(timers.of(&entry.key)));
             if builder.length() >= self.chunk_bytes {
                 self.full.extend(builder.take_hull());
             }
         }
-        entry.stored = !entry.gone;
-        std::mem::take(&mut entry.unsaved)
+        entry.set_stored(!entry.is_gone());
+        entry.set_unsaved(false);
+        entry.outdate();
+        changed
     }
 
     pub fn has_full(&self) -> bool {

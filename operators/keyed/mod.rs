@@ -14,6 +14,7 @@ mod merge;
 mod operator;
 mod ports;
 mod shards;
+mod states;
 mod streams;
 mod timers;
 mod waits;

@@ -30,7 +30,7 @@ use timely::dataflow::{Scope, StreamVec};
 use timely::progress::Antichain;
 use timely::progress::frontier::MutableAntichain;
 
-use super::chunk::Chunk;
+use super::chunk::Transfer;
 use super::codec::Codec;
 use super::logic::{Either, Logic, OneInput, Side, TwoInputs};
 use super::ports::{MOVED, OUTPUT, Ports, REPORTS, SNAPSHOTS};
@@ -165,7 +165,7 @@ where
         )));
     }
     let index = scope.index();
-    let (moving, arrivals) = scope.feedback::<Vec<(usize, Chunk)>>(Default::default());
+    let (moving, arrivals) = scope.feedback::<Vec<Transfer>>(Default::default());
     let same = || Antichain::from_elem(T::Summary::default());
 
     let mut builder = OperatorBuilder::new(format!("Keyed {}", settings.name), scope);
@@ -182,7 +182,7 @@ where
     moved_stream.connect_loop(moving);
     let answers = [(REPORTS, same()), (SNAPSHOTS, same()), (MOVED, same())];
     let mut control = builder.new_input_connection(control, Pipeline, answers);
-    let pact = Exchange::new(|(to, _): &(usize, Chunk)| *to as u64);
+    let pact = Exchange::new(|transfer: &Transfer| transfer.to as u64);
     let mut arrivals = builder.new_input_connection(arrivals, pact, [(OUTPUT, same()), (REPORTS, same())]);
     let mut receivers = inputs(&mut builder);
     let (mut output, mut reports) = (OutputBuilder::from(output), OutputBuilder::from(reports));
@@ -207,6 +207,7 @@ where
             });
             control.for_each(|capability, commands| worker.receive_commands(&capability, commands.drain(..)));
             receivers.iter_mut().for_each(|receive| receive(&mut worker));
+            worker.prepare(control_frontier);
             let mut more = false;
             while !more && let Some(step) = worker.next_step(frontiers) {
                 match step {

@@ -4,7 +4,8 @@ use timely::container::CapacityContainerBuilder;
 use timely::dataflow::operators::generic::OutputBuilderSession;
 use timely::dataflow::operators::{Capability, InputCapability};
 
-use super::{Chunk, Report, SnapshotPart};
+use super::chunk::Transfer;
+use super::{Report, SnapshotPart};
 use crate::epoch::Ticks;
 use crate::pending::Delay;
 
@@ -19,7 +20,7 @@ pub(super) struct Ports<'a, T: Ticks, R: Clone + 'static> {
     pub output: Port<'a, T, R>,
     pub reports: Port<'a, T, Report>,
     pub snapshots: Port<'a, T, SnapshotPart>,
-    pub moved: Port<'a, T, (usize, Chunk)>,
+    pub moved: Port<'a, T, Transfer>,
 }
 
 /// What entitles us to do what data and timers of one time may lead to: to give output at it, and to report on its

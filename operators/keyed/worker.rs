@@ -7,9 +7,10 @@ use std::task::Poll;
 use std::time::Instant;
 
 use timely::dataflow::operators::{Capability, InputCapability};
+use timely::progress::frontier::MutableAntichain;
 
-use super::apply::{Applying, Stashes, Traces, nanos_since};
-use super::chunk::Chunk;
+use super::apply::{Applying, Places, Stashes, Timing, Traces, nanos_since};
+use super::chunk::{Chunk, Transfer};
 use super::codec::Codec;
 use super::leaving::Parcel;
 use super::logic::Logic;
@@ -22,7 +23,7 @@ use crate::error::{Cause, Error};
 use crate::fault::point;
 use crate::keyspace::{Assignment, Command, KeyRange};
 use crate::pending::Pending;
-use crate::profile::{Sampler, ShardEpoch};
+use crate::profile::{Gathering, ShardEpoch};
 
 /// What there is to do at one time.
 struct Work<B> {
@@ -55,12 +56,14 @@ pub(super) struct Worker<T: Ticks, L: Logic<T>, C: Codec<L::Key, L::State>> {
     /// By the last time of an epoch, what is to be reported of it.
     seen: Pending<T, Seen>,
     boundaries: Pending<T, Vec<Command>, BoundaryCapabilities<T>>,
-    /// Chunks that can't be taken in before the boundary at their time has been crossed.
-    arrivals: Pending<T, VecDeque<Chunk>, DataCapabilities<T>>,
+    /// What can't be taken in before the boundary at its time has been crossed or, if it is sent ahead, prepared.
+    arrivals: Pending<T, VecDeque<Transfer>, DataCapabilities<T>>,
     stashes: Stashes<T, L::Batch>,
     restore: Option<(Restore, DataCapabilities<T>)>,
     /// The last boundary that has been crossed: chunks at a later one are not for the shards as they are.
     crossed: Option<T>,
+    /// The next boundary, if what leaves at it is copied ahead.
+    prepared: Option<T>,
     /// The last time of the epoch whose statistics the shards are gathering.
     current: Option<T>,
     traces: Traces<L::Output>,
@@ -94,7 +97,6 @@ where
             }
             Some((restore, DataCapabilities::at_start(initial, &time?)))
         });
-        let sampler = Sampler::new(sample, worker as u64);
         Worker {
             name,
             worker,
@@ -110,16 +112,23 @@ where
             stashes: Stashes::new(),
             restore,
             crossed: None,
+            prepared: None,
             current: None,
-            traces: Traces { output: Vec::new(), scheduled: Vec::new(), live: Vec::new(), sampler },
+            traces: Traces {
+                output: Vec::new(),
+                scheduled: Vec::new(),
+                gathering: Gathering::new(sample, worker as u64),
+                timing: Timing::new(worker as u64),
+                places: Places::default(),
+            },
             backlog,
             fault,
         }
     }
 
-    pub fn receive_chunks(&mut self, capability: &InputCapability<T>, chunks: impl Iterator<Item = (usize, Chunk)>) {
+    pub fn receive_chunks(&mut self, capability: &InputCapability<T>, chunks: impl Iterator<Item = Transfer>) {
         let Some(at) = capability.least() else { return };
-        self.arrivals.entry(at, || DataCapabilities::of(capability, at)).extend(chunks.map(|(_, chunk)| chunk));
+        self.arrivals.entry(at, || DataCapabilities::of(capability, at)).extend(chunks);
     }
 
     pub fn receive_commands(&mut self, capability: &InputCapability<T>, commands: impl Iterator<Item = Command>) {
@@ -162,7 +171,30 @@ where
         self.backlog.as_deref().is_some_and(so)
     }
 
-    /// Crosses a boundary: all copies are taken before any state leaves.
+    /// Begins to copy ahead what leaves at the next boundary, once all of its commands are known. Before a checkpoint
+    /// nothing is copied: its keys are saved by those who have them at the boundary.
+    pub fn prepare(&mut self, control: &MutableAntichain<T>) {
+        let Some((at, commands)) = self.boundaries.iter().next() else { return };
+        let moves = commands.iter().any(|command| matches!(command, Command::Move { .. }));
+        let must_wait = control.less_equal(at) || commands.contains(&Command::Checkpoint) || self.shards.are_leaving();
+        if !moves || must_wait || self.prepared.is_some() {
+            return;
+        }
+        let next = self.shards.assignment().apply_valid(commands.clone()).assignment;
+        let at = at.clone();
+        if let Some((capabilities, _)) = self.boundaries.get_mut(&at) {
+            self.shards.prepare(&next, self.leaving(&at, &capabilities));
+            self.prepared = Some(at);
+        }
+    }
+
+    /// What is held until state that leaves at a boundary has been sent to a worker.
+    fn leaving(&self, at: &T, capabilities: &BoundaryCapabilities<T>) -> impl Fn(usize) -> Hold<T> + use<T, L, C> {
+        let (moved, reports) = (capabilities.moved.clone(), capabilities.reports.delayed(&self.epochs.around(at).1));
+        move |to| Hold::Leaving { to, moved: moved.clone(), reports: reports.clone() }
+    }
+
+    /// Crosses a boundary: all copies for a snapshot are taken before any state leaves.
     pub fn cross(&mut self, ports: &mut Ports<'_, T, L::Output>) {
         let Some((at, capabilities, commands)) = self.boundaries.release_if(|_, _| true) else { return };
         self.gather();
@@ -173,14 +205,12 @@ where
             self.shards.begin_snapshot(whole, Hold::Saving { snapshots: capabilities.snapshots.clone() });
         }
         if next != *self.shards.assignment() {
-            let BoundaryCapabilities { moved, reports, .. } = &capabilities;
-            let reports = reports.delayed(&self.epochs.around(&at).1);
-            self.shards.change(next, |to| Hold::Leaving { to, moved: moved.clone(), reports: reports.clone() });
+            self.shards.change(next, self.leaving(&at, &capabilities));
         }
         if checkpoint {
             ports.snapshots.session(&capabilities.snapshots).give(self.snapshot_part(self.owned(whole)));
         }
-        self.crossed = Some(at);
+        (self.crossed, self.prepared) = (Some(at), None);
     }
 
     /// What a snapshot says of the shards that are here.
@@ -193,24 +223,30 @@ where
         SnapshotPart { operator: self.name.clone(), worker: self.worker, codec: C::ID, content }
     }
 
-    /// Takes in about a chunk of what has come and whose boundary has been crossed; whether there was any.
+    /// Takes in about a chunk of what has come and can be taken in; whether there was any.
     fn take_arrivals(&mut self) -> bool {
         let mut bytes = 0;
         while bytes < self.chunk_bytes
-            && let Some(at) = self.arrivals.first().filter(|at| self.crossed.as_ref() >= Some(at)).cloned()
-            && let Some((capabilities, chunks)) = self.arrivals.get_mut(&at)
+            && let Some(at) = self.arrivals.first().cloned()
+            && let Some(origin) = self.takes_at(&at)
+            && let Some((capabilities, transfers)) = self.arrivals.get_mut(&at)
+            && transfers.front().is_some_and(|transfer| transfer.ahead || origin == Origin::Worker)
+            && let Some(Transfer { chunk, .. }) = transfers.pop_front()
         {
-            let chunk = chunks.pop_front();
-            if chunks.is_empty() {
+            if transfers.is_empty() {
                 self.arrivals.release_if(|_, _| true);
             }
-            if let Some(chunk) = chunk {
-                bytes += chunk.bytes.len().max(1);
-                self.take_in(chunk, Origin::Worker, &capabilities);
-                point("migrate.taken");
-            }
+            bytes += chunk.bytes.len().max(1);
+            self.take_in(chunk, origin, &capabilities);
+            point("migrate.taken");
         }
         bytes > 0
+    }
+
+    /// What can be taken in of what has come at a time.
+    fn takes_at(&self, at: &T) -> Option<Origin> {
+        let crossed = (self.crossed.as_ref() >= Some(at)).then_some(Origin::Worker);
+        crossed.or_else(|| (self.prepared.as_ref() == Some(at)).then_some(Origin::Ahead))
     }
 
     fn take_in(&mut self, chunk: Chunk, origin: Origin, capabilities: &DataCapabilities<T>) {
@@ -285,10 +321,10 @@ where
     /// Gathers what the shards have seen in the current epoch.
     fn gather(&mut self) {
         let Some((_, seen)) = self.current.take().and_then(|current| self.seen.get_mut(&current)) else { return };
-        let live = &mut self.traces.live;
-        live.first().into_iter().for_each(|index| self.shards.weigh(*index));
-        for index in live.drain(..) {
-            let report = self.shards.take_report(index);
+        let mut first = None;
+        self.traces.gathering.take(|index, statistics| {
+            let report = self.shards.report(index as usize, statistics);
+            first.get_or_insert(report.range.start());
             match seen.entry(report.range) {
                 MapEntry::Vacant(entry) => drop(entry.insert(report)),
                 MapEntry::Occupied(mut entry) => {
@@ -297,6 +333,9 @@ where
                     entry.insert(ShardEpoch { statistics, ..report });
                 }
             }
+        });
+        if let Some(routing) = first {
+            self.shards.weigh(routing);
         }
     }
 
@@ -306,6 +345,7 @@ where
             return false;
         }
         let mut parcels = Vec::new();
+        let ahead = !self.shards.are_leaving();
         let saving = self.shards.is_saving();
         let scan = !self.backlog_is(Backlog::is_half_full);
         let must_wait = saving && self.backlog_is(Backlog::is_full);
@@ -315,7 +355,7 @@ where
                 Hold::Leaving { to, moved, reports } => {
                     let bytes = chunk.bytes.len() as u64;
                     ports.reports.session(&reports).give(Report::Moved { worker: self.worker, to, bytes });
-                    ports.moved.session(&moved).give((to, chunk));
+                    ports.moved.session(&moved).give(Transfer { to, ahead, chunk });
                     point("migrate.sent");
                 }
                 Hold::Saving { snapshots } => {

@@ -93,7 +93,7 @@ impl Assignment {
     /// The number of shards.
     #[allow(clippy::len_without_is_empty, reason = "there is always a shard")]
     pub fn len(&self) -> usize {
-        self.owners.len()
+        self.shards.len()
     }
 
     /// The number of workers that may own shards.

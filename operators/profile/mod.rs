@@ -19,6 +19,7 @@
 
 mod config;
 mod distinct;
+mod gathering;
 mod head;
 mod heavy;
 mod keysample;
@@ -34,6 +35,7 @@ mod tests;
 mod window;
 
 pub use config::ProfileConfig;
+pub use gathering::Gathering;
 pub use head::HEAD;
 pub use heavy::MAX_HEAVY;
 pub use keysample::KEY_SAMPLE;

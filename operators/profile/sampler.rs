@@ -51,6 +51,12 @@ impl Sampler {
         sampled
     }
 
+    /// Records up to and with the next sampled one.
+    pub(crate) fn gap(&mut self) -> u64 {
+        self.restart();
+        self.countdown
+    }
+
     /// A gap between 1 and `2 * every - 1`, whose mean is `every`.
     fn restart(&mut self) {
         self.countdown = 1 + self.random.next() % (2 * self.every - 1);

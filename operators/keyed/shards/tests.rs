@@ -1,12 +1,13 @@
 //! The shards of several workers against one plain map, with every step in between other steps.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use proptest::prelude::*;
 
-use super::{Occasion, Origin, Parcel, Place, Shards};
+use super::{Occasion, Origin, Place, Shards};
 use crate::keyed::Chunk;
 use crate::keyed::codec::{Codec, Columns, GONE};
+use crate::keyed::leaving::Parcel;
 use crate::keyspace::{Assignment, Command, KeyRange};
 
 /// To which worker a chunk goes; to the store if there is none.
@@ -19,16 +20,22 @@ const KEYS: u64 = 60;
 enum Step {
     Count(u64),
     Forget(u64),
+    /// Copies ahead what leaves at the next boundary.
+    Prepare(Vec<(u64, usize)>),
     Change(Vec<(u64, usize)>),
-    Snapshot { whole: bool },
+    Snapshot {
+        whole: bool,
+    },
     Work(usize),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let change = prop::collection::vec((any::<u64>(), 0..4usize), 1..4);
+    let prepare = change.clone();
     let step = prop_oneof![
         8 => (0..KEYS).prop_map(Step::Count),
         1 => (0..KEYS).prop_map(Step::Forget),
+        1 => prepare.prop_map(Step::Prepare),
         1 => change.prop_map(Step::Change),
         1 => prop::bool::weighted(0.2).prop_map(|whole| Step::Snapshot { whole }),
         4 => (0..3usize).prop_map(Step::Work),
@@ -55,6 +62,10 @@ fn rows(chunk: &Chunk) -> Vec<(u64, Option<u64>)> {
 
 struct World {
     workers: Vec<Worker>,
+    /// What is on its way to each worker, and whether it was sent ahead.
+    sent: Vec<VecDeque<(bool, Chunk)>>,
+    /// What will hold from the next boundary, if it is prepared.
+    prepared: Option<Assignment>,
     expected: BTreeMap<u64, u64>,
     /// What the snapshot in progress must be, and what of it has been saved.
     snapshot: Option<Saving>,
@@ -73,14 +84,27 @@ impl World {
     fn new() -> Self {
         let start = Assignment::even(4, 3).unwrap();
         let workers = (0..3).map(|worker| Worker::new(worker, start.clone(), &[], 40)).collect();
-        World { workers, expected: BTreeMap::new(), snapshot: None, chain: Vec::new(), changed: BTreeSet::new() }
+        World {
+            workers,
+            sent: vec![VecDeque::new(); 3],
+            prepared: None,
+            expected: BTreeMap::new(),
+            snapshot: None,
+            chain: Vec::new(),
+            changed: BTreeSet::new(),
+        }
     }
 
     fn owner(&mut self, key: u64) -> Option<(&mut Worker, usize)> {
-        self.workers.iter_mut().find_map(|worker| match worker.place(routing(key)) {
-            Place::Here(index) => Some((worker, index)),
-            Place::Coming(_) | Place::Elsewhere => None,
+        self.workers.iter_mut().find_map(|worker| {
+            let index = worker.find(routing(key));
+            (worker.place(index) == Place::Here).then_some((worker, index))
         })
+    }
+
+    /// Whether anything is leaving, or on its way, for a boundary that has been crossed.
+    fn moves(&self) -> bool {
+        self.workers.iter().any(Worker::are_leaving) || self.sent.iter().flatten().any(|(ahead, _)| !ahead)
     }
 
     /// Counts a key, unless its state is on its way: then its records would wait.
@@ -101,9 +125,30 @@ impl World {
         }
     }
 
+    /// The next boundary, the commands of which are known. What it needs is there when what the one before it made
+    /// leave has arrived.
+    fn prepare(&mut self, moves: &[(u64, usize)]) {
+        if self.prepared.is_some() {
+            return;
+        }
+        self.settle(Self::moves);
+        let next = self.next(moves);
+        self.workers.iter_mut().for_each(|worker| worker.prepare(&next, Some));
+        self.prepared = Some(next);
+    }
+
     /// A boundary: it waits for all that leaves to arrive.
     fn change(&mut self, moves: &[(u64, usize)]) {
-        self.settle(|world| world.workers.iter().any(|worker| !worker.departures.is_empty()));
+        if self.prepared.is_none() {
+            self.settle(Self::moves);
+        }
+        let next = self.prepared.take().unwrap_or_else(|| self.next(moves));
+        for worker in &mut self.workers {
+            worker.change(next.clone(), Some);
+        }
+    }
+
+    fn next(&self, moves: &[(u64, usize)]) -> Assignment {
         let mut next = self.workers[0].assignment().clone();
         for (at, to) in moves {
             let shard = next.shard_of(*at);
@@ -119,13 +164,14 @@ impl World {
             };
             next = next.apply_valid(commands).assignment;
         }
-        for worker in &mut self.workers {
-            worker.change(next.clone(), Some);
-        }
+        next
     }
 
     fn begin_snapshot(&mut self, whole: bool) {
-        self.settle(|world| world.snapshot.is_some() || world.workers.iter().any(|w| !w.departures.is_empty()));
+        if self.prepared.is_some() {
+            self.change(&[]);
+        }
+        self.settle(|world| world.snapshot.is_some() || world.moves());
         self.workers.iter_mut().for_each(|worker| worker.begin_snapshot(whole, None));
         if whole {
             self.chain.clear();
@@ -155,7 +201,7 @@ impl World {
                 resumed.work(true, &mut parcels);
                 parcels.iter().for_each(|parcel| counts.extend(rows(&parcel.chunk)));
             }
-            assert_eq!((resumed.unsaved, resumed.shards.iter().flatten().map(|s| s.gone).sum::<usize>()), (0, 0));
+            assert_eq!((resumed.held.unsaved, resumed.states.len() as u64), (0, resumed.held.keys));
         }
         counts.into_iter().map(|(key, count)| (key, count.unwrap())).collect()
     }
@@ -170,10 +216,15 @@ impl World {
 
     fn work(&mut self, worker: usize) {
         let mut parcels = Vec::new();
+        let ahead = !self.workers[worker].are_leaving();
         self.workers[worker].work(true, &mut parcels);
+        if let Some((ahead, chunk)) = self.sent[worker].pop_front() {
+            let origin = if ahead && self.prepared.is_some() { Origin::Ahead } else { Origin::Worker };
+            self.workers[worker].arrive(chunk, origin).unwrap();
+        }
         for Parcel { chunk, hold } in parcels {
             match hold {
-                Some(to) => drop(self.workers[to].arrive(chunk, Origin::Worker).unwrap()),
+                Some(to) => self.sent[to].push_back((ahead, chunk)),
                 None => {
                     let saving = self.snapshot.as_mut().unwrap();
                     for (key, count) in rows(&chunk) {
@@ -202,6 +253,7 @@ proptest! {
             match step {
                 Step::Count(key) => world.count(key, false),
                 Step::Forget(key) => world.count(key, true),
+                Step::Prepare(moves) => world.prepare(&moves),
                 Step::Change(moves) => world.change(&moves),
                 Step::Snapshot { whole } => world.begin_snapshot(whole),
                 Step::Work(worker) => world.work(worker),
@@ -211,12 +263,16 @@ proptest! {
         world.settle(|world| world.snapshot.is_some());
         let keys: u64 = world.workers.iter().map(|worker| worker.size().0).sum();
         prop_assert_eq!(keys, world.expected.len() as u64);
+        for worker in &world.workers {
+            let of_shards: usize = worker.shards.iter().map(|shard| shard.keys).sum();
+            prop_assert_eq!((of_shards as u64, worker.states.len() as u64), (worker.held.keys, worker.held.keys));
+        }
     }
 }
 
 /// Counts a key once, and says whether to forget it.
 fn count(worker: &mut Worker, key: u64, forget: bool) {
-    let Place::Here(index) = worker.place(routing(key)) else { panic!("one worker has it all") };
+    let index = worker.find(routing(key));
     worker.update(index, (routing(key), key), Occasion::Record, &mut Vec::new(), |_, state, _| {
         *state += 1;
         forget
@@ -240,7 +296,7 @@ fn a_key_that_comes_back_begins_anew() {
     let mut worker = Worker::new(0, Assignment::even(1, 1).unwrap(), &[], 1000);
     count(&mut worker, 7, false);
     snapshot(&mut worker);
-    let Place::Here(index) = worker.place(routing(7)) else { panic!("one worker has it all") };
+    let index = worker.find(routing(7));
     worker.update(index, (routing(7), 7), Occasion::Record, &mut Vec::new(), |_, _, timers| {
         timers.push(3);
         true

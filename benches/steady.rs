@@ -1,0 +1,238 @@
+//! What Thalweg costs where nothing happens: counting keys, with routing, profiling and all that a checkpoint needs.
+//!
+//! Arms: plain timely (`Exchange` and one hash map per worker); Thalweg with its loop, a static policy, and a store to
+//! which no checkpoint is due; and the form that Megaphone uses, where one operator tags each record with its worker and
+//! another one keeps a map per bin. What is measured is CPU time of the workers while they step, per record, after an
+//! epoch in which every key has come.
+
+mod common;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use clap::Parser;
+use common::{Arguments, Sample, cpu_seconds, finish};
+use foldhash::fast::RandomState;
+use serde_json::json;
+use thalweg::checkpoint::{CheckpointConfig, Checkpoints, Fingerprint, Memory};
+use thalweg::keyed::Fault;
+use thalweg::policy::Static;
+use thalweg::{Config, Rebalance, ordered_key, stable_hash};
+use timely::communication::Config as Communication;
+use timely::dataflow::channels::pact::Exchange;
+use timely::dataflow::operators::generic::Operator;
+use timely::dataflow::operators::vec::Map;
+use timely::dataflow::operators::{Input, Probe};
+use timely::dataflow::{InputHandle, ProbeHandle, StreamVec};
+
+type Counts = HashMap<u64, u64, RandomState>;
+
+/// What is counted, and how it is routed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Workload {
+    /// Keys all over the 64 bits, routed by their hashes.
+    HashCount,
+    /// Keys from 0 on, routed by themselves.
+    KeyCount,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Plain,
+    Thalweg,
+    Tagged,
+}
+
+const ARMS: [Form; 3] = [Form::Plain, Form::Thalweg, Form::Tagged];
+
+/// Records in a message, as timely's own buffers have.
+const BATCH: usize = 1024;
+
+/// One line of the table.
+#[derive(Clone, Copy)]
+struct Case {
+    workload: Workload,
+    workers: usize,
+    serialised: bool,
+    keys: u64,
+    shards: usize,
+}
+
+/// The routing key: the top bits say where it belongs.
+fn routing_key(workload: Workload, keys: u64) -> impl Fn(&u64) -> u64 + Clone + 'static {
+    let width = u64::MAX / keys;
+    move |key| match workload {
+        Workload::HashCount => stable_hash(key),
+        Workload::KeyCount => ordered_key(key) * width,
+    }
+}
+
+fn plain<'scope>(data: StreamVec<'scope, u64, u64>, case: Case) -> StreamVec<'scope, u64, u64> {
+    data.unary(Exchange::new(stable_hash::<u64>), "Count", |_, _| {
+        let mut counts = Counts::default();
+        move |input, output| {
+            input.for_each(|capability, keys| {
+                keys.drain(..).for_each(|key| *counts.entry(key).or_default() += 1);
+                if counts.len() as u64 > case.keys {
+                    output.session(&capability).give(0);
+                }
+            });
+        }
+    })
+}
+
+fn tagged<'scope>(data: StreamVec<'scope, u64, u64>, case: Case) -> StreamVec<'scope, u64, u64> {
+    let routing_key = routing_key(case.workload, case.keys);
+    let shift = 64 - case.shards.trailing_zeros();
+    let owners: Vec<u64> = (0..case.shards as u64).map(|bin| bin % case.workers as u64).collect();
+    data.map(move |key| {
+        let bin = routing_key(&key) >> shift;
+        (owners[bin as usize], bin, key)
+    })
+    .unary(Exchange::new(|(to, _, _): &(u64, u64, u64)| *to), "Count", move |_, _| {
+        let mut bins: Vec<Counts> = vec![Counts::default(); case.shards];
+        move |input, output| {
+            input.for_each(|capability, records| {
+                for (_, bin, key) in records.drain(..) {
+                    *bins[bin as usize].entry(key).or_default() += 1;
+                }
+                if bins[0].len() as u64 > case.keys {
+                    output.session(&capability).give(0);
+                }
+            });
+        }
+    })
+}
+
+fn thalweg<'scope>(
+    data: StreamVec<'scope, u64, u64>,
+    case: Case,
+    checkpoints: &Checkpoints,
+) -> StreamVec<'scope, u64, u64> {
+    let config = Config { shards: case.shards, ..Config::default() };
+    data.rebalance(&config, routing_key(case.workload, case.keys))
+        .and_then(|stage| stage.policy(Static)?.checkpoint_to(checkpoints, &Fault::unwatched()))
+        .expect("the configuration is valid")
+        .fold_keyed(|key| *key, |_, count: &mut u64, _| *count += 1)
+}
+
+/// A store to which no checkpoint is due.
+fn never() -> Checkpoints {
+    let config =
+        CheckpointConfig { trigger: "every:1000000".parse().expect("a trigger"), ..CheckpointConfig::default() };
+    Checkpoints::begin(Arc::new(Memory::default()), Fingerprint::default(), config).expect("the store is empty")
+}
+
+/// The batches of one epoch of one worker: in the first all keys, in the others any.
+fn batches(case: Case, epoch: usize, worker: usize, records: u64) -> Vec<Vec<u64>> {
+    let workers = case.workers as u64;
+    let of = |i: u64| match case.workload {
+        Workload::HashCount => stable_hash(&i),
+        Workload::KeyCount => i,
+    };
+    let any = |i: u64| of(stable_hash(&(i, epoch as u64)) % case.keys);
+    let count = if epoch == 0 { case.keys } else { records } / workers;
+    let keys = (0..count).map(|i| i * workers + worker as u64).map(|i| if epoch == 0 { of(i) } else { any(i) });
+    let keys: Vec<u64> = keys.collect();
+    keys.chunks(BATCH).map(<[u64]>::to_vec).collect()
+}
+
+/// CPU seconds of all workers, for each arm and epoch. All arms are dataflows of the same workers, and have an epoch in
+/// turn, forth and back.
+fn seconds(case: Case, epochs: usize, records: u64) -> Vec<[f64; 3]> {
+    let communication = match (case.workers, case.serialised) {
+        (1, _) => Communication::Thread,
+        (workers, false) => Communication::Process(workers),
+        (workers, true) => Communication::ProcessBinary(workers),
+    };
+    let checkpoints = never();
+    let config = timely::Config { communication, worker: timely::WorkerConfig::default() };
+    let guards = timely::execute(config, move |worker| {
+        let mut arms = ARMS.map(|form| {
+            let (mut input, probe) = (InputHandle::new(), ProbeHandle::new());
+            worker.dataflow::<u64, _, _>(|scope| {
+                let data = scope.input_from(&mut input).container::<Vec<u64>>();
+                let counts = match form {
+                    Form::Plain => plain(data, case),
+                    Form::Thalweg => thalweg(data, case, &checkpoints),
+                    Form::Tagged => tagged(data, case),
+                };
+                counts.container::<Vec<u64>>().probe_with(&probe);
+            });
+            (input, probe)
+        });
+        let mut used = vec![[0.0; 3]; epochs];
+        for epoch in 0..epochs {
+            for turn in 0..ARMS.len() {
+                let arm = if epoch % 2 == 0 { turn } else { ARMS.len() - 1 - turn };
+                let (input, probe) = &mut arms[arm];
+                let batches = batches(case, epoch, worker.index(), records);
+                let started = cpu_seconds();
+                for (i, mut batch) in batches.into_iter().enumerate() {
+                    input.send_batch(&mut batch);
+                    if i % 16 == 15 {
+                        worker.step();
+                    }
+                }
+                input.advance_to(epoch as u64 + 1);
+                while probe.less_than(input.time()) {
+                    worker.step_or_park(None);
+                }
+                used[epoch][arm] = cpu_seconds() - started;
+            }
+        }
+        used
+    });
+    let mut sum = vec![[0.0; 3]; epochs];
+    for used in guards.expect("the workers start").join() {
+        let used = used.expect("no worker panics");
+        sum.iter_mut().zip(used).for_each(|(sum, used)| sum.iter_mut().zip(used).for_each(|(s, u)| *s += u));
+    }
+    sum
+}
+
+fn main() {
+    let arguments = Arguments::parse();
+    let records = arguments.sized(1 << 20, 1 << 21);
+    let epochs = 2 + 2 * arguments.pairs();
+    println!("{:>46} plain, ns   Thalweg, ratio           tagged, ratio", "");
+    let mut found = Vec::new();
+    for case in cases(&arguments) {
+        let seconds = seconds(case, epochs, records);
+        // The first epoch has all keys, the second one is the first with these tables.
+        let [plain, thalweg, tagged] = [0, 1, 2].map(|arm| Sample::new(seconds[2..].iter().map(|epoch| epoch[arm])));
+        let (ours, theirs) = (thalweg.ratio(&plain), tagged.ratio(&plain));
+        let nanos = plain.median() * 1e9 / records as f64;
+        println!("{case:>46} {nanos:9.1}   {ours}      {theirs}");
+        found.push((case.to_string(), json!({ "plain_ns": nanos, "thalweg": ours.json(), "tagged": theirs.json() })));
+    }
+    finish(found);
+}
+
+/// What is measured: each figure in turn, with the others in the middle.
+fn cases(arguments: &Arguments) -> Vec<Case> {
+    let middle =
+        Case { workload: Workload::HashCount, workers: 1, serialised: false, keys: 1_000_000, shards: 1 << 12 };
+    let keys = if arguments.is_quick() {
+        vec![10_000, 100_000, 1_000_000]
+    } else {
+        vec![10_000, 100_000, 1_000_000, 10_000_000]
+    };
+    let shards = [1 << 8, 1 << 16, 1 << 20].map(|shards| Case { shards, ..middle });
+    let two = Case { workers: 2, ..middle };
+    keys.into_iter()
+        .map(|keys| Case { keys, ..middle })
+        .chain(shards)
+        .chain([Case { workload: Workload::KeyCount, ..middle }, two, Case { serialised: true, ..two }])
+        .collect()
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let workload = if self.workload == Workload::HashCount { "hash-count" } else { "key-count" };
+        let channels = if self.serialised { "serialised" } else { "moved" };
+        let (workers, keys, shards) = (self.workers, self.keys, self.shards);
+        f.pad(&format!("{workload}, {workers} {channels}, 10^{} keys, 2^{} shards", keys.ilog10(), shards.ilog2()))
+    }
+}

@@ -1,0 +1,147 @@
+//! What boundaries do to the shards: state that is to leave, and state that has come.
+
+use std::hash::Hash;
+
+use super::{Arrived, Coming, Origin, Place, Shard, Shards, Tally, place};
+use crate::error::Cause;
+use crate::keyed::chunk::Chunk;
+use crate::keyed::codec::Codec;
+use crate::keyed::entry::Entry;
+use crate::keyed::leaving::Snapshot;
+use crate::keyspace::{Assignment, Handover, KeyRange};
+
+impl<K, S, C, H> Shards<K, S, C, H>
+where
+    K: Hash + Eq + Clone,
+    S: Default,
+    C: Codec<K, S>,
+    H: Clone,
+{
+    /// Begins to copy ahead what leaves at a boundary from which `next` will hold. The chunks for another worker carry
+    /// what `hold` gives for it. No boundary may be crossed before, no snapshot begin at it, and nothing be leaving.
+    pub fn prepare(&mut self, next: &Assignment, hold: impl Fn(usize) -> H) {
+        debug_assert!(!self.are_leaving(), "state leaves for one boundary at a time");
+        let handovers = self.assignment.handovers(next);
+        self.departures.prepare(from(self.worker, &handovers).map(|h| (h.range, hold(h.to))));
+    }
+
+    /// Crosses a boundary from which `next` holds. The chunks for another worker that follow carry what `hold` gives
+    /// for it.
+    pub fn change(&mut self, next: Assignment, hold: impl Fn(usize) -> H) {
+        let handovers = self.assignment.handovers(&next);
+        self.shards = next.iter().map(|(range, owner)| self.shard(range, owner, &handovers)).collect();
+        self.departures.begin(from(self.worker, &handovers).map(|h| (h.range, hold(h.to))));
+        self.assignment = next;
+        let Tally { keys, unsaved } = std::mem::take(&mut self.ahead);
+        self.held.keys += keys;
+        self.held.unsaved += unsaved;
+    }
+
+    /// What is to be kept of a shard of the next assignment.
+    fn shard(&mut self, range: KeyRange, owner: usize, handovers: &[Handover]) -> Shard {
+        if owner != self.worker {
+            return Shard { place: Place::Elsewhere, keys: 0 };
+        }
+        let was = self.assignment.position(range).map(|index| self.shards[index]);
+        if let Some(shard) = was.filter(|shard| shard.place != Place::Elsewhere) {
+            return shard;
+        }
+        let first = handovers.partition_point(|h| h.range.start() < range.start());
+        let missing = handovers[first..].iter().take_while(|h| range.covers(&h.range)).count();
+        if missing > 0 {
+            self.coming.insert(range.start(), Coming { missing, timers: Vec::new() });
+        }
+        Shard { place: place(true, missing), keys: self.states.count(range) }
+    }
+
+    /// Crosses a boundary as of which a snapshot is to be taken, of all keys or of those that have changed since the
+    /// last one. Its chunks carry `hold`. None may be in progress.
+    pub fn begin_snapshot(&mut self, whole: bool, hold: H) {
+        debug_assert!(
+            !self.is_saving() && self.departures.is_empty(),
+            "one snapshot at a time, and no state on its way"
+        );
+        self.snapshots = self.snapshots.wrapping_add(1);
+        self.states.begin_snapshot(whole);
+        let left = if whole { self.states.len() } else { self.held.unsaved };
+        self.snapshot = Some(Snapshot::new(self.snapshots, whole, left, self.chunk_bytes, hold));
+    }
+
+    /// Whether a snapshot is in progress.
+    pub fn is_saving(&self) -> bool {
+        self.snapshot.is_some()
+    }
+
+    /// Whether state is on its way to other workers for a boundary that has been crossed.
+    pub fn are_leaving(&self) -> bool {
+        self.departures.are_leaving()
+    }
+
+    /// Takes in a chunk. Keys that belong elsewhere are passed over, and so are those from a checkpoint that are there:
+    /// a later snapshot had them.
+    pub fn arrive(&mut self, chunk: Chunk, origin: Origin) -> Result<Arrived, Cause> {
+        let mut arrived = Arrived::default();
+        if chunk.keys > 0 {
+            C::decode(chunk.bytes, |(routing, key, state, times, marks)| {
+                let index = self.find(routing);
+                if (self.place(index) == Place::Elsewhere) != (origin == Origin::Ahead) {
+                    return;
+                }
+                let there = self.states.get_mut(routing, &key);
+                let entry = match origin {
+                    Origin::Store if there.is_some() => return,
+                    Origin::Store => Entry::restored((routing, key, state), self.snapshots, marks),
+                    Origin::Worker | Origin::Ahead => Entry::moved((routing, key, state), self.snapshots, marks),
+                };
+                if !times.is_empty() {
+                    arrived.times.extend(&times);
+                    self.timers.adopt(entry.key.clone(), routing, times);
+                }
+                self.put(index, entry, origin);
+            })?;
+        }
+        if chunk.last && origin != Origin::Ahead {
+            self.part_is_there(chunk.range, &mut arrived);
+        }
+        Ok(arrived)
+    }
+
+    /// Keeps a key that has come, in place of an earlier copy of it.
+    fn put(&mut self, index: usize, entry: Entry<K, S>, origin: Origin) {
+        let tally = if origin == Origin::Ahead { &mut self.ahead } else { &mut self.held };
+        let keys = &mut self.shards[index].keys;
+        // Of a key that nobody else knows nothing need be said when it is gone.
+        let copy = if entry.is_gone() && entry.is_unknown() {
+            self.states.remove(entry.routing, &entry.key)
+        } else {
+            tally.add(&entry);
+            *keys += usize::from(!entry.is_gone() && origin != Origin::Ahead);
+            self.states.put(entry)
+        };
+        if let Some(copy) = copy {
+            tally.remove(&copy);
+            *keys -= usize::from(!copy.is_gone() && origin != Origin::Ahead);
+        }
+    }
+
+    fn part_is_there(&mut self, part: KeyRange, arrived: &mut Arrived) {
+        for index in self.find(part.start())..=self.find(part.last()) {
+            let range = self.assignment.range(index);
+            let Some(coming) = self.coming.get_mut(&range.start()) else { continue };
+            coming.missing -= 1;
+            if coming.missing == 0
+                && let Some(coming) = self.coming.remove(&range.start())
+            {
+                arrived.times.extend(coming.timers.iter().map(|timer| timer.time));
+                coming.timers.into_iter().for_each(|timer| self.timers.make_due(timer));
+                arrived.complete.push(range);
+                self.shards[index].place = Place::Here;
+            }
+        }
+    }
+}
+
+/// What a worker gives up.
+fn from(worker: usize, handovers: &[Handover]) -> impl Iterator<Item = &Handover> {
+    handovers.iter().filter(move |h| h.from == worker)
+}
