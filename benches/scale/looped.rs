@@ -107,8 +107,8 @@ impl Loop {
     pub fn new(decides: Decides, sizes: Sizes) -> Self {
         let initial = Assignment::even(sizes.shards, sizes.workers).expect("the sizes are possible");
         let loads = (0..LOADS).map(|load| reports(&initial, sizes, load)).collect();
-        let space =
-            Space { name: String::new(), initial, policy: decides.policy(), known: BTreeMap::new(), can_fold: true };
+        let (known, policy) = (sizes.known(&initial), decides.policy());
+        let space = Space { name: String::new(), initial, policy, known, can_fold: true };
         let orchestrator = Orchestrator::new(vec![space], vec![0], Config::LEAD, ProfileConfig::WINDOW);
         let mut looped = Loop { orchestrator, epoch: 0, loads };
         looped.seconds(WARM_UP);
