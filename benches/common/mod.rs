@@ -112,6 +112,28 @@ pub fn verdict(target: &str, found: f64, relation: &str, limit: f64) -> (String,
     (target.replace(' ', "_"), json!({ "found": found, "limit": limit, "reached": reached }))
 }
 
+/// Whether a target is reached.
+pub struct Verdict {
+    what: String,
+    found: f64,
+    most: f64,
+}
+
+impl Verdict {
+    /// The target is to find no more than this.
+    pub fn at_most(what: String, found: f64, most: f64) -> Self {
+        Verdict { what, found, most }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Verdict { what, found, most } = self;
+        let reached = if found <= most { "reached" } else { "NOT reached" };
+        write!(f, "{what}: {found:.2}, target {most}: {reached}")
+    }
+}
+
 /// Prints what a bench has found as its last line.
 pub fn finish(found: impl IntoIterator<Item = (String, Value)>) {
     println!("{}", Value::Object(found.into_iter().collect::<Map<_, _>>()));

@@ -1,6 +1,7 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Command, Directory, KeyRange, RoutingError};
+use super::edit::Edit;
+use super::{Command, Directory, Identity, KeyRange, RoutingError};
 
 /// Which worker owns each shard, for all of the key space, and which keys are folded.
 ///
@@ -26,6 +27,8 @@ pub struct Assignment {
     /// Routing keys, ascending.
     folded: Vec<u64>,
     workers: usize,
+    /// Of the shards and their owners.
+    identity: Identity,
 }
 
 /// A part of the key space that changes its owner between two assignments.
@@ -55,8 +58,7 @@ impl Assignment {
     pub fn even(shards: usize, workers: usize) -> Result<Self, RoutingError> {
         check_bounds(shards, workers)?;
         let start = |i: usize| ((i as u128) << 64).div_ceil(shards as u128) as u64;
-        let shards = Directory::new((0..shards).map(start).collect());
-        Ok(Assignment { owners: dealt(shards.len(), workers), shards, folded: Vec::new(), workers })
+        Ok(Self::of(Directory::new((0..shards).map(start).collect()), dealt(shards, workers), Vec::new(), workers))
     }
 
     /// These shards with their owners, in order of their ranges. No key is folded.
@@ -80,14 +82,18 @@ impl Assignment {
         check_bounds(starts.len(), workers)?;
         match previous {
             Some(last) if last.last() < u64::MAX => Err(RoutingError::Gap { range: KeyRange::from(last.last() + 1..) }),
-            _ => Ok(Assignment { shards: Directory::new(starts), owners, folded: Vec::new(), workers }),
+            _ => Ok(Self::of(Directory::new(starts), owners, Vec::new(), workers)),
         }
+    }
+
+    fn of(shards: Directory, owners: Vec<u32>, folded: Vec<u64>, workers: usize) -> Self {
+        Assignment { shards, owners, folded, workers, identity: Identity::default() }
     }
 
     /// The number of shards.
     #[allow(clippy::len_without_is_empty, reason = "there is always a shard")]
     pub fn len(&self) -> usize {
-        self.owners.len()
+        self.shards.len()
     }
 
     /// The number of workers that may own shards.
@@ -146,26 +152,22 @@ impl Assignment {
 
     /// The assignment after these commands, or the first one's error that can't be carried out.
     pub fn apply<'a>(&self, commands: impl IntoIterator<Item = &'a Command>) -> Result<Self, RoutingError> {
-        let mut next = self.clone();
-        for command in commands {
-            next.change(command)?;
-        }
-        next.shards.index();
-        Ok(next)
+        let mut edit = Edit::new(self);
+        commands.into_iter().try_for_each(|command| edit.carry_out(command))?;
+        Ok(edit.finish())
     }
 
     /// The assignment after those of these commands that can be carried out, each in its turn.
     pub fn apply_valid(&self, commands: Vec<Command>) -> Applied {
-        let mut next = self.clone();
+        let mut edit = Edit::new(self);
         let (mut accepted, mut refused) = (Vec::new(), Vec::new());
         for command in commands {
-            match next.change(&command) {
+            match edit.carry_out(&command) {
                 Ok(()) => accepted.push(command),
                 Err(error) => refused.push((command, error)),
             }
         }
-        next.shards.index();
-        Applied { assignment: next, accepted, refused }
+        Applied { assignment: edit.finish(), accepted, refused }
     }
 
     /// Which parts of the key space another worker owns in `next`, in order of their ranges. Whether keys are folded
@@ -191,59 +193,37 @@ impl Assignment {
     pub fn rescaled(&self, workers: usize) -> Result<Self, RoutingError> {
         check_bounds(self.len(), workers)?;
         let owners = if workers == self.workers { self.owners.clone() } else { dealt(self.len(), workers) };
-        Ok(Assignment { shards: self.shards.clone(), owners, folded: self.folded.clone(), workers })
+        Ok(Self::of(self.shards.clone(), owners, self.folded.clone(), workers))
     }
 
-    /// Carries out one command; after the last one, the shards must be indexed.
-    fn change(&mut self, command: &Command) -> Result<(), RoutingError> {
-        match *command {
-            Command::Split { shard, at } => {
-                let index = self.known(shard)?;
-                let (_, right) = shard.split(at).ok_or(RoutingError::SplitOutside { range: shard, at })?;
-                self.shards.insert(index + 1, right.start());
-                self.owners.insert(index + 1, self.owners[index]);
-            }
-            Command::Merge { left, right } => {
-                let (l, r) = (self.known(left)?, self.known(right)?);
-                if l >= r {
-                    return Err(RoutingError::Overlap { left: right, right: left });
-                }
-                if l + 1 < r {
-                    let range =
-                        KeyRange::new(left.last() + 1, u128::from(right.start())).expect("a shard lies between");
-                    return Err(RoutingError::Gap { range });
-                }
-                let (left_owner, right_owner) = (self.owner(l), self.owner(r));
-                if left_owner != right_owner {
-                    return Err(RoutingError::DifferentOwners { left, right, left_owner, right_owner });
-                }
-                self.shards.remove(r);
-                self.owners.remove(r);
-            }
-            Command::Move { shard, to } => {
-                let index = self.known(shard)?;
-                check_worker(shard, to, self.workers)?;
-                self.owners[index] = to as u32;
-            }
-            Command::Fold { key } => self.fold(key)?,
-            Command::Unfold { key } => {
-                let index = self.folded.binary_search(&key).map_err(|_| RoutingError::NotFolded { key })?;
-                self.folded.remove(index);
-            }
-            Command::Checkpoint | Command::SaveAll => {}
+    /// What copies with the same shards and owners have in common, whichever keys are folded.
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Where the shards start.
+    pub(super) fn starts(&self) -> &[u64] {
+        self.shards.starts()
+    }
+
+    /// Their owners.
+    pub(super) fn owners(&self) -> &[u32] {
+        &self.owners
+    }
+
+    /// The same workers with other shards and folded keys.
+    pub(super) fn redivided(&self, starts: Vec<u64>, owners: Vec<u32>, folded: Vec<u64>) -> Self {
+        Self::of(Directory::new(starts), owners, folded, self.workers)
+    }
+
+    /// The same shards, those at some indices with other owners, and with other folded keys.
+    pub(super) fn reassigned(&self, owners: impl Iterator<Item = (usize, u32)>, folded: Vec<u64>) -> Self {
+        let mut next = Assignment { folded, ..self.clone() };
+        for (index, owner) in owners {
+            next.owners[index] = owner;
+            next.identity = Identity::default();
         }
-        Ok(())
-    }
-
-    fn fold(&mut self, key: u64) -> Result<(), RoutingError> {
-        let Err(index) = self.folded.binary_search(&key) else { return Err(RoutingError::AlreadyFolded { key }) };
-        self.folded.insert(index, key);
-        Ok(())
-    }
-
-    fn known(&self, range: KeyRange) -> Result<usize, RoutingError> {
-        let nearest = || self.range(self.shards.starts().partition_point(|s| *s <= range.start()) - 1);
-        self.position(range).ok_or_else(|| RoutingError::UnknownRange { range, nearest: nearest() })
+        next
     }
 }
 
@@ -261,7 +241,7 @@ fn check_bounds(shards: usize, workers: usize) -> Result<(), RoutingError> {
     }
 }
 
-fn check_worker(range: KeyRange, worker: usize, workers: usize) -> Result<(), RoutingError> {
+pub(super) fn check_worker(range: KeyRange, worker: usize, workers: usize) -> Result<(), RoutingError> {
     if worker < workers { Ok(()) } else { Err(RoutingError::WorkerOutOfRange { range, worker, workers }) }
 }
 
@@ -285,9 +265,8 @@ impl TryFrom<Shards> for Assignment {
     type Error = RoutingError;
 
     fn try_from(written: Shards) -> Result<Self, RoutingError> {
-        let mut assignment = Assignment::new(written.shards, written.workers)?;
-        written.folded.into_iter().try_for_each(|key| assignment.fold(key))?;
-        Ok(assignment)
+        let folds: Vec<Command> = written.folded.into_iter().map(|key| Command::Fold { key }).collect();
+        Assignment::new(written.shards, written.workers)?.apply(&folds)
     }
 }
 
@@ -369,6 +348,16 @@ mod tests {
         assert_eq!((read.len(), read.folded()), (2, &[][..]));
         let twice = old.replace(r#""workers": 2"#, r#""workers": 2, "folded": [7, 3, 7]"#);
         assert!(serde_json::from_str::<Assignment>(&twice).unwrap_err().to_string().contains("0x7 is folded already"));
+    }
+
+    #[test]
+    fn copies_have_their_identity_in_common_until_a_shard_changes() {
+        let two = Assignment::even(2, 2).unwrap();
+        let is = |other: &Assignment| two.identity().is(other.identity());
+        assert!(is(&two.clone()) && is(&two.apply([&Command::Fold { key: 7 }, &Command::Checkpoint]).unwrap()));
+        let moved = two.apply([&Command::Move { shard: two.range(0), to: 1 }]).unwrap();
+        let back = moved.apply([&Command::Move { shard: two.range(0), to: 0 }]).unwrap();
+        assert!(!is(&moved) && !is(&back) && back == two);
     }
 
     /// Ends of shards, some of them crowded into one slot of the directory.

@@ -47,7 +47,7 @@ pub(super) struct Accepted {
 impl Director {
     pub fn new(space: Space, window: usize) -> Self {
         let Space { name, initial, policy, known, can_fold } = space;
-        let rolling = Rolling::new(window, initial.workers());
+        let rolling = Rolling::new(if policy.looks_back() { window } else { 1 }, initial.workers());
         let arrivals = Exponential::new(ARRIVALS_ALPHA);
         Director { name, assignment: initial, policy, known, can_fold, rolling, arrivals, states: BTreeMap::new() }
     }

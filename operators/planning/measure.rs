@@ -1,8 +1,12 @@
-use crate::keyspace::KeyRange;
+use crate::keyspace::{Assignment, KeyRange};
 use crate::profile::Profile;
 
 /// Points that stand for a shard of whose routing keys nothing was sampled, spread evenly over it.
 const BLIND: u64 = 8;
+
+/// Into how many parts a worker's fair share is told apart, where records need not be: 16 for each shard of the finest
+/// grain. A shard with less is one point, so that a million of them are no more than a million points.
+const PARTS: f64 = 256.0;
 
 /// Where the records of one epoch lay in the key space, as far as its profiles and folded keys tell: weighted points.
 ///
@@ -31,14 +35,17 @@ impl Measure {
         Measure { points, folded: Vec::new() }
     }
 
-    /// Of an epoch with these profiles, and these records of folded keys, `(key, records)`.
-    pub(crate) fn of(profiles: &[Profile], folded: impl IntoIterator<Item = (u64, u64)>) -> Self {
-        let mut points = Vec::new();
+    /// Of an epoch with these profiles, and these records of folded keys, `(key, records)`, on so many workers.
+    pub(crate) fn of(profiles: &[Profile], folded: &[(u64, u64)], workers: usize) -> Self {
+        let shards: f64 = profiles.iter().map(|p| p.last.records as f64).sum();
+        let total = shards + folded.iter().map(|f| f.1 as f64).sum::<f64>();
+        let least = total / (PARTS * workers as f64);
+        let mut points = Vec::with_capacity(profiles.len());
         for profile in profiles.iter().filter(|p| p.last.records > 0) {
-            scatter(profile, &mut points);
+            scatter(profile, least, &mut points);
         }
-        let seen = folded.into_iter().filter(|(_, records)| *records > 0);
-        points.extend(seen.map(|(key, records)| Point { key, weight: records as f64, seen: true }));
+        let seen = folded.iter().filter(|(_, records)| *records > 0);
+        points.extend(seen.map(|(key, records)| Point { key: *key, weight: *records as f64, seen: true }));
         points.sort_by_key(|p| p.key);
         Self::of_points(points)
     }
@@ -91,6 +98,24 @@ impl Measure {
         &self.points[first..first + count]
     }
 
+    /// The indices of the shards in which it has points, set apart or not, ascending.
+    pub(crate) fn shards(&self, assignment: &Assignment) -> Vec<usize> {
+        let mut shards = Vec::with_capacity(self.points.len());
+        let mut last = None;
+        for point in self.points.iter().chain(&self.folded) {
+            if last.is_none_or(|last: KeyRange| !last.contains(point.key)) {
+                let index = assignment.find(point.key);
+                last = Some(assignment.range(index));
+                shards.push(index);
+            }
+        }
+        if !self.folded.is_empty() {
+            shards.sort_unstable();
+            shards.dedup();
+        }
+        shards
+    }
+
     /// The weight of each of these ranges, which are in order and disjoint.
     pub(crate) fn weights(&self, ranges: &[KeyRange]) -> Vec<f64> {
         let mut rest = self.points.iter().peekable();
@@ -105,9 +130,15 @@ impl Measure {
     }
 }
 
-/// Appends the points of one profile: heavy keys by their shares, the rest by the sample.
-fn scatter(profile: &Profile, points: &mut Vec<Point>) {
+/// Appends the points of one profile: heavy keys by their shares, the rest by the sample; but one point, always the same,
+/// if it has no more than the least that is told apart.
+fn scatter(profile: &Profile, least: f64, points: &mut Vec<Point>) {
     let (range, records) = (profile.range, profile.last.records as f64);
+    if records <= least {
+        let middle = range.start() + (range.last() - range.start()) / 2;
+        points.push(Point { key: middle, weight: records, seen: range.is_single() });
+        return;
+    }
     let heavy = heavy_shares(profile);
     let light: Vec<u64> = (profile.last.sample.iter().copied())
         .filter(|k| range.contains(*k) && heavy.binary_search_by_key(k, |h| h.0).is_err())
@@ -123,7 +154,9 @@ fn scatter(profile: &Profile, points: &mut Vec<Point>) {
         points.extend(spread(range, records));
     }
     points[first..].sort_by_key(|p| p.key);
-    let merged = merge_equal(&points[first..]);
+    let merged = joined(&points[first..], |last, point| {
+        last.key == point.key || (last.seen && point.seen && last.weight + point.weight <= least)
+    });
     points.truncate(first);
     points.extend(merged);
 }
@@ -152,17 +185,22 @@ pub(crate) fn heavy_shares(profile: &Profile) -> Vec<(u64, f64)> {
 
 /// Makes one point of those with the same key. The points are in order.
 pub(crate) fn merge_equal(points: &[Point]) -> Vec<Point> {
-    let mut merged: Vec<Point> = Vec::with_capacity(points.len());
+    joined(points, |last, point| last.key == point.key)
+}
+
+/// Makes one point of neighbours that are to be together, with the first one's key.
+fn joined(points: &[Point], together: impl Fn(&Point, &Point) -> bool) -> Vec<Point> {
+    let mut joined: Vec<Point> = Vec::with_capacity(points.len());
     for point in points {
-        match merged.last_mut() {
-            Some(last) if last.key == point.key => {
+        match joined.last_mut() {
+            Some(last) if together(last, point) => {
                 last.weight += point.weight;
                 last.seen |= point.seen;
             }
-            _ => merged.push(*point),
+            _ => joined.push(*point),
         }
     }
-    merged
+    joined
 }
 
 #[cfg(test)]
@@ -183,18 +221,34 @@ mod tests {
     #[test]
     fn records_divide_by_heavy_keys_and_sample() {
         let all = range(0, 100);
-        let measure = Measure::of(&[profile(all, 1000, &[(40, 0.5)], &[10, 20, 40, 40, 90, 90])], []);
+        let measure = Measure::of(&[profile(all, 1000, &[(40, 0.5)], &[10, 20, 40, 40, 90, 90])], &[], 1);
         let parts = [range(0, 40), range(40, 41), range(41, 100)];
         assert_eq!(measure.weights(&parts), [250.0, 500.0, 250.0]);
         assert_eq!(measure.within(parts[2]).len(), 1);
     }
 
     #[test]
+    fn what_is_little_is_not_told_apart() {
+        let (busy, light) = (range(0, 1000), range(1000, 2000));
+        let sample: Vec<u64> = (0..50).map(|i| 20 * i).collect();
+        let profiles = [profile(busy, 25_600, &[(7, 0.9)], &sample), profile(light, 100, &[], &[1007, 1008])];
+        let measure = Measure::of(&profiles, &[], 1);
+        // Each of the sample stands for 51 records, and 100 may be one point.
+        assert_eq!((measure.within(busy).len(), measure.within(light).len()), (1 + 50, 1));
+        let two = Measure::of(&profiles, &[(1500, 100_000)], 1);
+        assert!(two.within(busy).len() < 10 && two.at(7) == 0.9 * 25_600.0, "{two:?}");
+        assert!((two.weights(&[busy])[0] - 25_600.0).abs() < 1e-6 && two.at(1499) == 100.0);
+    }
+
+    #[test]
     fn without_a_sample_records_lie_evenly() {
-        let measure = Measure::of(&[profile(KeyRange::ALL, 80, &[], &[])], []);
+        let measure = Measure::of(&[profile(KeyRange::ALL, 80, &[], &[])], &[], 1);
         assert_eq!(measure.weights(&[range(0, 1 << 63), KeyRange::from(1 << 63..)]), [40.0, 40.0]);
-        let tiny =
-            Measure::of(&[profile(range(7, 10), 3, &[], &[]), profile(KeyRange::single(u64::MAX), 5, &[], &[])], []);
+        let tiny = Measure::of(
+            &[profile(range(7, 10), 3, &[], &[]), profile(KeyRange::single(u64::MAX), 5, &[], &[])],
+            &[],
+            1,
+        );
         assert_eq!(tiny.weights(&[range(7, 8), range(8, 10), KeyRange::single(u64::MAX)]), [1.0, 2.0, 5.0]);
     }
 
@@ -202,7 +256,7 @@ mod tests {
     fn what_is_folded_is_no_load_of_its_shard_and_becomes_it_again() {
         let folded = [(60, 700), (61, 0)];
         let all = range(0, 100);
-        let mut measure = Measure::of(&[profile(all, 1000, &[(40, 0.5)], &[10, 20])], folded);
+        let mut measure = Measure::of(&[profile(all, 1000, &[(40, 0.5)], &[10, 20])], &folded, 1);
         let weights = |measure: &Measure| (measure.weights(&[all])[0], measure.folded(), measure.keys(all));
         assert_eq!(weights(&measure), (1700.0, 0.0, 4));
         measure.set_folded(&[40, 60]);
@@ -218,7 +272,7 @@ mod tests {
     fn a_shard_has_its_exact_records_whatever_the_estimates() {
         for heavy in [vec![(3, 0.9), (5, 0.8)], vec![(3, 0.1)], vec![(3, f64::NAN), (5, -1.0), (200, 0.5)], vec![]] {
             for sample in [vec![], vec![3, 3, 3], vec![1, 2, 3, 3, 300]] {
-                let measure = Measure::of(&[profile(range(0, 100), 1000, &heavy, &sample)], []);
+                let measure = Measure::of(&[profile(range(0, 100), 1000, &heavy, &sample)], &[], 1);
                 let sum = measure.weights(&[range(0, 100)])[0];
                 assert!((sum - 1000.0).abs() < 1e-9, "{sum} of 1000 with {heavy:?} and {sample:?}");
             }

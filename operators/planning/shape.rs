@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::{CUTS, Point, ShardLoad};
-use crate::keyspace::{Command, KeyRange};
+use crate::keyspace::{Assignment, Command, KeyRange};
 
 /// A shard that carries less than a worker's fair share divided by this needs no split: moving it whole changes a
 /// worker's load by 6 %. At 8 a stable stream was balanced 1 % worse; 32 was no better.
@@ -14,8 +14,11 @@ const COLD: f64 = 0.25;
 /// The shards of a plan in the making, and the commands that lead to them.
 #[derive(Clone, Debug)]
 pub(crate) struct Draft {
-    /// The shards in order, with their owners.
+    /// The shards that are listed, in order, with their owners.
     pub(crate) owners: Vec<(KeyRange, usize)>,
+    /// How many others there are: idle ones, whole and at home, so that there is nothing to do with them but to merge them
+    /// where there are too many.
+    pub(crate) others: usize,
     pub(crate) commands: Vec<Command>,
 }
 
@@ -62,13 +65,13 @@ impl Draft {
         self.owners.clear();
         let mut recent: Vec<f64> = Vec::new();
         for shard in shards {
-            let together: Vec<f64> = recent.iter().zip(&shard.recent).map(|(left, right)| left + right).collect();
-            let is_cold = together.iter().all(|records| *records <= COLD * limits.grain);
+            let together = || recent.iter().zip(&shard.recent).map(|(left, right)| left + right);
+            let is_cold = || together().all(|records| records <= COLD * limits.grain);
             match self.owners.last_mut() {
-                Some((left, owner)) if is_cold && *owner == shard.owner && home(*left) == home(shard.range) => {
+                Some((left, owner)) if *owner == shard.owner && is_cold() && home(*left) == home(shard.range) => {
                     self.commands.push(Command::Merge { left: *left, right: shard.range });
                     *left = join(*left, shard.range);
-                    recent = together;
+                    recent = together().collect();
                 }
                 _ => {
                     self.owners.push((shard.range, shard.owner));
@@ -76,6 +79,29 @@ impl Draft {
                 }
             }
         }
+    }
+
+    /// Whether shards are to be merged to make room, for which all must be listed.
+    pub(crate) fn wants_room(&self, shards: &[ShardLoad], limits: &Limits, to_split: bool) -> bool {
+        let hot = shards.iter().filter(|s| to_split && limits.is_hot(s)).count();
+        self.len() + CUTS * hot > limits.max_shards
+    }
+
+    /// Lists the other shards of the assignment too.
+    pub(crate) fn list_all(&mut self, assignment: &Assignment) {
+        let mut listed = std::mem::take(&mut self.owners).into_iter().peekable();
+        for shard in assignment.iter() {
+            if let Some(first) = listed.next_if(|listed| listed.0.start() == shard.0.start()) {
+                self.owners.push(first);
+            } else if self.owners.last().is_none_or(|last| last.0.last() < shard.0.start()) {
+                self.owners.push(shard);
+            }
+        }
+        self.others = 0;
+    }
+
+    fn len(&self) -> usize {
+        self.owners.len() + self.others
     }
 
     /// Merges the coldest neighbours, wherever they are, while there are too many shards; and where `max_shards`
@@ -126,7 +152,7 @@ impl Draft {
     pub(crate) fn split_hot(&mut self, shards: &[ShardLoad], points: impl Fn(KeyRange) -> Vec<Point>, limits: &Limits) {
         let mut hot: Vec<&ShardLoad> = shards.iter().filter(|s| limits.is_hot(s)).collect();
         hot.sort_by(|a, b| b.load.total_cmp(&a.load).then(a.range.cmp(&b.range)));
-        let mut room = limits.max_shards.saturating_sub(self.owners.len());
+        let mut room = limits.max_shards.saturating_sub(self.len());
         let mut ends = BTreeMap::new();
         for shard in hot {
             let mut cuts = cuts(&points(shard.range), shard.range, limits.grain);
@@ -235,7 +261,7 @@ mod tests {
 
     #[test]
     fn splits_keep_to_the_room_and_are_possible() {
-        let assignment = crate::Assignment::even(2, 2).unwrap();
+        let assignment = Assignment::even(2, 2).unwrap();
         let even: Vec<_> = (0..100u64).map(|i| (i << 56, 6.4)).collect();
         let (owners, range): (Vec<_>, _) = (assignment.iter().collect(), assignment.range(0));
         let shard = |(range, owner): (KeyRange, usize)| {
@@ -243,7 +269,7 @@ mod tests {
             ShardLoad { range, owner, home: owner, load, recent: vec![load], bytes: 9.0 }
         };
         let shards: Vec<_> = owners.iter().copied().map(shard).collect();
-        let mut draft = Draft { owners, commands: Vec::new() };
+        let mut draft = Draft { owners, others: 0, commands: Vec::new() };
         let limits = Limits { max_shards: 9, grain: 40.0, bytes: 0.0, window: 1 };
         draft.split_hot(&shards, |asked| points(if asked == range { &even } else { &[] }), &limits);
         assert_eq!(draft.owners.len(), 9);

@@ -54,23 +54,30 @@ impl Balancer {
         let records = self.look(view);
         let foreseen = self.foresight.iter().flat_map(Foresight::keys);
         let commands = self.folds.decide(view, self.config.fold_share, foreseen);
-        let mut shards = self.loads.observe(view, &self.folds.keys(), horizon);
-        let crew = self.crew(view, &shards, records);
+        let mut shards = self.loads.observe(view, &self.folds.keys());
+        let crew = self.crew(view, records);
+        if crew.is_to_leave_shards(self.loads.owned()) {
+            shards = self.loads.shards(view.assignment, &view.assignment.iter().collect::<Vec<_>>());
+        }
         let fair = crew.fair(&shards);
-        let mut draft = Draft { owners: Vec::new(), commands };
+        let mut draft = Draft { owners: Vec::new(), others: view.assignment.len() - shards.len(), commands };
         let limits = Limits::new(max_shards, migration_window, horizon, move_cost, &shards, fair);
         let is_due = self.is_due(&shards, &crew);
 
         draft.merge_cold(&shards, |range| self.loads.home(range), &limits);
-        self.update(&mut shards, &draft);
-        draft.make_room(&shards, &limits, is_due);
-        self.update(&mut shards, &draft);
+        self.update(&mut shards, view, &draft);
+        if draft.wants_room(&shards, &limits, is_due) {
+            draft.list_all(view.assignment);
+            self.update(&mut shards, view, &draft);
+            draft.make_room(&shards, &limits, is_due);
+            self.update(&mut shards, view, &draft);
+        }
         if !is_due {
             self.window_left = 0;
             return draft.commands;
         }
         draft.split_hot(&shards, |range| self.loads.points(range), &limits);
-        self.update(&mut shards, &draft);
+        self.update(&mut shards, view, &draft);
         let Crew { capacities, evenly } = crew;
         let (min_relief, overhead, error) = (Planner::MIN_RELIEF, Planner::OVERHEAD, self.error());
         let planner =
@@ -82,24 +89,25 @@ impl Balancer {
 
     /// Takes in where the load of the newest epoch lay, and looks ahead. Gives the epoch's records.
     fn look(&mut self, view: &View<'_>) -> f64 {
-        let seen = Measure::of(view.profiles, view.folded.iter().map(|f| (f.key, f.records)));
+        let folded: Vec<(u64, u64)> = view.folded.iter().map(|f| (f.key, f.records)).collect();
+        let seen = Measure::of(view.profiles, &folded, view.assignment.workers());
         let records = seen.total();
+        let Some(foresight) = &mut self.foresight else {
+            self.loads.remember(seen);
+            return records;
+        };
         self.loads.remember(seen.clone());
-        if let Some(foresight) = &mut self.foresight {
-            let usual = self.loads.usual();
-            foresight.observe(view, &seen, &usual);
-            self.loads.foresee(foresight.scenarios(&usual));
-        }
+        let usual = self.loads.usual();
+        foresight.observe(view, &seen, &usual);
+        self.loads.foresee(foresight.scenarios(&usual));
         records
     }
 
-    fn crew(&mut self, view: &View<'_>, shards: &[ShardLoad], records: f64) -> Crew {
-        let workers = view.assignment.workers();
-        let evenly = self.loads.folded(self.config.prediction_horizon) / workers as f64;
+    fn crew(&mut self, view: &View<'_>, records: f64) -> Crew {
+        let evenly = self.loads.folded() / view.assignment.workers() as f64;
         let foreseen = self.foresight.as_ref().filter(|f| f.total_trust() >= TRUSTED).map_or(&[][..], Foresight::total);
-        let mut bytes = vec![0.0; workers];
-        shards.iter().for_each(|shard| bytes[shard.owner] += shard.bytes);
-        let capacities = self.scale.capacities(view, &self.config, records, foreseen, &bytes);
+        let bytes = || self.loads.bytes_by_worker(view.assignment);
+        let capacities = self.scale.capacities(view, &self.config, records, foreseen, bytes);
         Crew { capacities, evenly }
     }
 
@@ -116,13 +124,13 @@ impl Balancer {
         crew.is_overloaded(shards, |shard| shard.load, threshold)
             || (0..foreseen)
                 .any(|ahead| crew.is_overloaded(shards, |shard| self.loads.foreseen(shard)[ahead], threshold))
-            || self.config.min_workers.is_some() && crew.is_to_change(shards)
+            || self.config.min_workers.is_some() && crew.is_to_change(self.loads.owned())
     }
 
     /// Brings the shards up to date with the draft.
-    fn update(&self, shards: &mut Vec<ShardLoad>, draft: &Draft) {
+    fn update(&self, shards: &mut Vec<ShardLoad>, view: &View<'_>, draft: &Draft) {
         if !draft.owners.iter().copied().eq(shards.iter().map(|s| (s.range, s.owner))) {
-            *shards = self.loads.shards(&draft.owners, self.config.prediction_horizon);
+            *shards = self.loads.shards(view.assignment, &draft.owners);
         }
     }
 
@@ -151,11 +159,14 @@ impl Crew {
         self.evenly + shards.iter().map(|s| s.load).sum::<f64>() / self.in_use().count() as f64
     }
 
+    /// Whether one that is not in use owns shards, each worker owning so many.
+    fn is_to_leave_shards(&self, owned: &[usize]) -> bool {
+        self.capacities.iter().zip(owned).any(|(capacity, owned)| *capacity == 0.0 && *owned > 0)
+    }
+
     /// Whether one that is not in use owns shards, or one that is in use owns none.
-    fn is_to_change(&self, shards: &[ShardLoad]) -> bool {
-        let mut owns = vec![false; self.capacities.len()];
-        shards.iter().for_each(|shard| owns[shard.owner] = true);
-        self.capacities.iter().zip(owns).any(|(capacity, owns)| owns != (*capacity > 0.0))
+    fn is_to_change(&self, owned: &[usize]) -> bool {
+        self.capacities.iter().zip(owned).any(|(capacity, owned)| (*owned > 0) != (*capacity > 0.0))
     }
 
     /// Whether a worker would have so much more than its part by capacity that its health is under the threshold.

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use super::View;
 use crate::keyspace::Command;
 use crate::planning::heavy_shares;
+use crate::profile::Profile;
 
 /// Records of a key in an epoch for each worker, under which folding it spares little: its owner would have as many
 /// partials to merge. At 2, 64 workers with 260 records each were balanced a tenth worse.
@@ -33,8 +34,8 @@ pub(crate) struct Folds {
 /// What the keys that stand out had in an epoch.
 struct Heavy {
     records: BTreeMap<u64, f64>,
-    /// The records of all keys, those that don't stand out too, divided by the workers.
-    fair: f64,
+    /// The records from which a key is folded.
+    enough: f64,
 }
 
 impl Folds {
@@ -53,9 +54,9 @@ impl Folds {
             self.light.clear();
             return folded.iter().map(|key| Command::Unfold { key: *key }).collect();
         }
-        let mut heavy = Heavy::of(view);
+        let mut heavy = Heavy::of(view, fold_share);
         heavy.foresee(foreseen);
-        let enough = (fold_share * heavy.fair).max(PER_PARTIAL * workers as f64);
+        let enough = heavy.enough;
         self.age(folded, &heavy, LIGHT * enough);
 
         let mut fold = heavy.of_at_least(enough);
@@ -88,21 +89,23 @@ impl Folds {
 }
 
 impl Heavy {
-    fn of(view: &View<'_>) -> Self {
+    /// Those of the view that may be more than light.
+    fn of(view: &View<'_>, fold_share: f64) -> Self {
+        let inside = |profile: &Profile| profile.last.records as f64;
+        let folded: f64 = view.folded.iter().map(|folded| folded.records as f64).sum();
+        let workers = view.assignment.workers() as f64;
+        let fair = (folded + view.profiles.iter().map(inside).sum::<f64>()) / workers;
+        let enough = (fold_share * fair).max(PER_PARTIAL * workers);
         let mut records: BTreeMap<u64, f64> = BTreeMap::new();
-        let mut total = 0.0;
         for folded in view.folded {
             *records.entry(folded.key).or_default() += folded.records as f64;
-            total += folded.records as f64;
         }
-        for profile in view.profiles {
-            let inside = profile.last.records as f64;
-            heavy_shares(profile)
-                .into_iter()
-                .for_each(|(key, share)| *records.entry(key).or_default() += inside * share);
-            total += inside;
+        for profile in view.profiles.iter().filter(|profile| inside(profile) > LIGHT * enough) {
+            for (key, share) in heavy_shares(profile) {
+                *records.entry(key).or_default() += inside(profile) * share;
+            }
         }
-        Heavy { records, fair: total / view.assignment.workers() as f64 }
+        Heavy { records, enough }
     }
 
     /// Takes a key for as heavy as it is going to be, if that is more.
@@ -143,7 +146,7 @@ mod tests {
     use super::super::FoldedKey;
     use super::*;
     use crate::keyspace::{Assignment, KeyRange};
-    use crate::profile::{HeavyKey, Profile, Summary};
+    use crate::profile::{HeavyKey, Summary};
 
     /// What one shard saw of keys that had so many records each, beside as many of other keys together.
     fn profile(keys: &[(u64, u64)]) -> Profile {

@@ -1,6 +1,7 @@
 use std::collections::VecDeque;
 
 use super::View;
+use super::holdings::Holdings;
 use crate::forecast::{Exponential, Forecaster};
 use crate::keyspace::{Assignment, KeyRange};
 use crate::planning::{Measure, Point, ShardLoad, merge_equal};
@@ -21,18 +22,21 @@ const ERROR_ALPHA: f64 = 0.3;
 const UNKNOWN_ERROR: f64 = 1.0;
 
 /// What is known of the load, wherever shards begin and end.
+///
+/// Of the shards those are *listed* of which there is something to say: that saw records in an epoch remembered, are to
+/// see some in one foreseen, or are not as they were at the start. All others are idle at home, and cost nothing.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Loads {
     /// The epochs remembered, oldest first.
     epochs: VecDeque<Measure>,
+    /// For each of them, the shards that saw records, as they are now.
+    live: VecDeque<Vec<usize>>,
     /// The epochs foreseen, the nearest first, with their likelihoods.
     foreseen: Vec<(Measure, f64)>,
     /// The routing keys whose records are no load of a shard, ascending.
     folded: Vec<u64>,
-    /// State in bytes of ranges that cover the key space, in order.
-    state: Vec<(KeyRange, f64)>,
-    /// The assignment of the first view: where each routing key is at home.
-    home: Option<Assignment>,
+    /// None before the first view.
+    holdings: Option<Holdings>,
     error: Option<Exponential>,
 }
 
@@ -41,6 +45,7 @@ impl Loads {
     pub(crate) fn remember(&mut self, seen: Measure) {
         if self.epochs.len() == MEMORY {
             self.epochs.pop_front();
+            self.live.pop_front();
         }
         self.epochs.push_back(seen);
     }
@@ -55,26 +60,50 @@ impl Loads {
         self.foreseen = foreseen;
     }
 
-    /// Takes what else a view shows, and gives the shards of its assignment, from whose loads these keys, which are
-    /// ascending, are `folded`.
-    pub(crate) fn observe(&mut self, view: &View<'_>, folded: &[u64], horizon: usize) -> Vec<ShardLoad> {
-        if self.home.as_ref().is_none_or(|h| h.workers() != view.assignment.workers()) {
-            self.home = Some(view.assignment.clone());
-        }
+    /// Takes what else a view shows, and gives the shards of its assignment that are listed, from whose loads these keys,
+    /// which are ascending, are `folded`.
+    pub(crate) fn observe(&mut self, view: &View<'_>, folded: &[u64]) -> Vec<ShardLoad> {
         self.set_folded(folded);
-        let owners: Vec<(KeyRange, usize)> = view.assignment.iter().collect();
-        self.state = self.divided(&owners.iter().map(|o| o.0).collect::<Vec<_>>());
+        let known = self.holdings.take().filter(|holdings| holdings.is_of(view.assignment));
+        let is_new = known.is_none();
+        let mut holdings = known.unwrap_or_else(|| Holdings::new(view.assignment));
+        let have_changed = holdings.follow(view.assignment, |part, whole| self.share(part, whole));
         for profile in view.profiles {
-            self.set_state(profile.range, profile.state_bytes as f64);
+            let share = |part, whole| self.share(part, whole);
+            holdings.set_state(view.assignment, profile.range, profile.state_bytes as f64, share);
         }
-        let shards = self.shards(&owners, horizon);
+        self.holdings = Some(holdings);
+        if is_new || have_changed {
+            self.live.clear();
+        }
+        let newest = self.epochs.range(self.live.len()..).map(|epoch| epoch.shards(view.assignment));
+        self.live.extend(newest.collect::<Vec<_>>());
+        let shards = self.shards(view.assignment, &self.listed(view.assignment));
         self.learn_error(&shards, view.boundary.saturating_sub(view.epoch).max(1) as usize);
         shards
     }
 
+    /// The listed shards of the view's assignment, with their owners.
+    fn listed(&self, assignment: &Assignment) -> Vec<(KeyRange, usize)> {
+        let mut listed = self.holdings.as_ref().map_or(Vec::new(), |holdings| holdings.strayed().to_vec());
+        self.live.iter().for_each(|live| include(&mut listed, live));
+        self.foreseen.iter().for_each(|(epoch, _)| include(&mut listed, &epoch.shards(assignment)));
+        listed.into_iter().map(|index| (assignment.range(index), assignment.owner(index))).collect()
+    }
+
+    /// How many shards each worker has, whether they are listed or not.
+    pub(crate) fn owned(&self) -> &[usize] {
+        self.holdings.as_ref().map_or(&[], Holdings::owned)
+    }
+
+    /// The state of each worker, by the view's assignment.
+    pub(crate) fn bytes_by_worker(&self, assignment: &Assignment) -> Vec<f64> {
+        self.holdings.as_ref().map_or(Vec::new(), |holdings| holdings.bytes_by_worker(assignment))
+    }
+
     /// Records expected per epoch of the folded keys.
-    pub(crate) fn folded(&self, horizon: usize) -> f64 {
-        self.expected(&self.scenarios().map(Measure::folded).collect::<Vec<_>>(), horizon)
+    pub(crate) fn folded(&self) -> f64 {
+        self.expected(&self.scenarios().map(Measure::folded).collect::<Vec<_>>())
     }
 
     /// How wrong forecasts have been: the part of the shards' records, from 0 to 2, that was expected in another shard
@@ -105,27 +134,25 @@ impl Loads {
         self.epochs.iter().chain(self.foreseen.iter().map(|f| &f.0))
     }
 
-    /// The shards with these owners, which are in order and cover the key space.
-    pub(crate) fn shards(&self, owners: &[(KeyRange, usize)], horizon: usize) -> Vec<ShardLoad> {
+    /// The shards with these owners, which are in order, where the view's assignment is this one.
+    pub(crate) fn shards(&self, assignment: &Assignment, owners: &[(KeyRange, usize)]) -> Vec<ShardLoad> {
+        let Some(holdings) = &self.holdings else { return Vec::new() };
         let ranges: Vec<KeyRange> = owners.iter().map(|o| o.0).collect();
-        let state = self.divided(&ranges);
-        (owners.iter().zip(self.recent(&ranges)).zip(state))
-            .map(|((&(range, owner), recent), (_, bytes))| ShardLoad {
+        (owners.iter().zip(self.recent(&ranges)))
+            .map(|(&(range, owner), recent)| ShardLoad {
                 range,
                 owner,
-                home: self.home(range).map_or(owner, |h| h.1),
-                load: self.expected(&recent, horizon),
+                home: holdings.home(range).1,
+                load: self.expected(&recent),
                 recent,
-                bytes,
+                bytes: holdings.bytes(assignment, range, |part, whole| self.share(part, whole)),
             })
             .collect()
     }
 
     /// The shard of the start that holds a range's first routing key, and its owner.
     pub(crate) fn home(&self, range: KeyRange) -> Option<(KeyRange, usize)> {
-        let home = self.home.as_ref()?;
-        let index = home.find(range.start());
-        Some((home.range(index), home.owner(index)))
+        Some(self.holdings.as_ref()?.home(range))
     }
 
     /// What all epochs together show inside a range, weighted by their likelihood.
@@ -157,10 +184,10 @@ impl Loads {
     }
 
     /// The records to be expected, given those of each epoch.
-    fn expected(&self, recent: &[f64], horizon: usize) -> f64 {
+    fn expected(&self, recent: &[f64]) -> f64 {
         let (remembered, foreseen) = recent.split_at(self.epochs.len());
         let foreseen: f64 = foreseen.iter().zip(&self.foreseen).map(|(records, f)| records * f.1).sum();
-        (1.0 - self.trust()) * expected(remembered, horizon) + foreseen
+        (1.0 - self.trust()) * expected(remembered) + foreseen
     }
 
     /// Compares the epoch with what could be expected of it when the commands for it were decided, `lead` epochs ago.
@@ -170,7 +197,7 @@ impl Loads {
             return;
         }
         let known = epochs.saturating_sub(lead).max(1);
-        let forecast: Vec<f64> = shards.iter().map(|s| expected(&s.recent[..known], lead)).collect();
+        let forecast: Vec<f64> = shards.iter().map(|s| expected(&s.recent[..known])).collect();
         let actual = |s: &ShardLoad| s.recent[epochs - 1];
         let (expected, came): (f64, f64) = (forecast.iter().sum(), shards.iter().map(actual).sum());
         if expected > 0.0 && came > 0.0 {
@@ -179,48 +206,10 @@ impl Loads {
         }
     }
 
-    /// The state of other ranges that cover the key space: what is divided is divided by the routing keys seen, and
-    /// where none were seen by width.
-    fn divided(&self, ranges: &[KeyRange]) -> Vec<(KeyRange, f64)> {
-        let mut old = self.state.iter().peekable();
-        let mut divided = Vec::with_capacity(ranges.len());
-        for &range in ranges {
-            let mut bytes = 0.0;
-            while let Some((from, state)) = old.peek() {
-                if let Some(part) = from.intersection(&range) {
-                    bytes += if part == *from { *state } else { state * self.share(part, *from) };
-                }
-                if from.last() > range.last() {
-                    break;
-                }
-                old.next();
-            }
-            divided.push((range, bytes));
-        }
-        divided
-    }
-
     /// The part of the state of `whole` that lies in `part`, by the last epoch that showed keys there.
     fn share(&self, part: KeyRange, whole: KeyRange) -> f64 {
         let last = self.epochs.iter().rev().find(|epoch| epoch.keys(whole) > 0);
         last.map_or(width(part) / width(whole), |epoch| epoch.keys(part) as f64 / epoch.keys(whole) as f64)
-    }
-
-    /// Takes the state that a profile gives. Its range may be of an older assignment: several shards now, or a part of
-    /// one, of whose other parts nothing new is known.
-    fn set_state(&mut self, range: KeyRange, bytes: f64) {
-        let first = self.state.partition_point(|(r, _)| r.last() < range.start());
-        let count = self.state[first..].partition_point(|(r, _)| r.start() <= range.last());
-        for index in first..first + count {
-            let known = self.state[index].0;
-            if range == known {
-                self.state[index].1 = bytes;
-            } else if range.covers(&known) {
-                self.state[index].1 = bytes * self.share(known, range);
-            } else {
-                self.state[index].1 = self.state[index].1.max(bytes);
-            }
-        }
     }
 }
 
@@ -231,10 +220,25 @@ fn fading(epochs: usize) -> impl Iterator<Item = f64> {
     (0..epochs).rev().map(move |age| weight(age) / total)
 }
 
-fn expected(recent: &[f64], horizon: usize) -> f64 {
-    let mut model = Exponential::new(ALPHA);
-    recent.iter().for_each(|records| model.observe(*records));
-    model.forecast(horizon).mean
+/// What [`Exponential`] smoothing makes one expect of any later epoch.
+fn expected(recent: &[f64]) -> f64 {
+    recent.iter().copied().reduce(|level, records| (1.0 - ALPHA) * level + ALPHA * records).unwrap_or(0.0)
+}
+
+/// Adds indices to others, both ascending.
+fn include(indices: &mut Vec<usize>, more: &[usize]) {
+    if indices[..] == *more {
+        return;
+    }
+    let mut old = std::mem::replace(indices, Vec::with_capacity(indices.len().max(more.len()))).into_iter().peekable();
+    for &index in more {
+        while let Some(before) = old.next_if(|old| *old < index) {
+            indices.push(before);
+        }
+        old.next_if_eq(&index);
+        indices.push(index);
+    }
+    indices.extend(old);
 }
 
 fn width(range: KeyRange) -> f64 {
@@ -246,6 +250,7 @@ mod tests {
     use super::*;
     use crate::keyspace::Command;
     use crate::profile::{Profile, Summary};
+    use crate::stable_hash;
 
     fn profile(range: KeyRange, records: u64, sample: &[u64]) -> Profile {
         let last = Summary { epochs: 1, records, sample: sample.to_vec(), ..Summary::default() };
@@ -255,8 +260,8 @@ mod tests {
 
     fn observe(loads: &mut Loads, assignment: &Assignment, lead: u64, profiles: &[Profile]) {
         let view = View { epoch: 5, boundary: 5 + lead, assignment, profiles, can_fold: false, folded: &[] };
-        loads.remember(Measure::of(profiles, []));
-        loads.observe(&view, assignment.folded(), 1);
+        loads.remember(Measure::of(profiles, &[], assignment.workers()));
+        loads.observe(&view, assignment.folded());
     }
 
     #[test]
@@ -266,10 +271,40 @@ mod tests {
         let mut loads = Loads::default();
         observe(&mut loads, &before, 2, &[profile(KeyRange::ALL, 400, &[10, 10, 10, 90])]);
         observe(&mut loads, &after, 2, &[profile(KeyRange::ALL, 800, &[10, 10, 90, 90])]);
-        let shards = loads.shards(&after.iter().collect::<Vec<_>>(), 1);
+        let shards = loads.shards(&after, &after.iter().collect::<Vec<_>>());
         assert_eq!((&shards[0].recent[..], &shards[1].recent[..]), (&[300.0, 400.0][..], &[100.0, 400.0][..]));
         assert_eq!((shards[0].bytes, shards[1].bytes), (50.0, 50.0));
         assert_eq!(shards[0].load, 300.0 + ALPHA * 100.0);
+    }
+
+    #[test]
+    fn what_is_not_listed_is_idle_at_home() {
+        let start = Assignment::even(64, 3).unwrap();
+        let (mut loads, mut now) = (Loads::default(), start.clone());
+        for epoch in 0..40u64 {
+            let seen = |i: usize| stable_hash(&(epoch / 4, i as u64)).is_multiple_of(16);
+            let profiles: Vec<Profile> =
+                (0..now.len()).filter(|i| seen(*i)).map(|i| profile(now.range(i), 4, &[])).collect();
+            observe(&mut loads, &now, 2, &profiles);
+            let listed = loads.listed(&now);
+            assert!(listed.is_sorted() && listed.len() < now.len(), "{listed:?}");
+            let all = loads.shards(&now, &now.iter().collect::<Vec<_>>());
+            for shard in all.iter().filter(|shard| !listed.contains(&(shard.range, shard.owner))) {
+                assert_eq!(loads.home(shard.range), Some((shard.range, shard.owner)));
+                assert!(shard.recent.iter().all(|records| *records == 0.0), "{shard:?} in epoch {epoch}");
+            }
+            let shard = now.range((epoch * 7) as usize % now.len());
+            let at = shard.start() + (shard.last() - shard.start()) / 2 + 1;
+            let (left, _) = shard.split(at).unwrap();
+            let changes = match epoch % 5 {
+                0 => vec![Command::Move { shard, to: epoch as usize % 3 }],
+                1 => vec![Command::Split { shard, at }, Command::Move { shard: left, to: 2 }],
+                2 => vec![Command::Fold { key: shard.start() }],
+                _ => vec![Command::Merge { left: now.range(3), right: now.range(4) }],
+            };
+            now = now.apply_valid(changes).assignment;
+        }
+        assert_ne!(now, start);
     }
 
     #[test]
@@ -280,10 +315,10 @@ mod tests {
         let folded = one.apply([&Command::Fold { key: 10 }]).unwrap();
         // Still seen in its shard, as the command is on its way.
         observe(&mut loads, &folded, 1, &[profile(KeyRange::ALL, 400, &[10, 10, 10, 90])]);
-        let load = |loads: &Loads| loads.shards(&[(KeyRange::ALL, 0)], 1)[0].load;
-        assert_eq!((load(&loads), loads.folded(1)), (100.0, 300.0));
+        let load = |loads: &Loads| loads.shards(&one, &[(KeyRange::ALL, 0)])[0].load;
+        assert_eq!((load(&loads), loads.folded()), (100.0, 300.0));
         observe(&mut loads, &one, 1, &[profile(KeyRange::ALL, 400, &[10, 10, 10, 90])]);
-        assert_eq!((load(&loads), loads.folded(1)), (400.0, 0.0));
+        assert_eq!((load(&loads), loads.folded()), (400.0, 0.0));
     }
 
     #[test]
@@ -317,7 +352,7 @@ mod tests {
         let two = one.apply(&[Command::Split { shard: KeyRange::ALL, at: 1 << 63 }]).unwrap();
         observe(&mut loads, &two, 1, &[]);
         let bytes = |a: &Assignment| -> Vec<f64> {
-            loads.shards(&a.iter().collect::<Vec<_>>(), 1).iter().map(|s| s.bytes).collect()
+            loads.shards(a, &a.iter().collect::<Vec<_>>()).iter().map(|s| s.bytes).collect()
         };
         assert_eq!(bytes(&two), [75.0, 25.0]);
         assert_eq!(bytes(&one), [100.0]);

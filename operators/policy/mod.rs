@@ -15,6 +15,7 @@ mod cells;
 mod config;
 mod fold;
 mod foresight;
+mod holdings;
 mod loads;
 mod proactive;
 mod reactive;
@@ -71,6 +72,12 @@ pub trait Policy: 'static {
     /// The commands for the view's boundary, to be applied in their order.
     fn decide(&mut self, view: &View<'_>) -> Vec<Command>;
 
+    /// Whether it looks at what profiles say of the epochs before the newest one. Where it doesn't, they are not
+    /// remembered, and the rolling figures of a profile are those of its epoch.
+    fn looks_back(&self) -> bool {
+        true
+    }
+
     /// Commands known before the run, by boundary: those after the epoch `from`, with which the run begins with the
     /// assignment `start`. An error if one of them can't be carried out, or if the policy does not fit the assignment.
     fn known(&mut self, start: &Assignment, from: u64) -> Result<BTreeMap<u64, Vec<Command>>, Error> {
@@ -86,5 +93,9 @@ pub struct Static;
 impl Policy for Static {
     fn decide(&mut self, _: &View<'_>) -> Vec<Command> {
         Vec::new()
+    }
+
+    fn looks_back(&self) -> bool {
+        false
     }
 }

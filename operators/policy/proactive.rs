@@ -29,6 +29,10 @@ impl Policy for Proactive {
         self.0.decide(view)
     }
 
+    fn looks_back(&self) -> bool {
+        false
+    }
+
     fn known(&mut self, start: &Assignment, _: u64) -> Result<BTreeMap<u64, Vec<Command>>, Error> {
         self.0.known(start.workers())
     }

@@ -25,7 +25,7 @@ pub(crate) struct Scale {
 
 impl Scale {
     /// The capacity of each worker from the view's boundary on, 0 for those not to be in use, after an epoch with so many
-    /// records. What is `foreseen` of all records begins at the boundary; it is empty where nothing can be. `bytes` is the
+    /// records. What is `foreseen` of all records begins at the boundary; it is empty where nothing can be. `bytes` gives the
     /// state of each worker.
     pub(crate) fn capacities(
         &mut self,
@@ -33,7 +33,7 @@ impl Scale {
         config: &PolicyConfig,
         records: f64,
         foreseen: &[Forecast],
-        bytes: &[f64],
+        bytes: impl Fn() -> Vec<f64>,
     ) -> Vec<f64> {
         let workers = view.assignment.workers();
         let mut capacities = config.capacities(workers);
@@ -52,6 +52,7 @@ impl Scale {
         let now = self.in_use.unwrap_or_else(|| owners(view));
         let carried_out = needed.iter().take(config.migration_window as usize);
         let mut in_use = carried_out.max().map_or(workers, |most| *most);
+        let bytes = if in_use < now { bytes() } else { Vec::new() };
         for worker in (in_use..now).rev() {
             let to_come = needed.iter().take_while(|needed| **needed <= worker).count();
             let idle = if to_come < needed.len() { 0 } else { self.spare[worker] } + to_come as u64;
@@ -120,7 +121,7 @@ mod tests {
             let view = View { epoch: 0, boundary: 1, assignment, profiles: &[], can_fold: false, folded: &[] };
             let foreseen = foreseen.map(|means| means.map(|mean| Forecast { mean, low: mean, high: mean }));
             let foreseen = foreseen.as_ref().map_or(&[][..], |foreseen| foreseen);
-            let capacities = self.scale.capacities(&view, &self.config, records, foreseen, &[bytes; 8]);
+            let capacities = self.scale.capacities(&view, &self.config, records, foreseen, || vec![bytes; 8]);
             let in_use = capacities.iter().take_while(|capacity| **capacity > 0.0).count();
             assert!(capacities[in_use..].iter().all(|capacity| *capacity == 0.0));
             in_use

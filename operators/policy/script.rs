@@ -55,6 +55,10 @@ impl Policy for Script {
         Vec::new()
     }
 
+    fn looks_back(&self) -> bool {
+        false
+    }
+
     fn known(&mut self, start: &Assignment, from: u64) -> Result<BTreeMap<u64, Vec<Command>>, Error> {
         self.resolve(start, from).map_err(|error| Error::usage(error.to_string()))
     }
