@@ -353,6 +353,7 @@ fn an_assignment_for_other_workers_is_an_error() {
                 name: "k".into(),
                 epochs,
                 chunk_bytes: 1000,
+                pre_copy: true,
                 sample: 0.1,
                 restore: None,
                 backlog: None,

@@ -51,6 +51,8 @@ pub struct KeyedSettings {
     pub epochs: Epochs,
     /// Length at which a chunk of state is sent, in bytes.
     pub chunk_bytes: usize,
+    /// Whether keys that are to leave are copied while they are still served.
+    pub pre_copy: bool,
     /// The share of records that costly sketches see, in (0, 1].
     pub sample: f64,
     /// Where states come from, if the run does not begin with none.

@@ -46,6 +46,7 @@ pub(super) struct Worker<T: Ticks, L: Logic<T>, C: Codec<L::Key, L::State>> {
     name: String,
     worker: usize,
     chunk_bytes: usize,
+    pre_copy: bool,
     epochs: Epochs,
     /// The epoch with which the run begins.
     from: u64,
@@ -84,7 +85,7 @@ where
         settings: KeyedSettings,
         initial: &[Capability<T>],
     ) -> Self {
-        let KeyedSettings { name, epochs, chunk_bytes, sample, restore, backlog, fault } = settings;
+        let KeyedSettings { name, epochs, chunk_bytes, pre_copy, sample, restore, backlog, fault } = settings;
         let parts = restore.as_ref().map_or(Vec::new(), |restore| restore.parts.clone());
         let from = restore.as_ref().map_or(0, |restore| restore.epoch);
         let restore = restore.and_then(|restore| {
@@ -101,6 +102,7 @@ where
             name,
             worker,
             chunk_bytes,
+            pre_copy,
             epochs,
             from,
             logic,
@@ -177,7 +179,7 @@ where
         let Some((at, commands)) = self.boundaries.iter().next() else { return };
         let moves = commands.iter().any(|command| matches!(command, Command::Move { .. }));
         let must_wait = control.less_equal(at) || commands.contains(&Command::Checkpoint) || self.shards.are_leaving();
-        if !moves || must_wait || self.prepared.is_some() {
+        if !(self.pre_copy && moves) || must_wait || self.prepared.is_some() {
             return;
         }
         let next = self.shards.assignment().apply_valid(commands.clone()).assignment;

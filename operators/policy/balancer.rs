@@ -83,7 +83,7 @@ impl Balancer {
         let planner =
             Planner { capacities, evenly, min_relief, overhead, horizon, move_cost, error, ..Planner::new(0) };
         let plan = planner.plan(&shards, &self.loads.likelihood(), |_| Vec::new());
-        draft.commands.extend(commands_for(self.share(&plan.steps)));
+        draft.commands.extend(commands_for(self.share(&plan.steps, &shards)));
         draft.commands
     }
 
@@ -134,8 +134,8 @@ impl Balancer {
         }
     }
 
-    /// The part of a plan that is to be carried out now.
-    fn share<'a>(&mut self, plan: &'a [Step]) -> &'a [Step] {
+    /// The part of a plan for these shards that is to be carried out now.
+    fn share<'a>(&mut self, plan: &'a [Step], shards: &[ShardLoad]) -> &'a [Step] {
         if plan.is_empty() {
             self.window_left = 0;
             return plan;
@@ -145,7 +145,16 @@ impl Balancer {
         }
         let now = (plan.len() as u64).div_ceil(self.window_left) as usize;
         self.window_left -= 1;
-        &plan[..now]
+        let bytes = |step: &Step| {
+            let index = shards.partition_point(|shard| shard.range.start() < step.shard.start());
+            shards.get(index).map_or(0.0, |shard| shard.bytes)
+        };
+        let mut room = self.config.migration_bytes as f64;
+        let fits = plan[..now].iter().take_while(|step| {
+            room -= bytes(step);
+            room >= 0.0
+        });
+        &plan[..fits.count().max(1)]
     }
 }
 

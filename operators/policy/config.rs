@@ -16,6 +16,11 @@ pub struct PolicyConfig {
     #[cfg_attr(feature = "clap", arg(long, value_name = "EPOCHS", default_value_t = Self::MIGRATION_WINDOW))]
     pub migration_window: u64,
 
+    /// Bytes of state that may move at one boundary, at least 1, unless it is one shard's: a plan that moves more takes
+    /// more epochs. It is what is copied ahead in the epochs between, and what is kept twice until then.
+    #[cfg_attr(feature = "clap", arg(long, value_name = "BYTES", default_value_t = Self::MIGRATION_BYTES))]
+    pub migration_bytes: u64,
+
     /// Shards that there may be in all: at least 1, and best many times the workers. Where there are more to begin
     /// with, the coldest neighbours are merged.
     #[cfg_attr(feature = "clap", arg(long, value_name = "SHARDS", default_value_t = Self::MAX_SHARDS))]
@@ -63,6 +68,9 @@ impl PolicyConfig {
     /// On recorded streams 2 gave the balance of 1 with an eighth fewer moves; 4 was too late for abrupt ones.
     pub const MIGRATION_WINDOW: u64 = 2;
 
+    /// Some 400,000 small states, which are copied in a fraction of a second.
+    pub const MIGRATION_BYTES: u64 = 16 << 20;
+
     /// 16 for each of 64 workers; deciding about that many takes some 2 ms.
     pub const MAX_SHARDS: usize = 1024;
 
@@ -89,6 +97,7 @@ impl Default for PolicyConfig {
         PolicyConfig {
             health_threshold: Self::HEALTH_THRESHOLD,
             migration_window: Self::MIGRATION_WINDOW,
+            migration_bytes: Self::MIGRATION_BYTES,
             max_shards: Self::MAX_SHARDS,
             prediction_horizon: Self::PREDICTION_HORIZON,
             move_cost: Self::MOVE_COST,
@@ -112,6 +121,7 @@ impl PolicyConfig {
         }
         for (name, value) in [
             ("migration_window", self.migration_window),
+            ("migration_bytes", self.migration_bytes),
             ("max_shards", self.max_shards as u64),
             ("prediction_horizon", self.prediction_horizon as u64),
         ] {
@@ -215,6 +225,7 @@ mod tests {
             assert!(what(PolicyConfig { health_threshold, ..default() }).starts_with("health_threshold is "));
         }
         assert!(what(PolicyConfig { migration_window: 0, ..default() }).starts_with("migration_window is 0"));
+        assert!(what(PolicyConfig { migration_bytes: 0, ..default() }).starts_with("migration_bytes is 0"));
         assert!(what(PolicyConfig { max_shards: 0, ..default() }).starts_with("max_shards is 0"));
         assert!(what(PolicyConfig { prediction_horizon: 0, ..default() }).starts_with("prediction_horizon is 0"));
         assert!(what(PolicyConfig { prediction_horizon: 129, ..default() }).starts_with("prediction_horizon is 129"));

@@ -213,6 +213,7 @@ impl<'scope, T: Ticks> Shared<'scope, T> {
             name: member.name.clone(),
             epochs: self.config.epochs,
             chunk_bytes: self.config.chunk_bytes,
+            pre_copy: self.config.pre_copy,
             sample: self.config.profile.sample,
             restore: stored.and_then(|stored| stored.restore(&member.name, C::ID, initial, worker)),
             backlog: stored.map(|stored| Arc::clone(stored.backlog())),

@@ -233,7 +233,9 @@ impl Job {
         let (index, peers) = (worker.index(), worker.peers());
         let (probe, mut input, fault) = (ProbeHandle::new(), InputHandle::new(), Fault::new());
         let Job { lead, shards, chunk_bytes, ticks, .. } = *self;
-        let config = Config { lead, shards, chunk_bytes, epochs: Epochs::of(ticks).unwrap(), ..Config::default() };
+        let pre_copy = self.seed % 4 != 0;
+        let config =
+            Config { lead, shards, chunk_bytes, pre_copy, epochs: Epochs::of(ticks).unwrap(), ..Config::default() };
         worker.dataflow::<u64, _, _>(|scope| {
             let (rows, events) = (Arc::clone(seen), Arc::clone(seen));
             let mut looped = Loop::new(scope, &config).unwrap();
