@@ -39,6 +39,12 @@ pub fn cpu_seconds() -> f64 {
 /// What one arm gave, run by run.
 pub struct Sample(Vec<f64>);
 
+impl FromIterator<f64> for Sample {
+    fn from_iter<I: IntoIterator<Item = f64>>(runs: I) -> Self {
+        Sample(runs.into_iter().collect())
+    }
+}
+
 impl Sample {
     pub fn median(&self) -> f64 {
         median(self.0.clone())
@@ -88,6 +94,28 @@ pub fn interleave<const N: usize>(pairs: usize, arms: [&dyn Fn() -> f64; N]) -> 
         }
     }
     samples.map(Sample)
+}
+
+/// Whether a target is reached.
+pub struct Verdict {
+    what: String,
+    found: f64,
+    most: f64,
+}
+
+impl Verdict {
+    /// The target is to find no more than this.
+    pub fn at_most(what: String, found: f64, most: f64) -> Self {
+        Verdict { what, found, most }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Verdict { what, found, most } = self;
+        let reached = if found <= most { "reached" } else { "NOT reached" };
+        write!(f, "{what}: {found:.2}, target {most}: {reached}")
+    }
 }
 
 /// Prints what a bench has found as its last line.
