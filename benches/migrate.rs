@@ -34,14 +34,14 @@ const WORKERS: usize = 2;
 const LOAD: f64 = 0.5;
 
 /// Slices in which all keys are loaded.
-const LOADING: u64 = 50 * EPOCH;
+const LOADING: u64 = 20 * EPOCH;
 
 /// Slices for measuring what the workers can do, and records in each.
-const TRIAL: (u64, u64) = (50 * EPOCH, 4_000);
+const TRIAL: (u64, u64) = (20 * EPOCH, 4_000);
 
 /// Batches in which the arm of that name moves its shards: a few in each, and so many that they take about as long as
 /// all at once.
-const BATCHES: usize = 16;
+const BATCHES: usize = 8;
 
 const ARMS: [&str; 4] = ["none", "all at once", "batched", "thalweg"];
 
@@ -239,8 +239,8 @@ fn main() {
     let arguments = Arguments::parse();
     let size = Size {
         keys: arguments.sized(1_000_000, 16_000_000),
-        shards: arguments.sized(256, 4096) as usize,
-        window: arguments.sized(75 * EPOCH, 400 * EPOCH),
+        shards: arguments.sized(64, 256) as usize,
+        window: arguments.sized(24 * EPOCH, 160 * EPOCH),
         rounds: arguments.pairs() + 1,
     };
     let rate = Arc::new(Mutex::new(0));

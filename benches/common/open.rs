@@ -10,6 +10,7 @@ use std::sync::{Barrier, Mutex};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
+use rustix::time::{ClockId, clock_gettime};
 use thalweg::stable_hash;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::{InputHandle, ProbeHandle};
@@ -19,10 +20,10 @@ use timely::worker::Worker;
 pub const SLICE: Duration = Duration::from_millis(1);
 
 /// Slices of an epoch.
-pub const EPOCH: u64 = 20;
+pub const EPOCH: u64 = 50;
 
 /// Slices after which a window may begin: the caches are this dataflow's again.
-pub const WARM: u64 = 25 * EPOCH;
+pub const WARM: u64 = 6 * EPOCH;
 
 /// Slices sent ahead of what is out where there is no schedule: enough that no worker ever waits for the other.
 const IN_FLIGHT: u64 = 2 * EPOCH;
@@ -245,4 +246,10 @@ pub fn resident() -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib = line.and_then(|line| line.trim().strip_suffix(" kB")).and_then(|kib| kib.trim().parse::<u64>().ok());
     kib.expect("resident memory is in KiB") << 10
+}
+
+/// CPU time of all threads of this process so far, in seconds.
+pub fn process_cpu_seconds() -> f64 {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
 }
