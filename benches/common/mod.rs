@@ -43,11 +43,13 @@ pub fn cpu_seconds() -> f64 {
 /// What one arm gave, run by run.
 pub struct Sample(Vec<f64>);
 
-impl Sample {
-    pub fn new(values: impl Iterator<Item = f64>) -> Self {
-        Sample(values.collect())
+impl FromIterator<f64> for Sample {
+    fn from_iter<I: IntoIterator<Item = f64>>(runs: I) -> Self {
+        Sample(runs.into_iter().collect())
     }
+}
 
+impl Sample {
     pub fn median(&self) -> f64 {
         median(self.0.clone())
     }

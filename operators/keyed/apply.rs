@@ -233,7 +233,9 @@ impl<T: Ticks, L: Logic<T>, C: Codec<L::Key, L::State>> Applying<'_, T, L, C> {
         let (gathering, Places { routing, shards }) = (&mut self.traces.gathering, places);
         match side.alike() {
             Some((value, size)) => gathering.observe_alike(shards, routing, value, size),
-            None => gathering.observe(shards, routing, records, |record| side.value(record), |record| side.size(record)),
+            None => {
+                gathering.observe(shards, routing, records, |record| side.value(record), |record| side.size(record))
+            }
         }
     }
 

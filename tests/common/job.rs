@@ -233,7 +233,7 @@ impl Job {
         let (index, peers) = (worker.index(), worker.peers());
         let (probe, mut input, fault) = (ProbeHandle::new(), InputHandle::new(), Fault::new());
         let Job { lead, shards, chunk_bytes, ticks, .. } = *self;
-        let pre_copy = self.seed % 4 != 0;
+        let pre_copy = (lead + shards as u64) % 4 != 0;
         let config =
             Config { lead, shards, chunk_bytes, pre_copy, epochs: Epochs::of(ticks).unwrap(), ..Config::default() };
         worker.dataflow::<u64, _, _>(|scope| {
