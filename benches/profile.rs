@@ -106,7 +106,7 @@ fn route(epoch: &Epoch, mut each: impl FnMut(&Routed, &[Record])) {
         routed.keys.clear();
         routed.shards.clear();
         routed.keys.extend(batch.iter().map(|record| record.key));
-        routed.shards.extend(batch.iter().map(|record| record.shard()));
+        routed.shards.extend(batch.iter().map(Record::shard));
         each(&routed, batch);
     }
 }

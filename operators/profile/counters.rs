@@ -94,7 +94,7 @@ impl Counters {
     /// Drops all that are no heavier than the one after those that are kept.
     fn drop_lightest(&mut self) {
         if self.len > KEPT {
-            let mut weights: Vec<u64> = self.iter().map(|(_, weight)| weight).collect();
+            let mut weights: Vec<u64> = self.slots.iter().map(|(_, weight)| *weight).collect();
             let (_, light, _) = weights.select_nth_unstable_by(KEPT, |a, b| b.cmp(a));
             self.rebuild(self.slots.len(), *light);
         }

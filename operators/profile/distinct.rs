@@ -186,7 +186,7 @@ mod tests {
             3 => (7 << 52) | (i * 0x1_0001),
             4 => crate::stable_hash(&i),
             5 => crate::stable_hash(&i) >> 16,
-            _ => u64::from_be_bytes(*b"key00000") + (i / 100 << 16) + (i / 10 % 10 << 8) + i % 10,
+            _ => u64::from_be_bytes(*b"key00000") + ((i / 100) << 16) + ((i / 10 % 10) << 8) + i % 10,
         }
     }
 

@@ -37,10 +37,7 @@ impl Tally {
     /// unusual about it.
     #[inline]
     pub(super) fn observe(&mut self, key: u64, measures: Option<(f64, u64)>) -> bool {
-        let Some(distinct) = &mut self.distinct else { return false };
-        if self.room == 0 {
-            return false;
-        }
+        let (Some(room), Some(distinct)) = (self.room.checked_sub(1), &mut self.distinct) else { return false };
         if let Some((value, size)) = measures {
             if !self.sums.fits(value) || size > self.largest {
                 return false;
@@ -48,7 +45,7 @@ impl Tally {
             self.sums.observe(value);
             self.bytes += size;
         }
-        self.room -= 1;
+        self.room = room;
         distinct.observe(key);
         true
     }
