@@ -188,26 +188,27 @@ fn memory(arguments: &Arguments, found: &mut Found, verdicts: &mut Vec<Verdict>)
     let per_shard = |bytes: &dyn Fn(usize) -> usize| (bytes(many) as f64 - bytes(few) as f64) / (many - few) as f64;
     println!("\nBytes per shard, of {many}: idle, and live with 16 records of 8 keys in every epoch\n");
     println!("{:>40}{:>10}{:>10}", "", "idle", "live");
-    let mut idle_bytes = 0.0;
-    let mut line = |name: &str, idle: f64, live: f64| {
+    let mut line = |name: &str, [idle, live]: [f64; 2]| {
         println!("{name:>40}{idle:10.1}{live:10.1}");
         found.push((format!("memory, {name}"), json!({ "idle": idle, "live": live })));
     };
     let assignment = per_shard(&looped::assignment_bytes);
-    line("an assignment", assignment, assignment);
+    line("an assignment", [assignment; 2]);
+    let orchestrators = Decides::ALL.map(|decides| {
+        [1 << 8, usize::MAX]
+            .map(|live| per_shard(&|shards| looped::bytes(decides, Sizes::of(shards, live.min(shards), 8))))
+    });
+    // With what worker 0 has besides.
     let dataflow = [0, 1].map(|live| per_shard(&|shards| dataflow::run(shards, live * shards, 4).bytes));
-    line("all of a worker's dataflow, Static", dataflow[0], dataflow[1]);
-    for decides in Decides::ALL {
-        let [idle, live] = [false, true].map(|is_live| {
-            per_shard(&|shards| {
-                let live = if is_live { shards } else { 1 << 8 };
-                looped::bytes(decides, Sizes::of(shards, live, 8))
-            })
-        });
-        line(&format!("orchestrator, {}, on worker 0 only", decides.name()), idle, live);
-        idle_bytes = dataflow[0] + idle;
+    let worker: [f64; 2] = std::array::from_fn(|i| dataflow[i] - orchestrators[0][i]);
+    line("a worker's operators", worker);
+    for (decides, bytes) in Decides::ALL.into_iter().zip(orchestrators) {
+        line(&format!("on worker 0 besides, {}", decides.name()), bytes);
     }
-    verdicts.push(Verdict::at_most("bytes per idle shard of a dataflow".to_owned(), dataflow[0], MEMORY_TARGET));
-    let what = "bytes per idle shard, the orchestrator's (Proactive) besides".to_owned();
-    verdicts.push(Verdict::at_most(what, idle_bytes, MEMORY_TARGET));
+    let [.., proactive] = orchestrators;
+    verdicts.push(Verdict::at_most("bytes per idle shard on a worker".to_owned(), worker[0], MEMORY_TARGET));
+    let what = "bytes per idle shard on worker 0 besides, proactive".to_owned();
+    verdicts.push(Verdict::at_most(what, proactive[0], MEMORY_TARGET));
+    let what = "bytes per idle shard on worker 0, both together".to_owned();
+    verdicts.push(Verdict::at_most(what, worker[0] + proactive[0], MEMORY_TARGET));
 }

@@ -202,12 +202,12 @@ impl Assignment {
     }
 
     /// Where the shards start.
-    pub(super) fn starts(&self) -> &[u64] {
+    pub(crate) fn starts(&self) -> &[u64] {
         self.shards.starts()
     }
 
     /// Their owners.
-    pub(super) fn owners(&self) -> &[u32] {
+    pub(crate) fn owners(&self) -> &[u32] {
         &self.owners
     }
 

@@ -50,10 +50,11 @@ pub fn orchestrate<'scope, T: Ticks>(
     reports: StreamVec<'scope, T, (usize, Report)>,
     outcomes: StreamVec<'scope, T, CheckpointEvent>,
     epochs: Epochs,
-    mut orchestrator: Orchestrator,
+    orchestrator: Orchestrator,
 ) -> OrchestratorStreams<'scope, T> {
     let scope = reports.scope();
-    let worker = scope.index();
+    // No other worker has anything to decide, or holds the assignment for it.
+    let mut orchestrator = (scope.index() == 0).then_some(orchestrator);
     let mut builder = OperatorBuilder::new("Orchestrate".to_owned(), scope);
     let (commands, commands_stream) = builder.new_output();
     let (events, events_stream) = builder.new_output();
@@ -63,10 +64,8 @@ pub fn orchestrate<'scope, T: Ticks>(
     let mut reports = builder.new_input_connection(reports, pact, [(COMMANDS, same()), (EVENTS, same())]);
     let mut outcomes = builder.new_input_connection(outcomes, Pipeline, []);
     builder.build(move |initial| {
-        let mut known = match worker {
-            0 => early(&orchestrator, epochs, &initial[COMMANDS]),
-            _ => Vec::new(),
-        };
+        let known = orchestrator.iter().flat_map(|orchestrator| early(orchestrator, epochs, &initial[COMMANDS]));
+        let mut known: Vec<_> = known.collect();
         drop(initial);
         let mut open: Pending<T, Vec<(usize, Report)>, Answers<T>> = Pending::new();
         let mut last_complete = Instant::now();
@@ -75,13 +74,20 @@ pub fn orchestrate<'scope, T: Ticks>(
             for (capability, known) in known.drain(..) {
                 commands.session(&capability).give_iterator(known.into_iter());
             }
-            outcomes.for_each(|_, batch| batch.drain(..).for_each(|event| orchestrator.note_checkpoint(&event)));
+            outcomes.for_each(|_, batch| {
+                let outcomes = batch.drain(..);
+                if let Some(orchestrator) = &mut orchestrator {
+                    outcomes.for_each(|event| orchestrator.note_checkpoint(&event));
+                }
+            });
             reports.for_each_stamp(|capability, batches| {
                 let Some(at) = capability.least() else { return };
                 let capabilities = || (capability.delayed(at, COMMANDS), capability.delayed(at, EVENTS));
                 open.entry(at, capabilities).extend(batches.flat_map(|batch| batch.drain(..)));
             });
-            while let Some((at, (command, event), reports)) = open.release(&frontiers[0]) {
+            while let Some(orchestrator) = &mut orchestrator
+                && let Some((at, (command, event), reports)) = open.release(&frontiers[0])
+            {
                 let seconds = std::mem::replace(&mut last_complete, Instant::now()).elapsed().as_secs_f64();
                 let decision = orchestrator.decide(epochs.number(&at), reports, seconds);
                 commands.session(&command).give_iterator(decision.commands.into_iter());

@@ -41,13 +41,20 @@ impl Holdings {
         if self.identity.is(now.identity()) {
             return false;
         }
+        let starts = now.starts();
         let mut from = 0;
-        let mut state = Vec::with_capacity(now.len());
-        for (range, _) in now.iter() {
-            while self.range(from).last() < range.start() {
+        let mut state = Vec::with_capacity(starts.len());
+        for (index, start) in starts.iter().enumerate() {
+            while self.start(from + 1).is_some_and(|next| next <= *start) {
                 from += 1;
             }
-            state.push((range.start(), self.bytes_from(from, range, &share)));
+            let is_as_before =
+                self.start(from) == Some(*start) && self.start(from + 1) == starts.get(index + 1).copied();
+            let bytes = match is_as_before {
+                true => self.state[from].1,
+                false => self.bytes_from(from, now.range(index), &share),
+            };
+            state.push((*start, bytes));
         }
         self.state = state;
         self.strayed = strayed(&self.home, now);
@@ -122,28 +129,36 @@ impl Holdings {
         (self.home.range(index), self.home.owner(index))
     }
 
+    fn start(&self, index: usize) -> Option<u64> {
+        self.state.get(index).map(|shard| shard.0)
+    }
+
     fn range(&self, index: usize) -> KeyRange {
-        let end = self.state.get(index + 1).map_or(1 << 64, |next| u128::from(next.0));
+        let end = self.start(index + 1).map_or(1 << 64, u128::from);
         KeyRange::new(self.state[index].0, end).expect("shards are not empty")
     }
 }
 
 fn owned(assignment: &Assignment) -> Vec<usize> {
     let mut owned = vec![0; assignment.workers()];
-    (0..assignment.len()).for_each(|index| owned[assignment.owner(index)] += 1);
+    assignment.owners().iter().for_each(|owner| owned[*owner as usize] += 1);
     owned
 }
 
 /// The shards of `now` that `home` does not have, or has on another worker.
 fn strayed(home: &Assignment, now: &Assignment) -> Vec<usize> {
-    let mut at = 0;
-    let mut is_home = |(range, owner): (KeyRange, usize)| {
-        while home.range(at).last() < range.last() {
+    let (home_starts, starts) = (home.starts(), now.starts());
+    let (mut at, mut strayed) = (0, Vec::new());
+    for (index, start) in starts.iter().enumerate() {
+        while home_starts.get(at + 1).is_some_and(|next| next <= start) {
             at += 1;
         }
-        home.range(at) == range && home.owner(at) == owner
-    };
-    now.iter().enumerate().filter(|(_, shard)| !is_home(*shard)).map(|(index, _)| index).collect()
+        let is_same = home_starts[at] == *start && home_starts.get(at + 1) == starts.get(index + 1);
+        if !is_same || home.owners()[at] != now.owners()[index] {
+            strayed.push(index);
+        }
+    }
+    strayed
 }
 
 #[cfg(test)]
