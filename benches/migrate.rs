@@ -94,6 +94,10 @@ impl Shared {
 }
 
 impl Policy for Shared {
+    fn looks_back(&self) -> bool {
+        false
+    }
+
     fn decide(&mut self, view: &View<'_>) -> Vec<Command> {
         let mut migration = self.lock();
         if migration.queue.is_empty() || view.epoch < migration.until && !migration.hurries {
