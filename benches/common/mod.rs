@@ -4,6 +4,7 @@
 use std::fmt;
 
 use clap::Parser;
+use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Map, Value, json};
 
 /// What each bench can be told.
@@ -31,9 +32,8 @@ impl Arguments {
 
 /// CPU time of this thread so far, in seconds: a busy machine does not disturb it as it does the clock.
 pub fn cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux tells the CPU time of a thread");
-    let nanos = stat.split(' ').next().and_then(|nanos| nanos.parse::<u64>().ok());
-    nanos.expect("the first number is nanoseconds") as f64 * 1e-9
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
 }
 
 /// What one arm gave, run by run.
@@ -79,15 +79,21 @@ impl fmt::Display for Ratio {
 
 /// Runs the arms in turn, forth and back, so often each. A first run of each is left out: it is a cold start.
 pub fn interleave<const N: usize>(pairs: usize, arms: [&dyn Fn() -> f64; N]) -> [Sample; N] {
-    let mut samples = [const { Vec::new() }; N];
+    let mut samples = interleave_all(pairs, &arms).into_iter();
+    std::array::from_fn(|_| samples.next().expect("there is a sample for each arm"))
+}
+
+/// The same, for any number of arms.
+pub fn interleave_all(pairs: usize, arms: &[&dyn Fn() -> f64]) -> Vec<Sample> {
+    let mut samples: Vec<Sample> = arms.iter().map(|_| Sample(Vec::new())).collect();
     arms.iter().for_each(|arm| _ = arm());
     for pair in 0..pairs {
-        for i in 0..N {
-            let arm = if pair % 2 == 0 { i } else { N - 1 - i };
-            samples[arm].push(arms[arm]());
+        for i in 0..arms.len() {
+            let arm = if pair % 2 == 0 { i } else { arms.len() - 1 - i };
+            samples[arm].0.push(arms[arm]());
         }
     }
-    samples.map(Sample)
+    samples
 }
 
 /// Prints what a bench has found as its last line.
