@@ -4,7 +4,7 @@ use super::fold::Folds;
 use super::foresight::Foresight;
 use super::loads::Loads;
 use super::scale::Scale;
-use super::{PolicyConfig, View};
+use super::{FoldedKey, PolicyConfig, View};
 use crate::error::Error;
 use crate::keyspace::Command;
 use crate::planning::{Draft, Limits, Measure, Planner, ShardLoad, Step, commands_for};
@@ -21,6 +21,9 @@ pub(crate) struct Balancer {
     loads: Loads,
     scale: Scale,
     foresight: Option<Foresight>,
+    /// Records of the newest epoch that gates have folded of keys which they found hot themselves. A gate that finds a
+    /// key again folds it again, so that they are no load of a shard to come.
+    found: f64,
     /// Epochs over which the rest of the plan in course is to be spread.
     window_left: u64,
 }
@@ -39,7 +42,7 @@ impl Balancer {
         config.validate()?;
         let foresight = looks_ahead.then(|| Foresight::new(config.prediction_horizon));
         let (folds, loads, scale) = (Folds::default(), Loads::default(), Scale::default());
-        Ok(Balancer { config, folds, loads, scale, foresight, window_left: 0 })
+        Ok(Balancer { config, folds, loads, scale, foresight, found: 0.0, window_left: 0 })
     }
 
     /// Refuses a configuration that does not fit so many workers. No commands are known before the run.
@@ -82,8 +85,11 @@ impl Balancer {
 
     /// Takes in where the load of the newest epoch lay, and looks ahead. Gives the epoch's records.
     fn look(&mut self, view: &View<'_>) -> f64 {
-        let seen = Measure::of(view.profiles, view.folded.iter().map(|f| (f.key, f.records)));
-        let records = seen.total();
+        let (told, found): (Vec<&FoldedKey>, Vec<&FoldedKey>) =
+            view.folded.iter().partition(|f| view.assignment.is_folded(f.key));
+        self.found = found.iter().map(|f| f.records as f64).sum();
+        let seen = Measure::of(view.profiles, told.iter().map(|f| (f.key, f.records)));
+        let records = seen.total() + self.found;
         self.loads.remember(seen.clone());
         if let Some(foresight) = &mut self.foresight {
             let usual = self.loads.usual();
@@ -95,7 +101,7 @@ impl Balancer {
 
     fn crew(&mut self, view: &View<'_>, shards: &[ShardLoad], records: f64) -> Crew {
         let workers = view.assignment.workers();
-        let evenly = self.loads.folded(self.config.prediction_horizon) / workers as f64;
+        let evenly = (self.loads.folded(self.config.prediction_horizon) + self.found) / workers as f64;
         let foreseen = self.foresight.as_ref().filter(|f| f.total_trust() >= TRUSTED).map_or(&[][..], Foresight::total);
         let mut bytes = vec![0.0; workers];
         shards.iter().for_each(|shard| bytes[shard.owner] += shard.bytes);

@@ -50,9 +50,9 @@ pub struct View<'a> {
     pub profiles: &'a [Profile],
     /// Whether keys can be folded: whether all operators that the assignment routes to have a merge.
     pub can_fold: bool,
-    /// What the folded keys saw in the epoch, at all gates together: those that were folded *then*. No profile has
-    /// these records. Each worker takes in what its source gives it of them, so that they can't be moved and need not
-    /// be.
+    /// What the folded keys saw in the epoch, at all gates together: those that were folded *then*, by a command or
+    /// because gates found them hot. No profile has these records. Each worker takes in what its source gives it of
+    /// them, so that they can't be moved and need not be.
     pub folded: &'a [FoldedKey],
 }
 

@@ -122,8 +122,15 @@ where
         let member = Member { can_fold: true, ..keys.member(name) };
         let (aggregate, worker) = (Rc::new(aggregate), data.scope().index());
         let (control, epochs) = (keys.control(), keys.epochs());
-        let FoldingGate { records, partials, folded } =
-            folding_gate(data, control.clone(), keys.initial(), epochs, &aggregate, routing_key.clone());
+        let FoldingGate { records, partials, folded } = folding_gate(
+            data,
+            control.clone(),
+            keys.initial(),
+            epochs,
+            &aggregate,
+            routing_key.clone(),
+            keys.spotting(),
+        );
         let taking_in = Rc::clone(&aggregate);
         let logic = TwoInputs {
             left: sides::records(Rc::clone(&aggregate), routing_key.clone(), measure),

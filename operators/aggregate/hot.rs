@@ -1,0 +1,217 @@
+use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
+
+use super::Folded;
+
+/// Slots in which keys stand against each other, for each worker. A key is found once it outnumbers the rest of its
+/// slot: so the more workers there are, the smaller a key's share may be to be found, as it overloads its owner by a
+/// smaller one.
+const SLOTS_PER_WORKER: usize = 64;
+
+/// By how many looks a key must be ahead of all others of its slot. At 1 each key looked at would be folded.
+const LEAD: u8 = 2;
+
+/// What a gate does to find keys that are hot, besides those that are folded by a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spotting {
+    slots: usize,
+    every: u64,
+    seed: u64,
+}
+
+impl Spotting {
+    /// Nothing: only those keys are folded that a command says are to be.
+    pub const OFF: Self = Spotting { slots: 0, every: 1, seed: 0 };
+
+    /// Looks at this share of the records, taken as one in n for the nearest whole n, at a gate in front of so many
+    /// workers. With another seed at each gate, no key is out of luck at all of them.
+    pub fn new(workers: usize, share: f64, seed: u64) -> Self {
+        let every = (1.0 / share.max(0.0)).round().clamp(1.0, f64::from(u32::MAX)) as u64;
+        Spotting { slots: (SLOTS_PER_WORKER * workers).next_power_of_two(), every, seed }
+    }
+}
+
+/// The routing keys that one gate folds in one epoch, with their records so far: those that are folded by a command, and
+/// those that the gate itself has found hot.
+///
+/// A key that turns hot is not known before its first epoch has ended, and no command can take effect sooner than
+/// `lead` epochs after that. But a gate sees it coming: it looks at some of the records, and folds those of a key from
+/// then on, to the end of the epoch, of which it has seen more than of all others with which the key shares a slot, two
+/// times over: a majority vote per slot (Boyer and Moore, "MJRTY: a fast majority vote algorithm", 1991). A key that is
+/// cold is rarely found, and then has one partial instead of a few records.
+///
+/// ```
+/// use thalweg::aggregate::{HotKeys, Spotting};
+///
+/// let mut hot = HotKeys::new(Spotting::new(8, 0.125, 0), &[]);
+/// let records: Vec<u64> = (0..10_000).map(|i| if i % 10 == 0 { 7 } else { i }).collect();
+/// let mut folded = 0;
+/// for batch in records.chunks(1_000) {
+///     hot.spot(batch, |record| *record);
+///     folded += batch.iter().filter(|record| hot.take(**record)).count();
+/// }
+/// assert!(folded > 900);
+/// assert!(hot.folded().any(|hot| hot.key == 7 && hot.records > 900));
+/// ```
+#[derive(Clone, Debug)]
+pub struct HotKeys {
+    records: HashMap<u64, u64, RandomState>,
+    votes: Option<Votes>,
+}
+
+impl HotKeys {
+    /// At the start of an epoch for which commands have folded these routing keys.
+    pub fn new(spotting: Spotting, folded: &[u64]) -> Self {
+        let records = folded.iter().map(|key| (*key, 0)).collect();
+        HotKeys { records, votes: (spotting != Spotting::OFF).then(|| Votes::new(spotting)) }
+    }
+
+    /// Whether no key is folded by now.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// Looks at some of these records for keys that are hot. Those of a key that is found may be taken from this batch
+    /// on.
+    pub fn spot<D>(&mut self, batch: &[D], routing_key: impl Fn(&D) -> u64) {
+        let Some(votes) = &mut self.votes else { return };
+        while let Some(record) = batch.get(votes.next) {
+            let key = routing_key(record);
+            if !self.records.contains_key(&key) && votes.cast(key) {
+                self.records.insert(key, 0);
+            }
+            votes.next += votes.gap();
+        }
+        votes.next -= batch.len();
+    }
+
+    /// Whether a record of this key is to be folded: then it counts.
+    #[inline]
+    pub fn take(&mut self, routing: u64) -> bool {
+        let records = self.records.get_mut(&routing);
+        records.map(|records| *records += 1).is_some()
+    }
+
+    /// The keys that had records, in no particular order.
+    pub fn folded(&self) -> impl Iterator<Item = Folded> {
+        let taken = self.records.iter().filter(|(_, records)| **records > 0);
+        taken.map(|(key, records)| Folded { key: *key, records: *records })
+    }
+}
+
+/// A vote per slot.
+#[derive(Clone, Debug)]
+struct Votes {
+    spotting: Spotting,
+    slots: Box<[Slot]>,
+    /// How many records from the next one on the next look is.
+    next: usize,
+    /// Looks so far.
+    looks: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Slot {
+    key: u64,
+    lead: u8,
+}
+
+impl Votes {
+    fn new(spotting: Spotting) -> Self {
+        let mut votes =
+            Votes { spotting, slots: vec![Slot::default(); spotting.slots].into_boxed_slice(), next: 0, looks: 0 };
+        votes.next = votes.gap() - 1;
+        votes
+    }
+
+    /// Counts a look at a key; whether the key is hot.
+    fn cast(&mut self, key: u64) -> bool {
+        let slot = &mut self.slots[mix(key ^ self.spotting.seed) as usize & (self.spotting.slots - 1)];
+        match slot.lead {
+            0 => *slot = Slot { key, lead: 1 },
+            _ if slot.key == key => slot.lead += 1,
+            _ => slot.lead -= 1,
+        }
+        let is_hot = slot.lead == LEAD;
+        if is_hot {
+            slot.lead = 0;
+        }
+        is_hot
+    }
+
+    /// The records from one look to the next: pseudo-random, so that an input with a period of its own is looked at
+    /// fairly, between 1 and `2 * every - 1`.
+    fn gap(&mut self) -> usize {
+        self.looks += 1;
+        1 + (mix(self.looks ^ self.spotting.seed << 32) % (2 * self.spotting.every - 1)) as usize
+    }
+}
+
+/// Spreads a number over all bits (the finisher of `MurmurHash3`; Appleby, 2011).
+fn mix(mut number: u64) -> u64 {
+    number = (number ^ number >> 33).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    number = (number ^ number >> 33).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    number ^ number >> 33
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn spotted(spotting: Spotting, records: &[u64]) -> Vec<Folded> {
+        let mut hot = HotKeys::new(spotting, &[]);
+        for batch in records.chunks(100) {
+            hot.spot(batch, |key| *key);
+            batch.iter().for_each(|key| _ = hot.take(*key));
+        }
+        hot.folded().collect()
+    }
+
+    #[test]
+    fn hot_keys_are_found_early_and_others_are_not() {
+        for seed in 0..20 {
+            // Five keys with a fiftieth of the records each, which come in turn, among others with one each.
+            let records: Vec<u64> = (0..20_000).map(|i| if i % 10 == 0 { i / 10 % 5 } else { i + 5 }).collect();
+            let found = spotted(Spotting::new(8, 0.125, seed), &records);
+            let hot = |key: u64| found.iter().find(|found| found.key == key).map_or(0, |found| found.records);
+            assert!((0..5).all(|key| hot(key) > 300), "with seed {seed}: {found:?}");
+            assert_eq!(found.len(), 5, "with seed {seed}");
+        }
+    }
+
+    #[test]
+    fn keys_that_are_alike_are_not_found() {
+        let records: Vec<u64> = (0..100_000).map(|i| mix(i) % 20_000).collect();
+        let found = spotted(Spotting::new(8, 0.125, 1), &records);
+        let folded: u64 = found.iter().map(|found| found.records).sum();
+        assert!(folded < 1_000, "{folded} of {} keys", found.len());
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_taken_is_what_is_counted(
+            keys in prop::collection::vec(0..9u64, 0..300), folded in prop::collection::vec(0..4u64, 0..3),
+            share in 0.1..1.0, seed in 0..9u64, off: bool,
+        ) {
+            let spotting = if off { Spotting::OFF } else { Spotting::new(2, share, seed) };
+            let mut hot = HotKeys::new(spotting, &folded);
+            let mut taken = std::collections::BTreeMap::new();
+            for batch in keys.chunks(50) {
+                hot.spot(batch, |key| *key);
+                for key in batch {
+                    let is_taken = hot.take(*key);
+                    prop_assert!(is_taken || !taken.contains_key(key), "a key that was hot once is so for the epoch");
+                    prop_assert!(is_taken || !folded.contains(key));
+                    prop_assert!(!is_taken || !off || folded.contains(key));
+                    *taken.entry(*key).or_insert(0) += u64::from(is_taken);
+                    taken.retain(|_, records| *records > 0);
+                }
+            }
+            let counted = hot.folded().map(|folded| (folded.key, folded.records)).collect();
+            prop_assert_eq!(taken, counted);
+        }
+    }
+}
