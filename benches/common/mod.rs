@@ -40,6 +40,11 @@ pub fn cpu_seconds() -> f64 {
 pub struct Sample(Vec<f64>);
 
 impl Sample {
+    /// Of these values.
+    pub fn of(values: Vec<f64>) -> Self {
+        Sample(values)
+    }
+
     pub fn median(&self) -> f64 {
         median(self.0.clone())
     }
