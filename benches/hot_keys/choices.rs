@@ -58,13 +58,13 @@ impl Choosing {
 impl Source {
     fn choose(&mut self, choices: Choices, key: u32, [one, two]: [u8; 2]) -> usize {
         let is_hot = matches!(choices, Choices::All | Choices::AllAnew) && self.is_hot(key);
-        let least = |workers: &mut dyn Iterator<Item = usize>| workers.min_by_key(|w| self.sent[*w]);
-        let chosen = match choices {
-            Choices::One => Some(one.into()),
-            _ if is_hot => least(&mut (0..self.sent.len())),
-            _ => least(&mut [one, two].map(usize::from).into_iter()),
+        let [one, two] = [one, two].map(usize::from);
+        let worker = match choices {
+            Choices::One => one,
+            _ if is_hot => least(&self.sent),
+            _ if self.sent[two] < self.sent[one] => two,
+            _ => one,
         };
-        let worker = chosen.expect("there is a worker");
         self.sent[worker] += 1;
         worker
     }
@@ -72,6 +72,11 @@ impl Source {
     fn is_hot(&mut self, key: u32) -> bool {
         self.sketch.count(key) as f64 >= HEAD / self.sent.len() as f64 * self.sketch.records as f64
     }
+}
+
+/// The worker with least.
+fn least(sent: &[u64]) -> usize {
+    (1..sent.len()).fold(0, |least, worker| if sent[worker] < sent[least] { worker } else { least })
 }
 
 impl Arm for Choosing {

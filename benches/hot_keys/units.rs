@@ -95,7 +95,8 @@ fn seconds(form: Form, records: u64, epochs: u64) -> f64 {
     let batch: Vec<u64> = (0..records).flat_map(|_| 0..KEYS).collect();
     timely::execute_directly(move |worker| {
         let (mut input, probe) = (InputHandle::new(), ProbeHandle::new());
-        let config = Config::default();
+        // What is told of a shard once an epoch is no cost of a key.
+        let config = Config { shards: 1, ..Config::default() };
         worker.dataflow::<u64, _, _>(|scope| {
             let data = scope.input_from(&mut input).container::<Vec<u64>>();
             if form == Form::Source {
