@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use thalweg::aggregate::{HotKeys, Spotting};
+use thalweg::aggregate::{Folded, HotKeys, Spotting};
 use thalweg::keyed::Report;
 use thalweg::orchestrate::{Orchestrator, Space};
 use thalweg::policy::{Policy, Proactive};
@@ -85,11 +85,11 @@ impl Ours {
                 passed[*key as usize] += u32::from(!is_folded);
             }
         }
-        let report = |folded: thalweg::aggregate::Folded| {
-            work.done[self.assignment.owner_of(folded.key)].partials += 1;
-            Report::Folded { worker, key: folded.key, records: folded.records }
-        };
-        hot.folded().map(report).collect()
+        for key in hot.keys() {
+            work.done[self.assignment.owner_of(key)].partials += 1;
+        }
+        let report = |Folded { key, records }| Report::Folded { worker, key, records };
+        hot.folded().into_iter().map(report).collect()
     }
 
     /// What the shards see of the records that come to them.

@@ -49,11 +49,12 @@ pub struct Partial<K, P> {
     pub partial: P,
 }
 
-/// How many records of a routing key a gate has folded in an epoch.
+/// How many records of a routing key, or of several, a gate has folded in an epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Folded {
-    /// The routing key.
-    pub key: u64,
+    /// The routing key; `None` for all those together that the gate has found hot, and that matter to none but itself:
+    /// each has less than 1/[`NAMED_PER_WORKER`](super::NAMED_PER_WORKER) of a fair share.
+    pub key: Option<u64>,
     /// The records.
     pub records: u64,
 }
@@ -195,7 +196,6 @@ impl<K, P> Default for Open<K, P> {
 impl<K, P> Open<K, P> {
     fn finish(self) -> (impl Iterator<Item = Partial<K, P>>, impl Iterator<Item = Folded>) {
         let partials = self.partials.into_iter().map(|((routing, key), partial)| Partial { routing, key, partial });
-        let folded: Vec<Folded> = self.hot.iter().flat_map(HotKeys::folded).collect();
-        (partials, folded.into_iter())
+        (partials, self.hot.map(|hot| hot.folded()).unwrap_or_default().into_iter())
     }
 }

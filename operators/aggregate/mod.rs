@@ -17,7 +17,7 @@ use crate::epoch::Ticks;
 use crate::keyed::Context;
 
 pub use gate::{Folded, FoldingGate, Partial, folding_gate};
-pub use hot::{HotKeys, Spotting};
+pub use hot::{HotKeys, NAMED_PER_WORKER, Spotting};
 pub use sides::{AggregateState, at_boundary, partials, records};
 
 /// How the records of a key are folded, epoch by epoch, and what comes of that.

@@ -85,10 +85,9 @@ impl Balancer {
 
     /// Takes in where the load of the newest epoch lay, and looks ahead. Gives the epoch's records.
     fn look(&mut self, view: &View<'_>) -> f64 {
-        let (told, found): (Vec<&FoldedKey>, Vec<&FoldedKey>) =
-            view.folded.iter().partition(|f| view.assignment.is_folded(f.key));
-        self.found = found.iter().map(|f| f.records as f64).sum();
-        let seen = Measure::of(view.profiles, told.iter().map(|f| (f.key, f.records)));
+        let told = |f: &FoldedKey| f.key.filter(|key| view.assignment.is_folded(*key)).map(|key| (key, f.records));
+        self.found = view.folded.iter().filter(|f| told(f).is_none()).map(|f| f.records as f64).sum();
+        let seen = Measure::of(view.profiles, view.folded.iter().filter_map(told));
         let records = seen.total() + self.found;
         self.loads.remember(seen.clone());
         if let Some(foresight) = &mut self.foresight {

@@ -56,12 +56,13 @@ pub struct View<'a> {
     pub folded: &'a [FoldedKey],
 }
 
-/// What a folded key saw in one complete epoch.
+/// What a folded key, or several, saw in one complete epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FoldedKey {
-    /// The routing key.
-    pub key: u64,
-    /// Its records, at all gates together.
+    /// The routing key; `None` for all those together which gates have found hot, and which are too light to be told of
+    /// one by one.
+    pub key: Option<u64>,
+    /// The records, at all gates together.
     pub records: u64,
 }
 
