@@ -42,7 +42,7 @@ impl Ours {
         let (assignment, known) = (initial.clone(), BTreeMap::new());
         let space = Space { name: String::new(), initial, policy, known, can_fold: true };
         let (sample, each) = (config.profile.sample, 0..workers as u64);
-        let spotting = |worker| if spots { Spotting::new(workers, sample, worker) } else { Spotting::OFF };
+        let spotting = |worker| if spots { Spotting::new(workers, worker) } else { Spotting::OFF };
         Ok(Ours {
             assignment,
             orchestrator: Orchestrator::new(vec![space], vec![0], config.lead, config.profile.window),

@@ -145,7 +145,7 @@ fn pass(epochs: u64) -> f64 {
     let hot: Vec<u64> = (0..HOT).map(|key| stable_hash(&key)).collect();
     let started = cpu_seconds();
     for epoch in 0..epochs {
-        let mut keys = HotKeys::new(Spotting::new(8, Config::default().profile.sample, epoch), &hot);
+        let mut keys = HotKeys::new(Spotting::new(8, epoch), &hot);
         for batch in &batches {
             keys.spot(batch, stable_hash::<u64>);
             taken += batch.iter().filter(|key| keys.take(stable_hash::<u64>(key))).count();

@@ -9,6 +9,10 @@ use super::Folded;
 /// smaller one.
 const SLOTS_PER_WORKER: usize = 64;
 
+/// A gate looks at one record in so many. At 4 the busiest of 8 or 64 workers had 4 to 13 % less to do than at 8, and a
+/// look costs a few ns.
+const EVERY: u64 = 4;
+
 /// Keys that a gate tells of one by one, for each worker, of those that it has found: each has so large a part of the
 /// records that no more can have. As many as policies fold at the most.
 pub const NAMED_PER_WORKER: u64 = 16;
@@ -20,19 +24,16 @@ const LEAD: u8 = 2;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spotting {
     workers: usize,
-    every: u64,
     seed: u64,
 }
 
 impl Spotting {
     /// Nothing: only those keys are folded that a command says are to be.
-    pub const OFF: Self = Spotting { workers: 0, every: 1, seed: 0 };
+    pub const OFF: Self = Spotting { workers: 0, seed: 0 };
 
-    /// Looks at this share of the records, taken as one in n for the nearest whole n, at a gate in front of so many
-    /// workers. With another seed at each gate, no key is out of luck at all of them.
-    pub fn new(workers: usize, share: f64, seed: u64) -> Self {
-        let every = (1.0 / share.max(0.0)).round().clamp(1.0, f64::from(u32::MAX)) as u64;
-        Spotting { workers, every, seed }
+    /// At a gate in front of so many workers. With another seed at each gate, no key is out of luck at all of them.
+    pub fn new(workers: usize, seed: u64) -> Self {
+        Spotting { workers, seed }
     }
 }
 
@@ -48,7 +49,7 @@ impl Spotting {
 /// ```
 /// use thalweg::aggregate::{HotKeys, Spotting};
 ///
-/// let mut hot = HotKeys::new(Spotting::new(8, 0.125, 0), &[]);
+/// let mut hot = HotKeys::new(Spotting::new(8, 0), &[]);
 /// let records: Vec<u64> = (0..10_000).map(|i| if i % 10 == 0 { 7 } else { i }).collect();
 /// let mut folded = 0;
 /// for batch in records.chunks(1_000) {
@@ -61,6 +62,7 @@ impl Spotting {
 #[derive(Clone, Debug)]
 pub struct HotKeys {
     records: HashMap<u64, Taken, RandomState>,
+    filter: Filter,
     votes: Option<Votes>,
     /// Records that there have been, of all keys.
     all: usize,
@@ -78,7 +80,9 @@ impl HotKeys {
     /// At the start of an epoch for which commands have folded these routing keys.
     pub fn new(spotting: Spotting, folded: &[u64]) -> Self {
         let records = folded.iter().map(|key| (*key, Taken { records: 0, is_told: true })).collect();
-        HotKeys { records, votes: (spotting != Spotting::OFF).then(|| Votes::new(spotting)), all: 0 }
+        let mut filter = Filter::default();
+        folded.iter().for_each(|key| filter.add(*key));
+        HotKeys { records, filter, votes: (spotting != Spotting::OFF).then(|| Votes::new(spotting)), all: 0 }
     }
 
     /// Whether no key is folded by now.
@@ -95,6 +99,7 @@ impl HotKeys {
             let key = routing_key(record);
             if !self.records.contains_key(&key) && votes.cast(key) {
                 self.records.insert(key, Taken::default());
+                self.filter.add(key);
             }
             votes.next += votes.gap();
         }
@@ -104,7 +109,7 @@ impl HotKeys {
     /// Whether a record of this key is to be folded: then it counts.
     #[inline]
     pub fn take(&mut self, routing: u64) -> bool {
-        self.records.get_mut(&routing).map(|taken| taken.records += 1).is_some()
+        self.filter.may_have(routing) && self.records.get_mut(&routing).map(|taken| taken.records += 1).is_some()
     }
 
     /// The records of keys that were folded by a command, of those found that have many, and of the others together; in
@@ -126,6 +131,38 @@ impl HotKeys {
     /// The keys that had records, in no particular order.
     pub fn keys(&self) -> impl Iterator<Item = u64> {
         self.records.iter().filter(|(_, taken)| taken.records > 0).map(|(key, _)| *key)
+    }
+}
+
+/// Which keys may be folded: it spares most others a search in the map.
+#[derive(Clone, Debug)]
+struct Filter([u64; Filter::WORDS]);
+
+impl Filter {
+    /// Eight cache lines: with 500 keys, one in nine others passes.
+    const WORDS: usize = 64;
+
+    fn place(key: u64) -> (usize, u64) {
+        // The top bits of a product with 2^64 over the golden ratio (Knuth, 1973): routing keys may lie close together.
+        let bits = key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 52;
+        ((bits >> 6) as usize % Self::WORDS, 1 << (bits & 63))
+    }
+
+    fn add(&mut self, key: u64) {
+        let (word, bit) = Self::place(key);
+        self.0[word] |= bit;
+    }
+
+    #[inline]
+    fn may_have(&self, key: u64) -> bool {
+        let (word, bit) = Self::place(key);
+        self.0[word] & bit != 0
+    }
+}
+
+impl Default for Filter {
+    fn default() -> Self {
+        Filter([0; Filter::WORDS])
     }
 }
 
@@ -174,10 +211,10 @@ impl Votes {
     }
 
     /// The records from one look to the next: pseudo-random, so that an input with a period of its own is looked at
-    /// fairly, between 1 and `2 * every - 1`.
+    /// fairly, between 1 and `2 * EVERY - 1`.
     fn gap(&mut self) -> usize {
         self.looks += 1;
-        1 + (mix(self.looks ^ self.spotting.seed << 32) % (2 * self.spotting.every - 1)) as usize
+        1 + (mix(self.looks ^ self.spotting.seed << 32) % (2 * EVERY - 1)) as usize
     }
 }
 
@@ -208,7 +245,7 @@ mod tests {
         for seed in 0..20 {
             // Five keys with a fiftieth of the records each, which come in turn, among others with one each.
             let records: Vec<u64> = (0..20_000).map(|i| if i % 10 == 0 { i / 10 % 5 } else { i + 5 }).collect();
-            let found = spotted(Spotting::new(8, 0.125, seed), &records);
+            let found = spotted(Spotting::new(8, seed), &records);
             let hot = |key: u64| found.iter().find(|found| found.key == Some(key)).map_or(0, |found| found.records);
             assert!((0..5).all(|key| hot(key) > 300), "with seed {seed}: {found:?}");
             let others = found.iter().find(|found| found.key.is_none()).map_or(0, |found| found.records);
@@ -219,18 +256,18 @@ mod tests {
     #[test]
     fn keys_that_are_alike_are_not_found() {
         let records: Vec<u64> = (0..100_000).map(|i| mix(i) % 20_000).collect();
-        let found = spotted(Spotting::new(8, 0.125, 1), &records);
+        let found = spotted(Spotting::new(8, 1), &records);
         let folded: u64 = found.iter().map(|found| found.records).sum();
-        assert!(folded < 1_000, "{folded} of {} keys", found.len());
+        assert!(folded < 2_000, "{folded} records");
     }
 
     proptest! {
         #[test]
         fn what_is_taken_is_what_is_counted(
             keys in prop::collection::vec(0..9u64, 0..300), folded in prop::collection::vec(0..4u64, 0..3),
-            share in 0.1..1.0, seed in 0..9u64, off: bool,
+            seed in 0..9u64, off: bool,
         ) {
-            let spotting = if off { Spotting::OFF } else { Spotting::new(2, share, seed) };
+            let spotting = if off { Spotting::OFF } else { Spotting::new(2, seed) };
             let mut hot = HotKeys::new(spotting, &folded);
             let mut taken = std::collections::BTreeMap::new();
             for batch in keys.chunks(50) {

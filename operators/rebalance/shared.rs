@@ -96,9 +96,9 @@ impl<'scope, T: Ticks> Shared<'scope, T> {
 
     /// How gates find hot keys: not at all where nothing is to be folded.
     pub fn spotting(&self) -> Spotting {
-        let (workers, Config { policy, profile, .. }) = (self.scope.peers(), &self.config);
-        match workers > 1 && policy.fold_share <= workers as f64 {
-            true => Spotting::new(workers, profile.sample, self.scope.index() as u64),
+        let workers = self.scope.peers();
+        match workers > 1 && self.config.policy.fold_share <= workers as f64 {
+            true => Spotting::new(workers, self.scope.index() as u64),
             false => Spotting::OFF,
         }
     }
