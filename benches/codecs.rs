@@ -253,7 +253,9 @@ fn top(rows: u64) -> Rows<u64, TopState> {
     Rc::new((0..rows / 5).map(row).collect())
 }
 
-fn plain_top(rows: &Rows<u64, TopState>) -> Rows<u64, ((), Vec<(u64, u64)>, bool)> {
+type PlainTop = ((), Vec<(u64, u64)>, bool);
+
+fn plain_top(rows: &Rows<u64, TopState>) -> Rows<u64, PlainTop> {
     let row = |(routing, key, (_, top, open), timers, marks): &Row<u64, TopState>| {
         (*routing, *key, ((), top.values().to_vec(), *open), timers.clone(), *marks)
     };

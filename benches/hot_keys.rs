@@ -68,11 +68,12 @@ fn main() -> Result<()> {
     let units = Units::measure(arguments.pairs(), arguments.sized(40, 200));
     let nanos = |seconds: f64| seconds * 1e9;
     println!(
-        "CPU ns: {:.1} to apply a record, {:.1} to fold it, {:.1} to look at it in vain, {:.1} for a partial, {:.1} for \
-         a key that moves\n",
+        "CPU ns: {:.1} to apply a record, {:.1} to fold it, {:.1} to pass it on at a gate that folds others, {:.1} at one \
+         that found none\n        {:.1} for a partial, {:.1} for a key that moves\n",
         nanos(units.apply),
         nanos(units.fold),
         nanos(units.pass),
+        nanos(units.spot),
         nanos(units.partial),
         nanos(units.r#move)
     );

@@ -26,8 +26,10 @@ pub struct Units {
     pub apply: f64,
     /// Folding a record at the gate.
     pub fold: f64,
-    /// Looking at a record at the gate and passing it on.
+    /// Passing a record on at a gate that folds others.
     pub pass: f64,
+    /// The same at a gate that has found no key hot.
+    pub spot: f64,
     /// A partial: beginning it, sending it, taking it in, and telling of it.
     pub partial: f64,
     /// A key that comes or goes.
@@ -37,7 +39,7 @@ pub struct Units {
 impl Units {
     pub fn measure(pairs: usize, epochs: u64) -> Self {
         let per_record = |form, records| move || seconds(form, records, epochs) / (epochs * KEYS * records) as f64;
-        let [source, applied_few, applied_many, folded_few, folded_many, pass] = interleave(
+        let [source, applied_few, applied_many, folded_few, folded_many, passed, spotted] = interleave(
             pairs,
             [
                 &per_record(Form::Source, MANY),
@@ -45,7 +47,8 @@ impl Units {
                 &per_record(Form::Apply, MANY),
                 &per_record(Form::Fold, FEW),
                 &per_record(Form::Fold, MANY),
-                &|| pass(epochs),
+                &|| pass(HOT, epochs),
+                &|| pass(0, epochs),
             ],
         );
         let median = |sample: &Sample| sample.median();
@@ -61,7 +64,8 @@ impl Units {
         Units {
             apply,
             fold: fold - median(&source),
-            pass: median(&pass),
+            pass: median(&passed),
+            spot: median(&spotted),
             partial: key_with_partial - key,
             r#move: apply * PolicyConfig::MOVE_COST * super::KEY_BYTES,
         }
@@ -69,8 +73,8 @@ impl Units {
 
     /// Relative to applying a record.
     pub fn json(&self) -> serde_json::Value {
-        let [fold, pass, partial] = [self.fold, self.pass, self.partial].map(|unit| unit / self.apply);
-        serde_json::json!({ "fold": fold, "pass": pass, "partial": partial })
+        let [fold, pass, spot, partial] = [self.fold, self.pass, self.spot, self.partial].map(|unit| unit / self.apply);
+        serde_json::json!({ "fold": fold, "pass": pass, "spot": spot, "partial": partial })
     }
 
     pub fn seconds(&self, done: &Done) -> f64 {
@@ -137,17 +141,20 @@ fn seconds(form: Form, records: u64, epochs: u64) -> f64 {
     })
 }
 
-/// CPU time of a record that a gate looks at, and passes on.
-fn pass(epochs: u64) -> f64 {
+/// CPU time of a record that a gate passes on, while it folds so many other keys.
+fn pass(hot: u64, epochs: u64) -> f64 {
     let (mut taken, records) = (0, KEYS * MANY);
     let batches: Vec<Vec<u64>> =
         (0..records).collect::<Vec<_>>().chunks(1024).map(|batch| batch.iter().map(|i| KEYS + i).collect()).collect();
-    let hot: Vec<u64> = (0..HOT).map(|key| stable_hash(&key)).collect();
+    let hot: Vec<u64> = (0..hot).map(|key| stable_hash(&key)).collect();
     let started = cpu_seconds();
     for epoch in 0..epochs {
         let mut keys = HotKeys::new(Spotting::new(8, epoch), &hot);
         for batch in &batches {
             keys.spot(batch, stable_hash::<u64>);
+            if keys.is_empty() {
+                continue;
+            }
             taken += batch.iter().filter(|key| keys.take(stable_hash::<u64>(key))).count();
         }
     }
