@@ -40,7 +40,7 @@ fn counted(epochs: Arc<Vec<Vec<u32>>>) -> Counts {
         let counts = Arc::clone(&counts);
         worker.dataflow::<u64, _, _>(|scope| {
             let data = scope.input_from(&mut input).container::<Vec<u32>>();
-            data.rebalance(&Config::default(), |key| stable_hash(key))
+            data.rebalance(&Config::default(), stable_hash::<u32>)
                 .expect("the configuration is valid")
                 .fold_epochs(
                     |key| *key,

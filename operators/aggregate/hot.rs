@@ -3,6 +3,7 @@ use std::collections::HashMap;
 use foldhash::fast::RandomState;
 
 use super::Folded;
+use crate::keyspace::stable_hash;
 
 /// Slots in which keys stand against each other, for each worker. A key is found once it outnumbers the rest of its
 /// slot: so the more workers there are, the smaller a key's share may be to be found, as it overloads its owner by a
@@ -97,7 +98,7 @@ impl HotKeys {
         let Some(votes) = &mut self.votes else { return };
         while let Some(record) = batch.get(votes.next) {
             let key = routing_key(record);
-            if !self.records.contains_key(&key) && votes.cast(key) {
+            if !(self.filter.may_have(key) && self.records.contains_key(&key)) && votes.cast(key) {
                 self.records.insert(key, Taken::default());
                 self.filter.add(key);
             }
@@ -143,9 +144,8 @@ impl Filter {
     const WORDS: usize = 64;
 
     fn place(key: u64) -> (usize, u64) {
-        // The top bits of a product with 2^64 over the golden ratio (Knuth, 1973): routing keys may lie close together.
-        let bits = key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 52;
-        ((bits >> 6) as usize % Self::WORDS, 1 << (bits & 63))
+        let bit = top_bits(key, Self::WORDS.ilog2() + 6);
+        (bit / 64, 1 << (bit % 64))
     }
 
     fn add(&mut self, key: u64) {
@@ -173,8 +173,9 @@ struct Votes {
     slots: Box<[Slot]>,
     /// How many records from the next one on the next look is.
     next: usize,
-    /// Looks so far.
-    looks: u64,
+    /// What keys are mixed with, so that others share a slot at other gates.
+    salt: u64,
+    random: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -185,11 +186,13 @@ struct Slot {
 
 impl Votes {
     fn new(spotting: Spotting) -> Self {
+        let salt = stable_hash(&spotting.seed);
         let mut votes = Votes {
             spotting,
             slots: vec![Slot::default(); (SLOTS_PER_WORKER * spotting.workers).next_power_of_two()].into_boxed_slice(),
             next: 0,
-            looks: 0,
+            salt,
+            random: salt,
         };
         votes.next = votes.gap() - 1;
         votes
@@ -197,7 +200,7 @@ impl Votes {
 
     /// Counts a look at a key; whether the key is hot.
     fn cast(&mut self, key: u64) -> bool {
-        let slot = &mut self.slots[mix(key ^ self.spotting.seed) as usize & (self.slots.len() - 1)];
+        let slot = &mut self.slots[top_bits(key ^ self.salt, self.slots.len().ilog2())];
         match slot.lead {
             0 => *slot = Slot { key, lead: 1 },
             _ if slot.key == key => slot.lead += 1,
@@ -213,16 +216,15 @@ impl Votes {
     /// The records from one look to the next: pseudo-random, so that an input with a period of its own is looked at
     /// fairly, between 1 and `2 * EVERY - 1`.
     fn gap(&mut self) -> usize {
-        self.looks += 1;
-        1 + (mix(self.looks ^ self.spotting.seed << 32) % (2 * EVERY - 1)) as usize
+        // A linear congruential generator (Knuth's MMIX), of which the top bits are good.
+        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        1 + (((self.random >> 32) * (2 * EVERY - 1)) >> 32) as usize
     }
 }
 
-/// Spreads a number over all bits (the finisher of `MurmurHash3`; Appleby, 2011).
-fn mix(mut number: u64) -> u64 {
-    number = (number ^ number >> 33).wrapping_mul(0xff51_afd7_ed55_8ccd);
-    number = (number ^ number >> 33).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
-    number ^ number >> 33
+/// The top bits of a product with 2^64 over the golden ratio (Knuth, 1973): routing keys may lie close together.
+fn top_bits(key: u64, bits: u32) -> usize {
+    (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - bits)) as usize
 }
 
 #[cfg(test)]
@@ -255,7 +257,7 @@ mod tests {
 
     #[test]
     fn keys_that_are_alike_are_not_found() {
-        let records: Vec<u64> = (0..100_000).map(|i| mix(i) % 20_000).collect();
+        let records: Vec<u64> = (0..100_000).map(|i: u64| stable_hash(&i) % 20_000).collect();
         let found = spotted(Spotting::new(8, 1), &records);
         let folded: u64 = found.iter().map(|found| found.records).sum();
         assert!(folded < 2_000, "{folded} records");
