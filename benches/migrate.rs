@@ -190,7 +190,8 @@ fn work(worker: &mut Worker, size: Size, start: &Start, rate: &Mutex<u64>) -> Ve
                     let hurries = ARMS[arm] == "thalweg";
                     *home = WORKERS - 1 - *home;
                     let queue: Vec<_> = quarter.iter().map(|range| (*range, *home)).collect();
-                    *shared.lock() = Migration { batch: queue.len().div_ceil(batches), queue, hurries, ..Migration::default() };
+                    *shared.lock() =
+                        Migration { batch: queue.len().div_ceil(batches), queue, hurries, ..Migration::default() };
                 }
             });
             visits.push(Visit::of(arm, seen, &shared.lock()));

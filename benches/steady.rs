@@ -207,7 +207,8 @@ fn main() {
     for case in cases(&arguments) {
         let seconds = seconds(case, epochs, records);
         // The first epoch has all keys, the second one is the first with these tables.
-        let [plain, thalweg, tagged] = [0, 1, 2].map(|arm| seconds[2..].iter().map(|epoch| epoch[arm]).collect::<Sample>());
+        let [plain, thalweg, tagged] =
+            [0, 1, 2].map(|arm| seconds[2..].iter().map(|epoch| epoch[arm]).collect::<Sample>());
         let (ours, theirs) = (thalweg.ratio(&plain), tagged.ratio(&plain));
         let nanos = plain.median() * 1e9 / records as f64;
         println!("{case:>46} {nanos:9.1}   {ours}      {theirs}");

@@ -6,7 +6,7 @@ mod common;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
-use common::job::{Data, Decisions, Job, Record, Rows, Source, Spaces, config, fingerprint};
+use common::job::{Data, Decisions, Job, Record, Rows, SHARED, Source, Spaces, config, fingerprint};
 use common::job::{inputs, jobs, recoveries, routing, routing_of};
 use common::{Channels, Random, RandomPolicy, Run, runs};
 use proptest::prelude::*;
@@ -15,6 +15,9 @@ use thalweg::observe::Event;
 use thalweg::{Assignment, IntoKeySpace, Rebalance};
 use timely::dataflow::StreamVec;
 use timely::dataflow::operators::Concat;
+
+/// A share of the records that no key has.
+const NEVER: f64 = 1e9;
 
 /// Records, the greatest value, and the sum of the values.
 type Partial = (u64, u64, u64);
@@ -222,7 +225,7 @@ fn owner(job: &Job) -> usize {
 fn the_records_of_a_folded_key_count_where_the_source_gave_them() {
     for (ticks, lead) in [(1, 1), (7, 2), (1000, 4)] {
         let folds = script("5 fold KEY\n 8 unfold KEY\n 10 fold KEY\n 11 unfold KEY");
-        let job = Job { workers: 3, ticks, lead, decisions: folds, ..Job::default() };
+        let job = Job { workers: 3, ticks, lead, decisions: folds, fold_share: NEVER, ..Job::default() };
         let data = one_key(13, 30, ticks);
         let (rows, events) = job.run(&data, None, build(&job));
         assert_eq!(rows, expected(&job, &data));
@@ -235,13 +238,35 @@ fn the_records_of_a_folded_key_count_where_the_source_gave_them() {
     }
 }
 
+/// Without a command, from its first epoch on; and in epochs without it nothing is.
+#[test]
+fn gates_fold_a_key_that_they_find_hot() {
+    for (ticks, lead) in [(1, 1), (7, 2)] {
+        let job = Job { workers: 3, ticks, lead, ..Job::default() };
+        let mut data = one_key(4, 900, ticks);
+        data.extend((0..900).map(|i| (4 * ticks, (8 + SHARED * i, 0, i))));
+        let (rows, events) = job.run(&data, None, build(&job));
+        assert_eq!(rows, expected(&job, &data));
+        let owner = owner(&job);
+        for (epoch, loads) in loads(&events) {
+            let elsewhere: u64 = (0..3).filter(|worker| *worker != owner).map(|worker| loads[worker]).sum();
+            assert!(epoch == 4 || (500..=600).contains(&elsewhere), "epoch {epoch}: {loads:?}, owner {owner}");
+        }
+        let never = Job { fold_share: NEVER, ..job };
+        let (rows, events) = never.run(&data, None, build(&never));
+        assert_eq!(rows, expected(&never, &data));
+        assert!(loads(&events).range(..4).all(|(_, loads)| loads[owner] == 900));
+    }
+}
+
 /// Also where its records come one by one, and each is folded before the next one comes.
 #[test]
 fn each_worker_sends_one_partial_of_a_folded_key_for_an_epoch() {
     for (lead, ahead, pace) in [(2, 2, 0), (3, 1, 8)] {
         let decisions = script("3 fold KEY\n 3 split KEY\n 6 move KEY 0\n 8 move KEY 2\n 10 unfold KEY");
         let channels = Channels::Serialised;
-        let job = Job { workers: 3, channels, lead, ahead, pace, ticks: 7, decisions, ..Job::default() };
+        let fold_share = NEVER;
+        let job = Job { workers: 3, channels, lead, ahead, pace, ticks: 7, fold_share, decisions, ..Job::default() };
         // By worker: records folded, and partials merged.
         let seen: Arc<Mutex<BTreeMap<usize, (u64, u64)>>> = Arc::default();
         let calls = Arc::clone(&seen);
@@ -274,7 +299,8 @@ fn each_worker_sends_one_partial_of_a_folded_key_for_an_epoch() {
 /// What was folded at the boundary of a checkpoint still is when a run resumes there, on however many workers.
 #[test]
 fn folds_are_in_the_checkpoint() {
-    let job = Job { workers: 3, decisions: script("3 fold KEY\n 6 checkpoint\n 7 unfold KEY"), ..Job::default() };
+    let decisions = script("3 fold KEY\n 6 checkpoint\n 7 unfold KEY");
+    let job = Job { workers: 3, fold_share: NEVER, decisions, ..Job::default() };
     let data = one_key(12, 40, 1);
     for workers in [1, 2, 4] {
         let store = Memory::default();
@@ -300,8 +326,16 @@ fn folds_are_in_the_checkpoint() {
 fn one_worker_may_be_behind_with_all_records_of_a_folded_key() {
     for ahead in [0, 3] {
         let folds = script("2 fold KEY\n 5 unfold KEY\n 5 move KEY 1\n 7 fold KEY");
-        let job =
-            Job { workers: 4, source: Some(2), lag: Some((2, 3)), ahead, ticks: 7, decisions: folds, ..Job::default() };
+        let job = Job {
+            workers: 4,
+            source: Some(2),
+            lag: Some((2, 3)),
+            ahead,
+            ticks: 7,
+            fold_share: NEVER,
+            decisions: folds,
+            ..Job::default()
+        };
         let data = one_key(10, 20, 7);
         let (rows, events) = job.run(&data, None, build(&job));
         assert_eq!(rows, expected(&job, &data));

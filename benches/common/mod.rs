@@ -50,6 +50,11 @@ impl FromIterator<f64> for Sample {
 }
 
 impl Sample {
+    /// Of these values.
+    pub fn of(values: Vec<f64>) -> Self {
+        Sample(values)
+    }
+
     pub fn median(&self) -> f64 {
         median(self.0.clone())
     }
@@ -95,15 +100,21 @@ impl fmt::Display for Ratio {
 
 /// Runs the arms in turn, forth and back, so often each. A first run of each is left out: it is a cold start.
 pub fn interleave<const N: usize>(pairs: usize, arms: [&dyn Fn() -> f64; N]) -> [Sample; N] {
-    let mut samples = [const { Vec::new() }; N];
+    let mut samples = interleave_all(pairs, &arms).into_iter();
+    std::array::from_fn(|_| samples.next().expect("there is a sample for each arm"))
+}
+
+/// The same, for any number of arms.
+pub fn interleave_all(pairs: usize, arms: &[&dyn Fn() -> f64]) -> Vec<Sample> {
+    let mut samples: Vec<Sample> = arms.iter().map(|_| Sample(Vec::new())).collect();
     arms.iter().for_each(|arm| _ = arm());
     for pair in 0..pairs {
-        for i in 0..N {
-            let arm = if pair % 2 == 0 { i } else { N - 1 - i };
-            samples[arm].push(arms[arm]());
+        for i in 0..arms.len() {
+            let arm = if pair % 2 == 0 { i } else { arms.len() - 1 - i };
+            samples[arm].0.push(arms[arm]());
         }
     }
-    samples.map(Sample)
+    samples
 }
 
 /// Prints whether a target is reached: whether what was found is at most (`<=`) or at least (`>=`) so much.

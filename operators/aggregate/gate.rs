@@ -1,4 +1,5 @@
-//! The gate in front of an aggregate: a [`gate`](crate::routing::gate) that folds hot keys besides.
+//! The gate in front of an aggregate: a [`gate`](crate::routing::gate) that folds hot keys besides, those that a command
+//! says and those that it finds.
 //!
 //! *Emits* the data of each epoch once its routing is settled, but for the records of keys that are folded in it; of
 //! those, at the epoch's last time, one partial per key, and how many records are in it. *Waits* as the gate does, and
@@ -27,7 +28,7 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::progress::frontier::MutableAntichain;
 
-use super::Aggregate;
+use super::{Aggregate, HotKeys, Spotting};
 use crate::epoch::{Epochs, Ticks};
 use crate::keyspace::{Assignment, Command};
 use crate::pending::{Delay, Pending};
@@ -48,11 +49,12 @@ pub struct Partial<K, P> {
     pub partial: P,
 }
 
-/// How many records of a routing key a gate has folded in an epoch.
+/// How many records of a routing key, or of several, a gate has folded in an epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Folded {
-    /// The routing key.
-    pub key: u64,
+    /// The routing key; `None` for all those together that the gate has found hot, and that matter to none but itself:
+    /// each has less than 1/[`NAMED_PER_WORKER`](super::NAMED_PER_WORKER) of a fair share.
+    pub key: Option<u64>,
     /// The records.
     pub records: u64,
 }
@@ -69,7 +71,7 @@ pub struct FoldingGate<'scope, T: Ticks, D: 'static, K: 'static, P: 'static> {
 }
 
 /// Does what a [`gate`](crate::routing::gate) does, and folds the records of those routing keys that the assignment
-/// says are to be folded.
+/// says are to be folded, and of those that `spotting` finds.
 pub fn folding_gate<'scope, T, D, A>(
     data: StreamVec<'scope, T, D>,
     control: StreamVec<'scope, T, Command>,
@@ -77,6 +79,7 @@ pub fn folding_gate<'scope, T, D, A>(
     epochs: Epochs,
     aggregate: &Rc<A>,
     routing_key: impl Fn(&D) -> u64 + 'static,
+    spotting: Spotting,
 ) -> FoldingGate<'scope, T, D, A::Key, A::Partial>
 where
     T: Ticks,
@@ -93,7 +96,7 @@ where
     let mut control = builder.new_input(control, Pipeline);
     let mut routing = Settling::new(initial, epochs);
     let versions = Rc::clone(&routing.versions);
-    let mut folder = Folder { epochs, aggregate: Rc::clone(aggregate), routing_key, open: Pending::new() };
+    let mut folder = Folder { epochs, aggregate: Rc::clone(aggregate), routing_key, spotting, open: Pending::new() };
     builder.build(move |initial| {
         drop(initial);
         let mut held: Pending<T, Vec<Vec<D>>, Gating<T>> = Pending::new();
@@ -111,9 +114,7 @@ where
                 held.release_if(|at, _| routing.is_settled(at, control_frontier))
             {
                 let assignment = Rc::clone(routing.versions.borrow().at(&at));
-                if !assignment.folded().is_empty() {
-                    folder.take_folded(&at, &assignment, &mut batches, &results);
-                }
+                folder.take_folded(&at, assignment.folded(), &mut batches, &results);
                 records.session(&capability).give_containers(batches.iter_mut());
             }
             while let Some(((to_partials, to_folded), open)) = folder.release(data_frontier) {
@@ -139,22 +140,34 @@ struct Folder<T: Ticks, K, P, A, H> {
     epochs: Epochs,
     aggregate: Rc<A>,
     routing_key: H,
+    spotting: Spotting,
     /// By the last time of an epoch.
     open: Pending<T, Open<K, P>, Results<T>>,
 }
 
 impl<T: Ticks, K: Hash + Eq, P: Default, A, H> Folder<T, K, P, A, H> {
-    /// Takes the records of folded keys out of what has come at a time.
-    fn take_folded<D>(&mut self, at: &T, assignment: &Assignment, batches: &mut Vec<Vec<D>>, results: &Results<T>)
+    /// Takes the records of keys that are hot, or `folded` by a command, out of what has come at a time.
+    fn take_folded<D>(&mut self, at: &T, folded: &[u64], batches: &mut Vec<Vec<D>>, results: &Results<T>)
     where
         A: Aggregate<T, D, Key = K, Partial = P>,
         H: Fn(&D) -> u64,
     {
+        if folded.is_empty() && self.spotting == Spotting::OFF {
+            return;
+        }
         let (_, last) = self.epochs.around(at);
-        let is_folded = |record: &mut D| assignment.is_folded((self.routing_key)(record));
-        for record in batches.iter_mut().flat_map(|batch| batch.extract_if(.., is_folded)) {
-            let open = self.open.entry(&last, || results.delayed(&last));
-            open.fold(&*self.aggregate, at, (self.routing_key)(&record), record);
+        let open = self.open.entry(&last, || results.delayed(&last));
+        let hot = open.hot.get_or_insert_with(|| HotKeys::new(self.spotting, folded));
+        batches.iter().for_each(|batch| hot.spot(batch, &self.routing_key));
+        if hot.is_empty() {
+            return;
+        }
+        for batch in batches.iter_mut() {
+            for record in batch.extract_if(.., |record| hot.take((self.routing_key)(record))) {
+                let routing = (self.routing_key)(&record);
+                let partial = open.partials.entry((routing, self.aggregate.key(&record))).or_default();
+                self.aggregate.fold(at, record, partial);
+            }
         }
         batches.retain(|batch| !batch.is_empty());
     }
@@ -170,28 +183,19 @@ impl<T: Ticks, K: Hash + Eq, P: Default, A, H> Folder<T, K, P, A, H> {
 /// The folded keys of an epoch that is not complete.
 struct Open<K, P> {
     partials: HashMap<(u64, K), P, RandomState>,
-    records: HashMap<u64, u64, RandomState>,
+    /// Known from the first records on.
+    hot: Option<HotKeys>,
 }
 
 impl<K, P> Default for Open<K, P> {
     fn default() -> Self {
-        Open { partials: HashMap::default(), records: HashMap::default() }
+        Open { partials: HashMap::default(), hot: None }
     }
 }
 
-impl<K: Hash + Eq, P: Default> Open<K, P> {
-    fn fold<T, D, A>(&mut self, aggregate: &A, at: &T, routing: u64, record: D)
-    where
-        T: Ticks,
-        A: Aggregate<T, D, Key = K, Partial = P>,
-    {
-        *self.records.entry(routing).or_default() += 1;
-        let key = aggregate.key(&record);
-        aggregate.fold(at, record, self.partials.entry((routing, key)).or_default());
-    }
-
+impl<K, P> Open<K, P> {
     fn finish(self) -> (impl Iterator<Item = Partial<K, P>>, impl Iterator<Item = Folded>) {
         let partials = self.partials.into_iter().map(|((routing, key), partial)| Partial { routing, key, partial });
-        (partials, self.records.into_iter().map(|(key, records)| Folded { key, records }))
+        (partials, self.hot.map(|hot| hot.folded()).unwrap_or_default().into_iter())
     }
 }

@@ -2,9 +2,11 @@
 //!
 //! The records of a key in an epoch are folded into a *partial*, and partials can be merged: so they may be folded in
 //! several places. Normally they are folded where the key's state is. While a hot key is *folded*, each worker's gate
-//! folds the records that the source gives to that worker, and sends one partial per epoch to the owner.
+//! folds the records that the source gives to that worker, and sends one partial per epoch to the owner. A key is folded
+//! from boundary to boundary by a command, and, until one can take effect, by each gate that finds it hot.
 
 mod gate;
+mod hot;
 mod sides;
 
 use std::hash::Hash;
@@ -15,6 +17,7 @@ use crate::epoch::Ticks;
 use crate::keyed::Context;
 
 pub use gate::{Folded, FoldingGate, Partial, folding_gate};
+pub use hot::{HotKeys, NAMED_PER_WORKER, Spotting};
 pub use sides::{AggregateState, at_boundary, partials, records};
 
 /// How the records of a key are folded, epoch by epoch, and what comes of that.

@@ -234,7 +234,7 @@ impl<T: Ticks, L: Logic<T>, C: Codec<L::Key, L::State>> Applying<'_, T, L, C> {
         match side.alike() {
             Some((value, size)) => gathering.observe_alike(shards, routing, value, size),
             None => {
-                gathering.observe(shards, routing, records, |record| side.value(record), |record| side.size(record))
+                gathering.observe(shards, routing, records, |record| side.value(record), |record| side.size(record));
             }
         }
     }

@@ -181,7 +181,8 @@ mod abomonated {
     {
         const ID: u16 = 8;
 
-        type Encoder = (Vec<u64>, Vec<K>, Vec<S>, Vec<Vec<u64>>, Vec<u8>);
+        /// The columns, and how many bytes lie apart from them.
+        type Encoder = (Vec<u64>, Vec<K>, Vec<S>, Vec<Vec<u64>>, Vec<u8>, usize);
 
         fn push(encoder: &mut Self::Encoder, row: RowRef<'_, K, S>) {
             let (routing, key, state, timers, marks) = row;
@@ -190,14 +191,14 @@ mod abomonated {
             encoder.2.push(state.clone());
             encoder.3.push(timers.to_vec());
             encoder.4.push(marks);
+            encoder.5 += key.extent() + state.extent() + size_of_val(timers);
         }
 
         fn length(encoder: &Self::Encoder) -> usize {
-            let apart = |sum: usize, (key, state): (&K, &S)| sum + key.extent() + state.extent();
-            encoder.0.len() * size_of::<Row<K, S>>() + encoder.1.iter().zip(&encoder.2).fold(0, apart)
+            encoder.0.len() * size_of::<Row<K, S>>() + encoder.5
         }
 
-        fn finish((routing, keys, states, timers, marks): Self::Encoder) -> Vec<u8> {
+        fn finish((routing, keys, states, timers, marks, _): Self::Encoder) -> Vec<u8> {
             let mut bytes = Vec::new();
             write(&routing, &mut bytes);
             write(&keys, &mut bytes);

@@ -78,7 +78,7 @@ impl<K, S, C: Codec<K, S>, H: Clone> Departures<K, S, C, H> {
     }
 
     /// The first one of which not all has been copied ahead.
-    pub fn to_copy(&mut self) -> Option<&mut Departure<K, S, C, H>> {
+    pub fn next_to_copy(&mut self) -> Option<&mut Departure<K, S, C, H>> {
         self.by_start.values_mut().find(|departure| !departure.cursor.is_at_end())
     }
 

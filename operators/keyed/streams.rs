@@ -17,8 +17,8 @@ pub enum Report {
     Folded {
         /// The worker.
         worker: usize,
-        /// The routing key.
-        key: u64,
+        /// The routing key, unless it is one of those that matter to the gate alone, which are told of together.
+        key: Option<u64>,
         /// The records.
         records: u64,
     },

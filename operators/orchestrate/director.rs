@@ -13,8 +13,8 @@ use crate::profile::{Rolling, ShardEpoch};
 #[derive(Default)]
 pub(super) struct Seen {
     pub shards: Vec<ShardEpoch>,
-    /// Records of folded keys, by worker and routing key.
-    pub folded: Vec<(usize, u64, u64)>,
+    /// Records of folded keys, by worker and routing key, if that is told.
+    pub folded: Vec<(usize, Option<u64>, u64)>,
     pub moved_bytes: u64,
     /// Keys and bytes by operator and worker.
     pub states: Vec<((usize, usize), (u64, u64))>,
@@ -91,12 +91,12 @@ impl Director {
         epoch: u64,
         boundary: u64,
         shards: Vec<ShardEpoch>,
-        folded: &[(usize, u64, u64)],
+        folded: &[(usize, Option<u64>, u64)],
     ) -> Accepted {
         let shard_records: u64 = shards.iter().map(|shard| shard.statistics.records()).sum();
         let records = shard_records + folded.iter().map(|(_, _, records)| records).sum::<u64>();
         let profiles = self.rolling.advance_part(epoch, shards, records);
-        let mut sums: BTreeMap<u64, u64> = BTreeMap::new();
+        let mut sums: BTreeMap<Option<u64>, u64> = BTreeMap::new();
         folded.iter().for_each(|(_, key, records)| *sums.entry(*key).or_default() += records);
         let folded: Vec<FoldedKey> = sums.into_iter().map(|(key, records)| FoldedKey { key, records }).collect();
         let (assignment, can_fold) = (&self.assignment, self.can_fold);

@@ -4,7 +4,7 @@ use super::fold::Folds;
 use super::foresight::Foresight;
 use super::loads::Loads;
 use super::scale::Scale;
-use super::{PolicyConfig, View};
+use super::{FoldedKey, PolicyConfig, View};
 use crate::error::Error;
 use crate::keyspace::Command;
 use crate::planning::{Draft, Limits, Measure, Planner, ShardLoad, Step, commands_for};
@@ -21,6 +21,9 @@ pub(crate) struct Balancer {
     loads: Loads,
     scale: Scale,
     foresight: Option<Foresight>,
+    /// Records of the newest epoch that gates have folded of keys which they found hot themselves. A gate that finds a
+    /// key again folds it again, so that they are no load of a shard to come.
+    found: f64,
     /// Epochs over which the rest of the plan in course is to be spread.
     window_left: u64,
 }
@@ -39,7 +42,7 @@ impl Balancer {
         config.validate()?;
         let foresight = looks_ahead.then(|| Foresight::new(config.prediction_horizon));
         let (folds, loads, scale) = (Folds::default(), Loads::default(), Scale::default());
-        Ok(Balancer { config, folds, loads, scale, foresight, window_left: 0 })
+        Ok(Balancer { config, folds, loads, scale, foresight, found: 0.0, window_left: 0 })
     }
 
     /// Refuses a configuration that does not fit so many workers. No commands are known before the run.
@@ -89,9 +92,11 @@ impl Balancer {
 
     /// Takes in where the load of the newest epoch lay, and looks ahead. Gives the epoch's records.
     fn look(&mut self, view: &View<'_>) -> f64 {
-        let folded: Vec<(u64, u64)> = view.folded.iter().map(|f| (f.key, f.records)).collect();
+        let told = |f: &FoldedKey| f.key.filter(|key| view.assignment.is_folded(*key)).map(|key| (key, f.records));
+        self.found = view.folded.iter().filter(|f| told(f).is_none()).map(|f| f.records as f64).sum();
+        let folded: Vec<(u64, u64)> = view.folded.iter().filter_map(told).collect();
         let seen = Measure::of(view.profiles, &folded, view.assignment.workers());
-        let records = seen.total();
+        let records = seen.total() + self.found;
         let Some(foresight) = &mut self.foresight else {
             self.loads.remember(seen);
             return records;
@@ -104,7 +109,8 @@ impl Balancer {
     }
 
     fn crew(&mut self, view: &View<'_>, records: f64) -> Crew {
-        let evenly = self.loads.folded() / view.assignment.workers() as f64;
+        let workers = view.assignment.workers();
+        let evenly = (self.loads.folded() + self.found) / workers as f64;
         let foreseen = self.foresight.as_ref().filter(|f| f.total_trust() >= TRUSTED).map_or(&[][..], Foresight::total);
         let bytes = || self.loads.bytes_by_worker(view.assignment);
         let capacities = self.scale.capacities(view, &self.config, records, foreseen, bytes);

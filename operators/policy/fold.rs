@@ -98,7 +98,7 @@ impl Heavy {
         let enough = (fold_share * fair).max(PER_PARTIAL * workers);
         let mut records: BTreeMap<u64, f64> = BTreeMap::new();
         for folded in view.folded {
-            *records.entry(folded.key).or_default() += folded.records as f64;
+            folded.key.into_iter().for_each(|key| *records.entry(key).or_default() += folded.records as f64);
         }
         for profile in view.profiles.iter().filter(|profile| inside(profile) > LIGHT * enough) {
             for (key, share) in heavy_shares(profile) {
@@ -170,7 +170,7 @@ mod tests {
         /// Decides from what keys had in the shard, and what folded keys had.
         fn decide(&mut self, keys: &[(u64, u64)], folded: &[(u64, u64)]) -> Vec<Command> {
             let folded: Vec<_> =
-                folded.iter().map(|(key, records)| FoldedKey { key: *key, records: *records }).collect();
+                folded.iter().map(|(key, records)| FoldedKey { key: Some(*key), records: *records }).collect();
             let (assignment, profiles) = (&self.assignment, &[profile(keys)]);
             let view = View { epoch: 0, boundary: 1, assignment, profiles, can_fold: true, folded: &folded };
             let commands = self.folds.decide(&view, 0.1, std::iter::empty());

@@ -51,18 +51,19 @@ pub struct View<'a> {
     pub profiles: &'a [Profile],
     /// Whether keys can be folded: whether all operators that the assignment routes to have a merge.
     pub can_fold: bool,
-    /// What the folded keys saw in the epoch, at all gates together: those that were folded *then*. No profile has
-    /// these records. Each worker takes in what its source gives it of them, so that they can't be moved and need not
-    /// be.
+    /// What the folded keys saw in the epoch, at all gates together: those that were folded *then*, by a command or
+    /// because gates found them hot. No profile has these records. Each worker takes in what its source gives it of
+    /// them, so that they can't be moved and need not be.
     pub folded: &'a [FoldedKey],
 }
 
-/// What a folded key saw in one complete epoch.
+/// What a folded key, or several, saw in one complete epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FoldedKey {
-    /// The routing key.
-    pub key: u64,
-    /// Its records, at all gates together.
+    /// The routing key; `None` for all those together which gates have found hot, and which are too light to be told of
+    /// one by one.
+    pub key: Option<u64>,
+    /// The records, at all gates together.
     pub records: u64,
 }
 

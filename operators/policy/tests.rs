@@ -69,7 +69,8 @@ impl World {
     /// What the shards see of a load, and what the gates see of the folded keys.
     fn seen(&self, load: &Load) -> (Vec<Profile>, Vec<FoldedKey>) {
         let records = |key: &u64| load.get(key).copied().unwrap_or(0);
-        let folded = self.in_force.folded().iter().map(|key| FoldedKey { key: *key, records: records(key) }).collect();
+        let folded =
+            self.in_force.folded().iter().map(|key| FoldedKey { key: Some(*key), records: records(key) }).collect();
         let mut routed = load.clone();
         routed.retain(|key, _| !self.in_force.is_folded(*key));
         (self.in_force.iter().filter_map(|shard| profile(shard, self.epoch, &routed)).collect(), folded)
@@ -268,6 +269,7 @@ fn config() -> impl Strategy<Value = PolicyConfig> {
             PolicyConfig {
                 health_threshold,
                 migration_window,
+                migration_bytes: 1 + 400 * migration_window,
                 max_shards,
                 prediction_horizon,
                 move_cost,
@@ -330,7 +332,7 @@ proptest! {
     ) {
         let mut policy = policy(looks_ahead, config);
         let mut assignment = even(5, 3);
-        let strange_folded: Vec<_> = strange_folded.into_iter().map(|(key, records)| FoldedKey { key, records }).collect();
+        let strange_folded: Vec<_> = strange_folded.into_iter().map(|(key, records)| FoldedKey { key: Some(key), records }).collect();
         for epoch in 0..4 {
             let profiles: Vec<Profile> = strange.iter().map(|((a, b, records), heavy, sample)| {
                 let heavy = heavy.iter().map(|(key, share)| HeavyKey { key: *key, share: *share }).collect();

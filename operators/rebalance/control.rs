@@ -9,6 +9,7 @@ use timely::dataflow::operators::generic::Operator as _;
 use timely::dataflow::{Scope, StreamVec};
 
 use super::shared::{Member, Operator, Shared};
+use crate::aggregate::Spotting;
 use crate::checkpoint::Checkpoints;
 use crate::config::Config;
 use crate::epoch::{Epochs, Ticks};
@@ -155,6 +156,11 @@ impl<'scope, T: Ticks> KeySpace<'scope, T> {
 
     pub(super) fn epochs(&self) -> Epochs {
         self.shared.0.borrow().epochs()
+    }
+
+    /// How gates find hot keys.
+    pub(super) fn spotting(&self) -> Spotting {
+        self.shared.0.borrow().spotting()
     }
 
     pub(super) fn reserve(&self, name: &str) -> Result<(), Error> {

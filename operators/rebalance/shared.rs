@@ -12,6 +12,7 @@ use timely::dataflow::{Scope, StreamVec};
 
 use super::ends::{Ends, to_all_workers};
 use super::request::with_requests;
+use crate::aggregate::Spotting;
 use crate::checkpoint::{Checkpoints, Operators, Trigger, commit, save};
 use crate::config::Config;
 use crate::epoch::{Epochs, Ticks};
@@ -91,6 +92,15 @@ impl<'scope, T: Ticks> Shared<'scope, T> {
 
     pub fn epochs(&self) -> Epochs {
         self.config.epochs
+    }
+
+    /// How gates find hot keys: not at all where nothing is to be folded.
+    pub fn spotting(&self) -> Spotting {
+        let workers = self.scope.peers();
+        match workers > 1 && self.config.policy.fold_share <= workers as f64 {
+            true => Spotting::new(workers, self.scope.index() as u64),
+            false => Spotting::OFF,
+        }
     }
 
     /// The commands for all key spaces.

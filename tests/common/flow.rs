@@ -222,7 +222,14 @@ pub struct Building<'scope, T: Ticks> {
 impl<'scope, T: Ticks> Building<'scope, T> {
     pub fn config(&self) -> Config {
         let Run { lead, shards, chunk_bytes, seed, .. } = self.flow.run;
-        Config { epochs: self.flow.epochs, lead, shards, chunk_bytes, pre_copy: seed % 4 != 0, ..Config::default() }
+        Config {
+            epochs: self.flow.epochs,
+            lead,
+            shards,
+            chunk_bytes,
+            pre_copy: !seed.is_multiple_of(4),
+            ..Config::default()
+        }
     }
 
     /// A loop with the flow's checkpoints and observer.

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use thalweg::checkpoint::{CheckpointConfig, Checkpoints, Fingerprint, Manifest, Memory};
 use thalweg::keyed::Fault;
 use thalweg::observe::{EpochEvent, Event};
-use thalweg::policy::{Policy, Script, View};
+use thalweg::policy::{Policy, PolicyConfig, Script, View};
 use thalweg::{Assignment, Command, Config, Epochs, Error, KeySpace, Loop, stable_hash};
 use timely::dataflow::operators::{Input, Inspect, Probe};
 use timely::dataflow::{InputHandle, ProbeHandle, StreamVec};
@@ -49,6 +49,8 @@ pub struct Job {
     pub chunk_bytes: usize,
     /// Of an epoch.
     pub ticks: u64,
+    /// Above the number of workers, gates fold nothing but what commands say.
+    pub fold_share: f64,
     pub decisions: Decisions,
     /// The worker that the source gives all records to, if they are not dealt to all.
     pub source: Option<usize>,
@@ -73,6 +75,7 @@ impl Default for Job {
             shards: 6,
             chunk_bytes: 300,
             ticks: 1,
+            fold_share: PolicyConfig::FOLD_SHARE,
             decisions: Decisions::Script(""),
             source: None,
             ahead: 2,
@@ -233,9 +236,10 @@ impl Job {
         let (index, peers) = (worker.index(), worker.peers());
         let (probe, mut input, fault) = (ProbeHandle::new(), InputHandle::new(), Fault::new());
         let Job { lead, shards, chunk_bytes, ticks, .. } = *self;
-        let pre_copy = (lead + shards as u64) % 4 != 0;
-        let config =
-            Config { lead, shards, chunk_bytes, pre_copy, epochs: Epochs::of(ticks).unwrap(), ..Config::default() };
+        let pre_copy = !(lead + shards as u64).is_multiple_of(4);
+        let policy = PolicyConfig { fold_share: self.fold_share, ..PolicyConfig::default() };
+        let epochs = Epochs::of(ticks).unwrap();
+        let config = Config { lead, shards, chunk_bytes, pre_copy, epochs, policy, ..Config::default() };
         worker.dataflow::<u64, _, _>(|scope| {
             let (rows, events) = (Arc::clone(seen), Arc::clone(seen));
             let mut looped = Loop::new(scope, &config).unwrap();

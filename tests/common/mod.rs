@@ -343,7 +343,7 @@ impl Run {
         let (index, peers) = (worker.index(), worker.peers());
         let (probe, mut input, fault) = (ProbeHandle::new(), InputHandle::new(), Fault::new());
         let Run { lead, shards, chunk_bytes, .. } = *self;
-        let config = Config { lead, shards, chunk_bytes, pre_copy: self.seed % 4 != 0, ..Config::default() };
+        let config = Config { lead, shards, chunk_bytes, pre_copy: !self.seed.is_multiple_of(4), ..Config::default() };
         worker.dataflow::<u64, _, _>(|scope| {
             let (rows, events) = (Arc::clone(seen), Arc::clone(seen));
             let mut stage =

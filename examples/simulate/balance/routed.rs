@@ -90,7 +90,7 @@ impl Routed {
     fn fold(&mut self, key: u64, records: u32, by_worker: &mut [u64], reports: &mut Vec<Report>) {
         for (worker, records) in self.dealer.deal(records, &self.workers).filter(|(_, records)| *records > 0) {
             by_worker[worker] += records;
-            reports.extend(self.mind.as_ref().map(|_| Report::Folded { worker, key, records }));
+            reports.extend(self.mind.as_ref().map(|_| Report::Folded { worker, key: Some(key), records }));
         }
     }
 

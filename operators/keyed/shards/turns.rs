@@ -68,7 +68,7 @@ where
     /// Copies some keys of a shard that is going to leave. Those with timers are left until they do.
     fn copy_ahead(&mut self, parcels: &mut Vec<Parcel<H>>) {
         let Self { states, timers, departures, chunk_bytes, .. } = self;
-        let Some(departure) = departures.to_copy() else { return };
+        let Some(departure) = departures.next_to_copy() else { return };
         let mut cursor = departure.cursor;
         states.walk(&mut cursor, Into::All, BUCKETS_PER_TURN, |entry| {
             if !parcels.is_empty() {

@@ -114,3 +114,26 @@ fn what_was_folded_and_cannot_be_any_more_is_unfolded() {
     let mut world = World::new(PolicyConfig::default(), folded, 1);
     assert_eq!(world.step(&Load::new()), [Command::Unfold { key: 7 }]);
 }
+
+#[test]
+fn what_gates_find_and_fold_themselves_is_no_load_of_a_shard() {
+    let assignment = even(16, 4);
+    let calm: Load = (0..64).map(|i| (i << 58, 100)).collect();
+    let profiles: Vec<_> = assignment.iter().filter_map(|shard| profile(shard, 0, &calm)).collect();
+    // Of keys of one worker, and together twice its fair share; each is too light to be folded by a command.
+    let named = (1..30).map(|key| FoldedKey { key: Some(key), records: 50 });
+    let others = FoldedKey { key: None, records: 2_000 };
+    let folded: Vec<FoldedKey> = named.chain([others]).collect();
+    let mut policy = Reactive::new(PolicyConfig::default()).unwrap();
+    for epoch in 0..10 {
+        let view = View {
+            epoch,
+            boundary: epoch + 1,
+            assignment: &assignment,
+            profiles: &profiles,
+            can_fold: true,
+            folded: &folded,
+        };
+        assert_eq!(policy.decide(&view), [], "in epoch {epoch}");
+    }
+}
