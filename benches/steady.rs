@@ -167,7 +167,7 @@ fn seconds(case: Case, epochs: usize, records: u64) -> Vec<[f64; 3]> {
             (input, probe)
         });
         let mut used = vec![[0.0; 3]; epochs];
-        for epoch in 0..epochs {
+        for (epoch, used) in used.iter_mut().enumerate() {
             for turn in 0..ARMS.len() {
                 let arm = if epoch % 2 == 0 { turn } else { ARMS.len() - 1 - turn };
                 let (input, probe) = &mut arms[arm];
@@ -185,7 +185,7 @@ fn seconds(case: Case, epochs: usize, records: u64) -> Vec<[f64; 3]> {
                 }
                 // The loop has its turn after the epoch's output.
                 (0..AFTER).for_each(|_| _ = worker.step_or_park(Some(Duration::ZERO)));
-                used[epoch][arm] = cpu_seconds() - started;
+                used[arm] = cpu_seconds() - started;
             }
         }
         used
