@@ -3,23 +3,29 @@
 //! Arms: plain timely (`Exchange` and one hash map per worker); Thalweg with its loop, a static policy, and a store to
 //! which no checkpoint is due; and the form that Megaphone uses, where one operator tags each record with its worker and
 //! another one keeps a map per bin. What is measured is CPU time of the workers while they step, per record, after an
-//! epoch in which every key has come.
+//! epoch in which every key has come; and, of the first two, latency by a schedule (`common/open.rs`) at half of what
+//! Thalweg can do, after a while in which it is not looked at. Where shards are many, the epochs are long: profiles cost
+//! something for each shard that has records in an epoch, which the bench *scale* tells.
 
 mod common;
+#[path = "common/open.rs"]
+mod open;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use clap::Parser;
-use common::{Arguments, Sample, cpu_seconds, finish};
+use common::{Arguments, Sample, Verdict, cpu_seconds, finish};
 use foldhash::fast::RandomState;
-use serde_json::json;
+use open::{EPOCH, Feed, SLICE, Start, WARM, drawn, histogram, in_turn, together};
+use serde_json::{Value, json};
 use thalweg::checkpoint::{CheckpointConfig, Checkpoints, Fingerprint, Memory};
 use thalweg::keyed::Fault;
 use thalweg::policy::Static;
-use thalweg::{Config, Rebalance, ordered_key, stable_hash};
+use thalweg::{Config, Epochs, Rebalance, ordered_key, stable_hash};
 use timely::communication::Config as Communication;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::Operator;
@@ -49,6 +55,15 @@ const ARMS: [Form; 3] = [Form::Plain, Form::Thalweg, Form::Tagged];
 
 /// Records in a message, as timely's own buffers have.
 const BATCH: usize = 1024;
+
+/// The share of what Thalweg can do that arrives where latencies are measured.
+const LOAD: f64 = 0.5;
+
+/// Slices in which all keys are loaded there.
+const LOADING: u64 = 50 * EPOCH;
+
+/// Slices for measuring what Thalweg can do, and records in each.
+const TRIAL: (u64, u64) = (50 * EPOCH, 10_000);
 
 /// Steps after which nothing is left to be done for an epoch.
 const AFTER: usize = 100;
@@ -113,8 +128,9 @@ fn thalweg<'scope>(
     data: StreamVec<'scope, u64, u64>,
     case: Case,
     checkpoints: &Checkpoints,
+    epochs: Epochs,
 ) -> StreamVec<'scope, u64, u64> {
-    let config = Config { shards: case.shards, ..Config::default() };
+    let config = Config { shards: case.shards, epochs, ..Config::default() };
     data.rebalance(&config, routing_key(case.workload, case.keys))
         .and_then(|stage| stage.policy(Static)?.checkpoint_to(checkpoints, &Fault::unwatched()))
         .expect("the configuration is valid")
@@ -145,21 +161,15 @@ fn batches(case: Case, epoch: usize, worker: usize, records: u64) -> Vec<Vec<u64
 /// CPU seconds of all workers, for each arm and epoch. All arms are dataflows of the same workers, and have an epoch in
 /// turn, forth and back.
 fn seconds(case: Case, epochs: usize, records: u64) -> Vec<[f64; 3]> {
-    let communication = match (case.workers, case.serialised) {
-        (1, _) => Communication::Thread,
-        (workers, false) => Communication::Process(workers),
-        (workers, true) => Communication::ProcessBinary(workers),
-    };
     let checkpoints = never();
-    let config = timely::Config { communication, worker: timely::WorkerConfig::default() };
-    let guards = timely::execute(config, move |worker| {
+    let guards = timely::execute(case.timely(), move |worker| {
         let mut arms = ARMS.map(|form| {
             let (mut input, probe) = (InputHandle::new(), ProbeHandle::new());
             worker.dataflow::<u64, _, _>(|scope| {
                 let data = scope.input_from(&mut input).container::<Vec<u64>>();
                 let counts = match form {
                     Form::Plain => plain(data, case),
-                    Form::Thalweg => thalweg(data, case, &checkpoints),
+                    Form::Thalweg => thalweg(data, case, &checkpoints, Epochs::default()),
                     Form::Tagged => tagged(data, case),
                 };
                 counts.container::<Vec<u64>>().probe_with(&probe);
@@ -198,33 +208,100 @@ fn seconds(case: Case, epochs: usize, records: u64) -> Vec<[f64; 3]> {
     sum
 }
 
+/// The 99th percentiles of latencies, in ms, of so many visits to plain timely and to Thalweg by turns.
+fn tails(case: Case, visits: usize, window: u64) -> [Sample; 2] {
+    let (checkpoints, start) = (never(), Start::new(case.workers));
+    let rate = Arc::new(AtomicU64::new(0));
+    let guards = timely::execute(case.timely(), move |worker| {
+        let mut arms = [Form::Plain, Form::Thalweg].map(|form| {
+            let mut feed = Feed::new();
+            worker.dataflow::<u64, _, _>(|scope| {
+                let data = scope.input_from(&mut feed.input).container::<Vec<u64>>();
+                let counts = match form {
+                    Form::Thalweg => thalweg(data, case, &checkpoints, Epochs::of(EPOCH).expect("not 0")),
+                    Form::Plain | Form::Tagged => plain(data, case),
+                };
+                counts.container::<Vec<u64>>().probe_with(&feed.probe);
+            });
+            feed
+        });
+        arms.iter_mut().for_each(|feed| feed.closed(worker, LOADING, &in_turn(worker, case.keys, 0, LOADING)));
+        start.wait();
+        let begun = Instant::now();
+        arms[1].closed(worker, TRIAL.0, &drawn(worker, TRIAL.1, case.keys));
+        let capacity = (TRIAL.0 * TRIAL.1) as f64 / begun.elapsed().as_secs_f64();
+        rate.fetch_max((LOAD * capacity * SLICE.as_secs_f64()) as u64, Ordering::SeqCst);
+        start.wait();
+        let keys = drawn(worker, rate.load(Ordering::SeqCst), case.keys);
+        let mut seen = Vec::new();
+        for visit in 0..2 * visits + 2 {
+            let arm = usize::from(visit % 4 == 1 || visit % 4 == 2);
+            let begin = start.agree();
+            seen.push((arm, arms[arm].open(worker, begin, WARM + window, &keys, |_| ())));
+        }
+        seen
+    });
+    let workers: Vec<_> =
+        guards.expect("the workers start").join().into_iter().map(|seen| seen.expect("no worker panics")).collect();
+    let mut tails = [Vec::new(), Vec::new()];
+    // The first visit of each arm is a cold start.
+    for visit in 2..2 * visits + 2 {
+        let seen = together(workers.iter().map(|visits| visits[visit].1.clone()));
+        let p99 = histogram(&seen.latencies[WARM as usize..]).value_at_quantile(0.99);
+        tails[workers[0][visit].0].push(p99 as f64 * 1e-6);
+    }
+    tails.map(|tails| tails.into_iter().collect())
+}
+
 fn main() {
     let arguments = Arguments::parse();
-    let records = arguments.sized(1 << 20, 1 << 21);
-    let epochs = 2 + 2 * arguments.pairs();
+    let epochs = 2 + arguments.pairs();
     println!("{:>46} plain, ns   Thalweg, ratio           tagged, ratio", "");
     let mut found = Vec::new();
     for case in cases(&arguments) {
+        // In each epoch a shard has at least so many records on average.
+        let records = (case.shards as u64 * 256).clamp(1 << 20, arguments.sized(1 << 22, 1 << 24));
         let seconds = seconds(case, epochs, records);
         // The first epoch has all keys, the second one is the first with these tables.
         let [plain, thalweg, tagged] =
             [0, 1, 2].map(|arm| seconds[2..].iter().map(|epoch| epoch[arm]).collect::<Sample>());
         let (ours, theirs) = (thalweg.ratio(&plain), tagged.ratio(&plain));
         let nanos = plain.median() * 1e9 / records as f64;
-        println!("{case:>46} {nanos:9.1}   {ours}      {theirs}");
+        println!("{case:>46} {nanos:9.1}   {ours:<22}   {theirs}");
+        if let Some(most) = most_cpu(case.shards) {
+            println!("{}", Verdict::at_most(format!("{case}: CPU"), ours.median, most));
+        }
         found.push((case.to_string(), json!({ "plain_ns": nanos, "thalweg": ours.json(), "tagged": theirs.json() })));
     }
+    found.extend([1 << 12, 1 << 20].map(|shards| latency(&arguments, shards)));
     finish(found);
+}
+
+/// The target for CPU time over plain timely's.
+fn most_cpu(shards: usize) -> Option<f64> {
+    match shards.ilog2() {
+        12 => Some(1.05),
+        16 => Some(1.10),
+        _ => None,
+    }
+}
+
+/// Measures and prints the latencies with so many shards.
+fn latency(arguments: &Arguments, shards: usize) -> (String, Value) {
+    let case = Case { workload: Workload::HashCount, workers: 2, serialised: false, keys: 1_000_000, shards };
+    let [plain, thalweg] = tails(case, arguments.pairs(), arguments.sized(500, 2_000));
+    let ratio = thalweg.ratio(&plain);
+    let (theirs, ours) = (plain.median(), thalweg.median());
+    println!("{case}: p99 of {theirs:.2} ms in plain timely, {ours:.2} ms over Thalweg: {ratio}");
+    let most = if shards > 1 << 12 { 1.25 } else { 1.10 };
+    println!("{}", Verdict::at_most(format!("{case}: p99"), ratio.median, most));
+    (format!("p99, {case}"), json!({ "plain_ms": theirs, "thalweg_ms": ours, "ratio": ratio.json() }))
 }
 
 /// What is measured: each figure in turn, with the others in the middle.
 fn cases(arguments: &Arguments) -> Vec<Case> {
     let middle =
         Case { workload: Workload::HashCount, workers: 1, serialised: false, keys: 1_000_000, shards: 1 << 12 };
-    if let Ok(one) = std::env::var("ONE") {
-        let f: Vec<u64> = one.split(",").map(|x| x.parse().unwrap()).collect();
-        return vec![Case { keys: f[0], shards: f[1] as usize, workers: f[2] as usize, ..middle }];
-    }
     let keys = if arguments.is_quick() {
         vec![10_000, 100_000, 1_000_000]
     } else {
@@ -237,6 +314,17 @@ fn cases(arguments: &Arguments) -> Vec<Case> {
         .chain(shards)
         .chain([Case { workload: Workload::KeyCount, ..middle }, two, Case { serialised: true, ..two }])
         .collect()
+}
+
+impl Case {
+    fn timely(self) -> timely::Config {
+        let communication = match (self.workers, self.serialised) {
+            (1, _) => Communication::Thread,
+            (workers, false) => Communication::Process(workers),
+            (workers, true) => Communication::ProcessBinary(workers),
+        };
+        timely::Config { communication, worker: timely::WorkerConfig::default() }
+    }
 }
 
 impl fmt::Display for Case {

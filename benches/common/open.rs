@@ -234,7 +234,7 @@ impl Tail {
 }
 
 /// To three digits, up to an hour.
-fn histogram(nanos: &[u64]) -> Histogram<u64> {
+pub fn histogram(nanos: &[u64]) -> Histogram<u64> {
     let mut histogram = Histogram::new_with_bounds(1, 3_600_000_000_000, 3).expect("the bounds are in order");
     nanos.iter().for_each(|nanos| histogram.saturating_record(*nanos));
     histogram
