@@ -192,7 +192,7 @@ impl<T: Ticks, L: Logic<T>, C: Codec<L::Key, L::State>> Applying<'_, T, L, C> {
                 context.forget
             });
         }
-        for (record, _) in records.zip(places) {
+        for (_, record) in places.zip(records) {
             let (key, mut state, mut timers) = (side.key(&record), D::State::default(), Vec::new());
             let mut context = Context { time, epochs, key: &key, output, timers: &mut timers, forget: false };
             side.on_record(record, &mut state, &mut context);

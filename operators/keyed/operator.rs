@@ -1,9 +1,9 @@
 //! The keyed operator.
 //!
 //! *Emits* at each time what the logic gives at it; at the last time of every complete epoch a report of each live
-//! shard; at its boundary, the chunks of a snapshot; at the boundary where it leaves, the chunks of a shard. *Waits* as
-//! [`super::waits`] says. *Holds* data whose turn has not come, data of shards whose state is still on its way, timers,
-//! and the shards.
+//! shard; at its boundary, the chunks of a snapshot; at the boundary where it leaves, the chunks of a shard, most of them
+//! ahead: copies of what is still served here. *Waits* as [`super::waits`] says. *Holds* data whose turn has not come,
+//! data of shards whose state is still on its way, timers, and the shards.
 //!
 //! | port      |     | connected to                | carries                                           |
 //! |-----------|-----|-----------------------------|---------------------------------------------------|
@@ -209,7 +209,7 @@ where
             });
             control.for_each(|capability, commands| worker.receive_commands(&capability, commands.drain(..)));
             receivers.iter_mut().for_each(|receive| receive(&mut worker));
-            worker.prepare(control_frontier);
+            worker.prepare(frontiers);
             let mut more = false;
             while !more && let Some(step) = worker.next_step(frontiers) {
                 match step {

@@ -10,6 +10,10 @@
 //! | … with a checkpoint                   | besides: a snapshot in progress                                         |
 //! | data and timers at `t` of the epoch `e` | data before `t`; commands at or before `e`; a boundary at or before `e` |
 //! | … of one shard                        | besides: parts of that shard still to come                              |
+//! | copying ahead what leaves at the first boundary, at `e` | commands at or before `e`; state that is leaving here |
+//!
+//! What is copied ahead is sent at the boundary's time, and taken in by whoever copies ahead for that boundary. Before a
+//! checkpoint nothing is copied: its keys are saved by those who have them at the boundary.
 
 use timely::progress::Timestamp;
 use timely::progress::frontier::MutableAntichain;
@@ -83,6 +87,11 @@ impl<T: Ticks> Waits<'_, T> {
             }
             (None | Some(_), None) => None,
         }
+    }
+
+    /// Whether what leaves at the first boundary, which has a checkpoint or not, can be copied ahead.
+    pub fn may_copy_ahead(&self, at: &T, checkpoint: bool, leaving: bool) -> bool {
+        !(checkpoint || leaving || self.frontiers.control.less_equal(at))
     }
 
     /// Whether nothing more can come for the epoch that ends with `last`. Commands and arrivals come at its start.
@@ -182,6 +191,15 @@ mod tests {
         assert!(waiting.data());
         assert!(waiting.with(|waits| waits.next(Some((&50, false)), Some(&55)).is_none()));
         assert!(DATA.with(|waits| waits.next(Some((&50, false)), Some(&50)) == Some(Step::Boundary)));
+    }
+
+    #[test]
+    fn copying_ahead_waits_for_all_commands_and_for_what_leaves_and_is_not_done_for_a_checkpoint() {
+        let may = |case: Case, checkpoint, leaving| case.with(|waits| waits.may_copy_ahead(&50, checkpoint, leaving));
+        let early = Case { data: [40, 45], arrivals: 40, ..BOUNDARY };
+        assert!(may(early, false, false));
+        assert!(!may(early, true, false) && !may(early, false, true));
+        assert!(!may(Case { control: 50, ..early }, false, false));
     }
 
     #[test]

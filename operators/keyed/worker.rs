@@ -7,7 +7,6 @@ use std::task::Poll;
 use std::time::Instant;
 
 use timely::dataflow::operators::{Capability, InputCapability};
-use timely::progress::frontier::MutableAntichain;
 
 use super::apply::{Applying, Places, Stashes, Timing, Traces, nanos_since};
 use super::chunk::{Chunk, Transfer};
@@ -173,13 +172,13 @@ where
         self.backlog.as_deref().is_some_and(so)
     }
 
-    /// Begins to copy ahead what leaves at the next boundary, once all of its commands are known. Before a checkpoint
-    /// nothing is copied: its keys are saved by those who have them at the boundary.
-    pub fn prepare(&mut self, control: &MutableAntichain<T>) {
+    /// Begins to copy ahead what leaves at the next boundary, if that can be done.
+    pub fn prepare(&mut self, frontiers: Frontiers<'_, T>) {
         let Some((at, commands)) = self.boundaries.iter().next() else { return };
-        let moves = commands.iter().any(|command| matches!(command, Command::Move { .. }));
-        let must_wait = control.less_equal(at) || commands.contains(&Command::Checkpoint) || self.shards.are_leaving();
-        if !(self.pre_copy && moves) || must_wait || self.prepared.is_some() {
+        let (checkpoint, leaving) = (commands.contains(&Command::Checkpoint), self.shards.are_leaving());
+        let moves = self.pre_copy && commands.iter().any(|command| matches!(command, Command::Move { .. }));
+        let is_done = self.prepared.is_some();
+        if !moves || is_done || !self.waits(frontiers).may_copy_ahead(at, checkpoint, leaving) {
             return;
         }
         let next = self.shards.assignment().apply_valid(commands.clone()).assignment;
