@@ -49,9 +49,8 @@ impl Head {
         keys
     }
 
-    /// The number of distinct keys, and the heaviest of them.
-    pub(super) fn weigh(&self) -> (usize, Vec<HeavyKey>) {
-        let keys = self.keys();
+    /// The number of distinct keys among these, which ascend, and the heaviest of them.
+    pub(super) fn weigh(keys: &[u64]) -> (usize, Vec<HeavyKey>) {
         let weights: Vec<(u64, u64)> = keys.chunk_by(|a, b| a == b).map(|run| (run[0], run.len() as u64)).collect();
         (weights.len(), heavy::rank(weights, keys.len() as u64))
     }
@@ -59,7 +58,9 @@ impl Head {
     /// The sizes that these shares of the records do not exceed; 0 without records.
     pub(super) fn quantiles<const N: usize>(&self, shares: [f64; N]) -> [u64; N] {
         let mut sizes: Vec<u64> = self.iter().map(|(_, size)| size).collect();
-        sizes.sort_unstable();
+        if !sizes.is_sorted() {
+            sizes.sort_unstable();
+        }
         shares.map(|share| {
             let rank = (share * sizes.len() as f64).ceil() as usize;
             sizes.get(rank.saturating_sub(1)).copied().unwrap_or_default()

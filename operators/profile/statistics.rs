@@ -245,12 +245,13 @@ impl Detail {
     fn describe(&self, summary: &mut Summary) {
         match self {
             Detail::Head(head) => {
-                let (distinct, heavy) = head.weigh();
+                let keys = head.keys();
+                let (distinct, heavy) = Head::weigh(&keys);
                 summary.distinct = distinct as f64;
                 summary.skew = heavy.first().map_or(1.0, |key| key.share * summary.distinct).max(1.0);
                 summary.heavy = heavy;
                 [summary.sizes.p50, summary.sizes.p99] = head.quantiles([0.5, 0.99]);
-                summary.sample = head.keys();
+                summary.sample = keys;
             }
             Detail::Sketches(sketches) => {
                 summary.distinct = sketches.distinct.estimate().min(summary.records as f64);
