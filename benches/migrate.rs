@@ -44,15 +44,14 @@ const TRIAL: (u64, u64) = (50 * EPOCH, 4_000);
 /// all at once.
 const BATCHES: usize = 8;
 
-/// Boundaries over which the library's own way spreads them: each moves less than 2 % of the bytes.
-const STEPS: usize = 64;
-
 const ARMS: [&str; 4] = ["none", "all at once", "batched", "thalweg"];
 
 #[derive(Clone, Copy)]
 struct Size {
     keys: u64,
     shards: usize,
+    /// Boundaries over which the library's own way spreads the moves.
+    steps: usize,
     /// Slices of a window.
     window: u64,
     /// Visits of each arm, a first one included.
@@ -184,7 +183,7 @@ fn work(worker: &mut Worker, size: Size, start: &Start, rate: &Mutex<u64>) -> Ve
                 if moves && slice == WARM + size.window {
                     let batches = match ARMS[arm] {
                         "batched" => BATCHES,
-                        "thalweg" => STEPS,
+                        "thalweg" => size.steps,
                         _ => 1,
                     };
                     let hurries = ARMS[arm] == "thalweg";
@@ -257,7 +256,9 @@ fn main() {
     let size = Size {
         keys: arguments.sized(1_000_000, 16_000_000),
         shards: 256,
-        window: arguments.sized(80 * EPOCH, 250 * EPOCH),
+        // So that a boundary moves 2 to 3 MB.
+        steps: arguments.sized(4, 64) as usize,
+        window: arguments.sized(80 * EPOCH, 120 * EPOCH),
         rounds: arguments.pairs() + 1,
     };
     let rate = Arc::new(Mutex::new(0));
