@@ -46,6 +46,15 @@ impl<K, S> Entry<K, S> {
         (self.routing, &self.key, &self.state, timers, self.marks & !(COPIED | OUTDATED))
     }
 
+    /// Whether this is what is kept for the key with this routing key.
+    #[inline]
+    pub fn is_of(&self, routing: u64, key: &K) -> bool
+    where
+        K: Eq,
+    {
+        self.routing == routing && self.key == *key
+    }
+
     /// Whether a change makes no difference to what is noted: the key is live and has changed since the snapshot with
     /// this number, which has looked at it if it is in progress, and nobody has a copy of it as it is.
     #[inline]

@@ -69,7 +69,7 @@ impl<K, S, C: Codec<K, S>, H: Clone> Departures<K, S, C, H> {
         self.leaving && !self.by_start.is_empty()
     }
 
-    pub fn are_to_copy(&self) -> bool {
+    pub fn have_more_to_copy(&self) -> bool {
         !self.leaving && self.by_start.values().any(|departure| !departure.cursor.is_at_end())
     }
 

@@ -209,14 +209,18 @@ where
             });
             control.for_each(|capability, commands| worker.receive_commands(&capability, commands.drain(..)));
             receivers.iter_mut().for_each(|receive| receive(&mut worker));
-            worker.prepare(frontiers);
             let mut more = false;
             while !more && let Some(step) = worker.next_step(frontiers) {
                 match step {
-                    Step::Boundary => worker.cross(&mut ports),
+                    Step::Boundary => {
+                        // What has been copied here ahead is not yet of the epochs before.
+                        worker.close(frontiers, &mut ports);
+                        worker.cross(&mut ports);
+                    }
                     Step::Data => more = worker.apply(&mut ports),
                 }
             }
+            worker.prepare(frontiers);
             if worker.work(&mut ports) || more {
                 activator.activate();
             }

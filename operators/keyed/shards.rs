@@ -231,8 +231,9 @@ where
         let mut rest = located.as_slice();
         while !rest.is_empty() {
             let (mut updated, mut forget) = (0, false);
-            for Located { hash, segment, key, .. } in rest {
-                let noted = self.states.at(*segment, *hash, key).filter(|entry| entry.is_noted(self.snapshots));
+            for Located { hash, segment, routing, key, .. } in rest {
+                let entry = self.states.get_in(*segment, *hash, (*routing, key));
+                let noted = entry.filter(|entry| entry.is_noted(self.snapshots));
                 let Some(entry) = noted else { break };
                 forget = logic(&entry.key, &mut entry.state, &mut scheduled);
                 updated += 1;

@@ -10,7 +10,7 @@
 //! | … with a checkpoint                   | besides: a snapshot in progress                                         |
 //! | data and timers at `t` of the epoch `e` | data before `t`; commands at or before `e`; a boundary at or before `e` |
 //! | … of one shard                        | besides: parts of that shard still to come                              |
-//! | copying ahead what leaves at the first boundary, at `e` | commands at or before `e`; state that is leaving here |
+//! | copying ahead what leaves at the first boundary, at `e` | commands at or before `e`; state that is leaving or coming here |
 //!
 //! What is copied ahead is sent at the boundary's time, and taken in by whoever copies ahead for that boundary. Before a
 //! checkpoint nothing is copied: its keys are saved by those who have them at the boundary.
@@ -90,8 +90,8 @@ impl<T: Ticks> Waits<'_, T> {
     }
 
     /// Whether what leaves at the first boundary, which has a checkpoint or not, can be copied ahead.
-    pub fn may_copy_ahead(&self, at: &T, checkpoint: bool, leaving: bool) -> bool {
-        !(checkpoint || leaving || self.frontiers.control.less_equal(at))
+    pub fn may_copy_ahead(&self, at: &T, checkpoint: bool, settled: bool) -> bool {
+        settled && !checkpoint && !self.frontiers.control.less_equal(at)
     }
 
     /// Whether nothing more can come for the epoch that ends with `last`. Commands and arrivals come at its start.
@@ -194,12 +194,12 @@ mod tests {
     }
 
     #[test]
-    fn copying_ahead_waits_for_all_commands_and_for_what_leaves_and_is_not_done_for_a_checkpoint() {
-        let may = |case: Case, checkpoint, leaving| case.with(|waits| waits.may_copy_ahead(&50, checkpoint, leaving));
+    fn copying_ahead_waits_for_all_commands_and_for_what_moves_and_is_not_done_for_a_checkpoint() {
+        let may = |case: Case, checkpoint, settled| case.with(|waits| waits.may_copy_ahead(&50, checkpoint, settled));
         let early = Case { data: [40, 45], arrivals: 40, ..BOUNDARY };
-        assert!(may(early, false, false));
-        assert!(!may(early, true, false) && !may(early, false, true));
-        assert!(!may(Case { control: 50, ..early }, false, false));
+        assert!(may(early, false, true));
+        assert!(!may(early, true, true) && !may(early, false, false));
+        assert!(!may(Case { control: 50, ..early }, false, true));
     }
 
     #[test]

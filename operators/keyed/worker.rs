@@ -175,10 +175,10 @@ where
     /// Begins to copy ahead what leaves at the next boundary, if that can be done.
     pub fn prepare(&mut self, frontiers: Frontiers<'_, T>) {
         let Some((at, commands)) = self.boundaries.iter().next() else { return };
-        let (checkpoint, leaving) = (commands.contains(&Command::Checkpoint), self.shards.are_leaving());
+        let (checkpoint, settled) = (commands.contains(&Command::Checkpoint), self.shards.is_settled());
         let moves = self.pre_copy && commands.iter().any(|command| matches!(command, Command::Move { .. }));
         let is_done = self.prepared.is_some();
-        if !moves || is_done || !self.waits(frontiers).may_copy_ahead(at, checkpoint, leaving) {
+        if !moves || is_done || !self.waits(frontiers).may_copy_ahead(at, checkpoint, settled) {
             return;
         }
         let next = self.shards.assignment().apply_valid(commands.clone()).assignment;
@@ -366,10 +366,10 @@ where
                 }
             }
         }
-        // A checkpoint may have waited for the snapshot that has ended.
-        let saved = saving && !self.shards.is_saving();
+        // A checkpoint may have waited for the snapshot that has ended, and copying ahead for what has left.
+        let ended = saving && !self.shards.is_saving() || !ahead && !self.shards.are_leaving();
         let taken = self.take_arrivals();
-        self.restore_chunk(ports) || taken || saved || more
+        self.restore_chunk(ports) || taken || ended || more
     }
 
     /// Takes in one chunk from the store; `true` if more are left.

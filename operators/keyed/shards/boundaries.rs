@@ -18,11 +18,11 @@ where
     H: Clone,
 {
     /// Begins to copy ahead what leaves at a boundary from which `next` will hold. The chunks for another worker carry
-    /// what `hold` gives for it. No boundary may be crossed before, no snapshot begin at it, and nothing be leaving.
+    /// what `hold` gives for it. No boundary may be crossed before, and no snapshot begin at it.
     pub fn prepare(&mut self, next: &Assignment, hold: impl Fn(usize) -> H) {
-        debug_assert!(!self.are_leaving(), "state leaves for one boundary at a time");
+        debug_assert!(self.is_settled(), "what is still moving is not as it will be");
         let handovers = self.assignment.handovers(next);
-        self.departures.prepare(from(self.worker, &handovers).map(|h| (h.range, hold(h.to))));
+        self.departures.prepare(given_up(self.worker, &handovers).map(|h| (h.range, hold(h.to))));
     }
 
     /// Crosses a boundary from which `next` holds. The chunks for another worker that follow carry what `hold` gives
@@ -30,7 +30,7 @@ where
     pub fn change(&mut self, next: Assignment, hold: impl Fn(usize) -> H) {
         let handovers = self.assignment.handovers(&next);
         (self.places, self.keys) = next.iter().map(|(range, owner)| self.shard(range, owner, &handovers)).unzip();
-        self.departures.begin(from(self.worker, &handovers).map(|h| (h.range, hold(h.to))));
+        self.departures.begin(given_up(self.worker, &handovers).map(|h| (h.range, hold(h.to))));
         self.assignment = next;
         let Tally { keys, unsaved } = std::mem::take(&mut self.ahead);
         self.held.keys += keys;
@@ -48,10 +48,12 @@ where
         }
         let first = handovers.partition_point(|h| h.range.start() < range.start());
         let missing = handovers[first..].iter().take_while(|h| range.covers(&h.range)).count();
+        let is_all_missing = missing == 1 && handovers[first].range == range;
         if missing > 0 {
             self.coming.insert(range.start(), Coming { missing, timers: Vec::new() });
         }
-        (place(true, missing), self.states.count(range))
+        let keys = if is_all_missing && self.ahead.keys == 0 { 0 } else { self.states.count(range) };
+        (place(true, missing), keys)
     }
 
     /// Crosses a boundary as of which a snapshot is to be taken, of all keys or of those that have changed since the
@@ -70,6 +72,13 @@ where
     /// Whether a snapshot is in progress.
     pub fn is_saving(&self) -> bool {
         self.snapshot.is_some()
+    }
+
+    /// Whether nothing is on its way, from here or to here, for a boundary that has been crossed. Until then nothing can be
+    /// copied ahead: a key that is still to come would take the place of one that has been copied, and that its next owner
+    /// has a copy would be forgotten.
+    pub fn is_settled(&self) -> bool {
+        !self.are_leaving() && self.coming.is_empty()
     }
 
     /// Whether state is on its way to other workers for a boundary that has been crossed.
@@ -142,6 +151,6 @@ where
 }
 
 /// What a worker gives up.
-fn from(worker: usize, handovers: &[Handover]) -> impl Iterator<Item = &Handover> {
+fn given_up(worker: usize, handovers: &[Handover]) -> impl Iterator<Item = &Handover> {
     handovers.iter().filter(move |h| h.from == worker)
 }

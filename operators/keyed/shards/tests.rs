@@ -270,6 +270,33 @@ proptest! {
     }
 }
 
+/// Between two boundaries a range goes from the first worker to the second, which can't copy it ahead for the third
+/// before all of it is there: of what comes later it could not tell that the third has an older copy.
+#[test]
+fn a_key_that_moves_twice_and_is_forgotten_on_the_way_does_not_come_back() {
+    let [first, second, third] = [0, 1, 2]
+        .map(|to| Assignment::even(1, 3).unwrap().apply(&[Command::Move { shard: KeyRange::ALL, to }]).unwrap());
+    let [mut s, mut r, mut z] = [0, 1, 2].map(|worker| Worker::new(worker, first.clone(), &[], 1000));
+    (0..9).for_each(|key| count(&mut s, key, false));
+    [&mut s, &mut r, &mut z].into_iter().for_each(|worker| worker.prepare(&second, Some));
+    let send = |from: &mut Worker, to: &mut Worker, origin| {
+        let mut parcels = Vec::new();
+        while from.work(true, &mut parcels) {}
+        parcels.into_iter().for_each(|parcel| drop(to.arrive(parcel.chunk, origin).unwrap()));
+    };
+    send(&mut s, &mut r, Origin::Ahead);
+    count(&mut s, 5, true);
+    [&mut s, &mut r, &mut z].into_iter().for_each(|worker| worker.change(second.clone(), Some));
+    assert!(!r.is_settled() && z.is_settled());
+    send(&mut s, &mut r, Origin::Worker);
+    assert!(r.is_settled());
+    [&mut s, &mut r, &mut z].into_iter().for_each(|worker| worker.prepare(&third, Some));
+    send(&mut r, &mut z, Origin::Ahead);
+    [&mut s, &mut r, &mut z].into_iter().for_each(|worker| worker.change(third.clone(), Some));
+    send(&mut r, &mut z, Origin::Worker);
+    assert_eq!([s.size().0, r.size().0, z.size().0], [0, 0, 8]);
+}
+
 /// Counts a key once, and says whether to forget it.
 fn count(worker: &mut Worker, key: u64, forget: bool) {
     let index = worker.find(routing(key));

@@ -5,7 +5,7 @@ use std::hash::Hash;
 use super::Shards;
 use crate::keyed::codec::Codec;
 use crate::keyed::leaving::{Parcel, Snapshot, Turn};
-use crate::keyed::states::{Into, Visited};
+use crate::keyed::states::{Visited, Which};
 
 /// Places for keys looked at per call of [`Shards::work`], at the most; a full chunk ends it sooner. At some 50 ns per
 /// key this is about 50 µs.
@@ -35,7 +35,7 @@ where
             let mean = parcel.chunk.bytes.len() as f64 / f64::from(parcel.chunk.keys);
             self.row_bytes += (mean - self.row_bytes) / 4.0;
         }
-        self.departures.are_leaving() || self.departures.are_to_copy() || scan && self.is_saving()
+        self.departures.are_leaving() || self.departures.have_more_to_copy() || scan && self.is_saving()
     }
 
     /// Sends some keys of the first shard that leaves, but for those that its new owner has already, and lets go of
@@ -45,7 +45,7 @@ where
         let departure = first.get_mut();
         let Self { states, snapshot, timers, held, chunk_bytes, .. } = self;
         let mut cursor = departure.cursor;
-        states.walk(&mut cursor, Into::All, BUCKETS_PER_TURN, |entry| {
+        states.walk(&mut cursor, Which::All, BUCKETS_PER_TURN, |entry| {
             if !parcels.is_empty() || snapshot.as_ref().is_some_and(Snapshot::has_full) {
                 return Visited::Wait;
             }
@@ -70,7 +70,7 @@ where
         let Self { states, timers, departures, chunk_bytes, .. } = self;
         let Some(departure) = departures.next_to_copy() else { return };
         let mut cursor = departure.cursor;
-        states.walk(&mut cursor, Into::All, BUCKETS_PER_TURN, |entry| {
+        states.walk(&mut cursor, Which::All, BUCKETS_PER_TURN, |entry| {
             if !parcels.is_empty() {
                 return Visited::Wait;
             }
@@ -91,7 +91,7 @@ where
         let Self { states, snapshot, timers, held, .. } = self;
         let Some(snapshot) = snapshot else { return };
         let mut cursor = snapshot.cursor;
-        states.walk(&mut cursor, Into::Unscanned, BUCKETS_PER_TURN, |entry| {
+        states.walk(&mut cursor, Which::Unscanned, BUCKETS_PER_TURN, |entry| {
             if snapshot.has_full() {
                 return Visited::Wait;
             }
