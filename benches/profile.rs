@@ -22,7 +22,7 @@ mod truth;
 use std::hint::black_box;
 
 use clap::Parser;
-use common::{Arguments, Sample, cpu_seconds, finish, interleave, verdict};
+use common::{Arguments, Sample, Verdict, cpu_seconds, finish, interleave};
 use serde_json::{Value, json};
 use thalweg::KeyRange;
 use thalweg::profile::{Gathering, Profile, ProfileConfig, Rolling, Sampler, ShardEpoch, Statistics};
@@ -80,8 +80,8 @@ fn main() {
     }
     let ratio = samples[0].ratio(peer);
     let mut found = vec![
-        verdict("ns per record", samples[0].median(), "<=", MAX_NANOS),
-        verdict("of the peer", ratio.median, "<=", MAX_OF_PEER),
+        Verdict::at_most("ns per record", samples[0].median(), MAX_NANOS).tell(),
+        Verdict::at_most("of the peer", ratio.median, MAX_OF_PEER).tell(),
     ];
     found.extend(names.iter().zip(&samples).map(|(name, sample)| cost(name, sample, peer)));
     found.extend(errors(&mut stream));
@@ -208,10 +208,10 @@ fn errors(stream: &mut Stream) -> Vec<(String, Value)> {
     let missed = all.missed(&profiles);
     println!("keys with a thousandth of their shard's records in the window: {}, missed: {missed}", all.notable());
     vec![
-        verdict("mean", last.mean_error(&profiles), "<=", MAX_MOMENT_ERROR),
-        verdict("deviation", last.deviation_error(&profiles), "<=", MAX_MOMENT_ERROR),
-        verdict("distinct p99", distinct.p99, "<=", MAX_DISTINCT_ERROR),
-        verdict("missed keys", missed as f64, "<=", 0.0),
-        verdict("health", truth::health_correlation(&epochs[EPOCHS - 1], &profiles), ">=", MIN_CORRELATION),
+        Verdict::at_most("mean", last.mean_error(&profiles), MAX_MOMENT_ERROR).tell(),
+        Verdict::at_most("deviation", last.deviation_error(&profiles), MAX_MOMENT_ERROR).tell(),
+        Verdict::at_most("distinct p99", distinct.p99, MAX_DISTINCT_ERROR).tell(),
+        Verdict::at_most("missed keys", missed as f64, 0.0).tell(),
+        Verdict::at_least("health", truth::health_correlation(&epochs[EPOCHS - 1], &profiles), MIN_CORRELATION).tell(),
     ]
 }

@@ -117,33 +117,47 @@ pub fn interleave_all(pairs: usize, arms: &[&dyn Fn() -> f64]) -> Vec<Sample> {
     samples
 }
 
-/// Prints whether a target is reached: whether what was found is at most (`<=`) or at least (`>=`) so much.
-pub fn verdict(target: &str, found: f64, relation: &str, limit: f64) -> (String, Value) {
-    let reached = if relation == "<=" { found <= limit } else { found >= limit };
-    let word = if reached { "reached" } else { "NOT reached" };
-    println!("{word}: {target}: {found:.4e} {relation} {limit:.4e}");
-    (target.replace(' ', "_"), json!({ "found": found, "limit": limit, "reached": reached }))
-}
-
-/// Whether a target is reached.
+/// A target, and what was found.
 pub struct Verdict {
     what: String,
     found: f64,
-    most: f64,
+    /// `<=` or `>=`.
+    relation: &'static str,
+    limit: f64,
 }
 
 impl Verdict {
     /// The target is to find no more than this.
-    pub fn at_most(what: String, found: f64, most: f64) -> Self {
-        Verdict { what, found, most }
+    pub fn at_most(what: impl Into<String>, found: f64, limit: f64) -> Self {
+        Verdict { what: what.into(), found, relation: "<=", limit }
+    }
+
+    /// The target is to find no less than this.
+    pub fn at_least(what: impl Into<String>, found: f64, limit: f64) -> Self {
+        Verdict { relation: ">=", ..Verdict::at_most(what, found, limit) }
+    }
+
+    fn is_reached(&self) -> bool {
+        if self.relation == "<=" { self.found <= self.limit } else { self.found >= self.limit }
+    }
+
+    /// Prints whether the target is reached, and gives that for the last line.
+    pub fn tell(self) -> (String, Value) {
+        println!("{self}");
+        let json = json!({ "found": self.found, "limit": self.limit, "reached": self.is_reached() });
+        (format!("target: {}", self.what), json)
     }
 }
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Verdict { what, found, most } = self;
-        let reached = if found <= most { "reached" } else { "NOT reached" };
-        write!(f, "{what}: {found:.2}, target {most}: {reached}")
+        let Verdict { what, found, relation, limit } = self;
+        let reached = if self.is_reached() { "reached" } else { "NOT reached" };
+        if found.abs() < 0.01 && *found != 0.0 {
+            write!(f, "{reached}: {what}: {found:.1e}, target {relation} {limit}")
+        } else {
+            write!(f, "{reached}: {what}: {found:.3}, target {relation} {limit}")
+        }
     }
 }
 

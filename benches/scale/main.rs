@@ -47,7 +47,7 @@ fn main() {
     operator(&arguments, &mut found, &mut verdicts);
     memory(&arguments, &mut found, &mut verdicts);
     println!();
-    verdicts.iter().for_each(|verdict| println!("{verdict}"));
+    found.extend(verdicts.into_iter().map(Verdict::tell));
     finish(found);
 }
 

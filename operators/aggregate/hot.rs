@@ -34,7 +34,7 @@ impl Spotting {
 
     /// At a gate in front of so many workers. With another seed at each gate, no key is out of luck at all of them.
     pub fn new(workers: usize, seed: u64) -> Self {
-        Spotting { workers, seed }
+        Spotting { workers: workers.max(1), seed }
     }
 }
 

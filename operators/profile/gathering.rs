@@ -100,7 +100,7 @@ impl Gathering {
         self.shards[row as usize].statistics.add_busy(nanos);
     }
 
-    /// Gives the shards with records, in the order of their first ones, and begins anew.
+    /// Gives the shards with records or time, in the order in which they came, and begins anew.
     pub fn take(&mut self, mut each: impl FnMut(u32, Statistics)) {
         self.settle();
         self.alike = Alike::Unknown;

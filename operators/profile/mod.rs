@@ -2,14 +2,14 @@
 //!
 //! [`Gathering`] takes in the records of all shards of a worker by batches, and [`Statistics`] those of one shard, a call
 //! each; [`Rolling`] merges what the workers report of an epoch and makes a [`Profile`] per shard; [`ProfileStream`] is
-//! all of it as an operator. What the figures promise, at the default share of sampled records:
+//! both for a stream, record by record. What the figures promise, at the default share of sampled records:
 //!
 //! | figure | sees | error |
 //! |---|---|---|
 //! | records, largest and mean size | every record | none |
 //! | mean, deviation | every record with a finite value | rounding |
-//! | distinct | every record | none up to [`HEAD`] records, then relative standard error: 0.7 % up to 20,000 keys, 1 % up to a million, 3 % up to hundreds of millions |
-//! | heavy, skew | the first [`HEAD`] records of an epoch, then sampled ones | at 100,000 records, 4 % relative standard error for a share of a tenth, 13 % for one of a hundredth; of 500,000 records, every key with a thousandth is found |
+//! | distinct | every record | none up to [`HEAD`] records, then relative standard error: 0.8 % up to 20,000 keys, 1 % up to 100,000, 1.4 % at a million, 3 % at ten million; of no use beyond thirty million |
+//! | heavy, skew | the first [`HEAD`] records of an epoch, then sampled ones | at 100,000 records, 4 % relative standard error for a share of a tenth, 13 % for one of a hundredth; of 500,000 records, every key with a thousandth of the records all along is found |
 //! | sizes' quantiles | like heavy | in value at most a sixteenth too high, in rank that of the sample |
 //! | sample | like heavy | each record has the same chance, approximately |
 //! | busy | sampled records | a sum of sampled times |

@@ -97,10 +97,15 @@ impl Sums {
         Sums { origin, ..Sums::default() }
     }
 
-    /// Whether the value can be taken in: it and the origin are numbers, and it is not far too large.
+    /// Whether there has been a finite value from which to begin.
+    pub(super) fn has_origin(&self) -> bool {
+        self.origin.is_finite()
+    }
+
+    /// Whether the value can be taken in: it and the origin are finite, and it is not far too large.
     #[inline]
     pub(super) fn fits(&self, value: f64) -> bool {
-        (value - self.origin).abs() <= LARGEST
+        value.abs() <= LARGEST && self.has_origin()
     }
 
     #[inline]

@@ -67,6 +67,9 @@ impl Tally {
         let measures = if alike == Alike::Not { Some((value, size)) } else { None };
         if !self.observe(key, measures) {
             statistics.count(value, size);
+            if !self.sums.has_origin() {
+                self.settle(statistics, alike);
+            }
             self.largest = self.largest.max(size).min(LARGEST_SIZE);
             self.distinct.get_or_insert_default().observe(key);
         }
