@@ -85,6 +85,7 @@ pub mod aggregate;
 pub mod checkpoint;
 pub mod cluster;
 mod config;
+mod durable;
 mod epoch;
 mod error;
 pub mod fault;

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use common::{DEADLINE, Outputs, Random, Run};
 use thalweg::Error;
 use thalweg::checkpoint::{
-    CheckpointConfig, Checkpoints, Directory, Fingerprint, LOCK, Manifest, Memory, Store, StoreLock, resolve,
+    CheckpointConfig, Checkpoints, Directory, Fingerprint, Manifest, Memory, Store, StoreLock, resolve,
 };
 use thalweg::observe::{CheckpointEvent, Event};
 use thalweg::policy::Script;
@@ -374,7 +374,7 @@ fn a_process_that_is_killed_holds_no_lock() {
         .spawn()
         .unwrap();
     let begin = Instant::now();
-    let (lock, number) = (directory.path().join(LOCK), holder.id().to_string());
+    let (lock, number) = (directory.path().join(".lock"), holder.id().to_string());
     while std::fs::read_to_string(&lock).is_ok_and(|text| text.trim() != number) || !lock.exists() {
         assert!(begin.elapsed() < DEADLINE, "the other process takes no lock");
         std::thread::sleep(Duration::from_millis(5));

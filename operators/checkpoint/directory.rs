@@ -1,8 +1,7 @@
 use std::collections::BTreeSet;
-use std::fs::{self, File, TryLockError};
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,14 +9,14 @@ use atomic_write_file::AtomicWriteFile;
 
 use super::lock::StoreLock;
 use super::store::{Store, check_name, check_prefix, taken};
+use crate::durable::{self, Locking};
 use crate::error::Error;
-use crate::fault::point;
 
 /// A store in a directory: one file per object, a sub-directory for each part of a name that a slash ends.
 ///
 /// A file is written beside its place under a name that begins with a dot, synchronised, renamed, and then its
 /// directory is synchronised too: that is what makes the name durable. Several processes of one run may use one
-/// directory; that no other run does is seen to by a lock of the operating system on the file [`LOCK`].
+/// directory; that no other run does is seen to by a lock of the operating system on the file `.lock`, whose text is the number of the process.
 ///
 /// Nothing below the directory may be a symbolic link: it could lead anywhere. The directory itself may be one.
 #[derive(Debug)]
@@ -31,10 +30,6 @@ pub struct Directory {
 /// megabytes takes as long; if one does after all, it fails, and its checkpoint is abandoned.
 pub const LEFTOVER_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The file in the directory that the run which writes manifests has locked; its text is the number of the process. No
-/// object can have this name.
-pub const LOCK: &str = ".lock";
-
 impl Directory {
     /// The store in this directory, which is made if it is missing. An error if it can't be, or can't be written to.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, Error> {
@@ -45,7 +40,8 @@ impl Directory {
                 root.display()
             )));
         }
-        create_durably(&root).map_err(|e| Error::store("create the directory", root.display().to_string(), e))?;
+        durable::create_directories(&root)
+            .map_err(|e| Error::store("create the directory", root.display().to_string(), e))?;
         let probe = AtomicWriteFile::open(root.join("probe")).and_then(AtomicWriteFile::discard);
         probe.map_err(|e| Error::store("write to the directory", root.display().to_string(), e))?;
         let directory = Directory { root, durable: Mutex::default() };
@@ -86,7 +82,7 @@ impl Directory {
         })
         .map_err(|e| Error::store("list", self.root.display().to_string(), e))?;
         for path in &leftovers {
-            remove(path).map_err(|e| Error::store("delete", path.display().to_string(), e))?;
+            durable::remove(path).map_err(|e| Error::store("delete", path.display().to_string(), e))?;
         }
         Ok(leftovers.len())
     }
@@ -115,72 +111,26 @@ impl Directory {
         let above = file.ancestors().skip(1).take_while(|d| *d != self.root);
         let mut missing: Vec<&Path> = above.filter(|d| !durable.contains(*d)).collect();
         while let Some(directory) = missing.pop() {
-            create_one(directory)?;
+            durable::create_directory(directory)?;
             durable.insert(directory.to_owned());
         }
         Ok(())
-    }
-
-    fn write(&self, file: &Path, bytes: &[u8]) -> io::Result<()> {
-        self.prepare(file)?;
-        let mut writing = AtomicWriteFile::open(file)?;
-        writing.write_all(bytes)?;
-        point("store.write.written");
-        // Synchronises the file, renames it, and on Unix synchronises its directory.
-        writing.commit()
-    }
-
-    /// Writes a file where there is none: under another name first, of which it then becomes a second one.
-    fn write_new(&self, file: &Path, bytes: &[u8]) -> io::Result<()> {
-        self.prepare(file)?;
-        let (beside, mut writing) = open_beside(file)?;
-        let written = writing.write_all(bytes).and_then(|()| writing.sync_all());
-        point("store.create.written");
-        let named = written.and_then(|()| name_new(&beside, file));
-        point("store.create.named");
-        drop(writing);
-        named.and(remove(&beside)).inspect_err(|_| drop(fs::remove_file(&beside)))
-    }
-}
-
-/// A new file beside this one, under a name that [`Directory::sweep`] knows.
-fn open_beside(file: &Path) -> io::Result<(PathBuf, File)> {
-    static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let name = file.file_name().and_then(|name| name.to_str()).ok_or(ErrorKind::InvalidFilename)?;
-    loop {
-        let number = std::process::id().rotate_left(12) ^ NUMBER.fetch_add(1, Ordering::Relaxed);
-        let beside = file.with_file_name(format!(".{name}.{:06x}", number & 0xff_ffff));
-        match File::create_new(&beside) {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            opened => return opened.map(|file| (beside, file)),
-        }
-    }
-}
-
-/// Gives a file another name, which must be free. Where the file system has no second names, whether it is free is
-/// looked at just before: the store's lock has to do.
-fn name_new(file: &Path, name: &Path) -> io::Result<()> {
-    match fs::hard_link(file, name) {
-        Err(error) if matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::PermissionDenied) => {
-            if name.try_exists()? {
-                return Err(ErrorKind::AlreadyExists.into());
-            }
-            fs::rename(file, name)?;
-            synchronise(name.parent())
-        }
-        linked => linked,
     }
 }
 
 impl Store for Directory {
     fn put(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
         let file = self.file(name)?;
-        self.write(&file, bytes).map_err(|e| Error::store("write", file.display().to_string(), e))
+        self.prepare(&file)
+            .and_then(|()| durable::write(&file, bytes))
+            .map_err(|e| Error::store("write", file.display().to_string(), e))
     }
 
     fn create(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
         let file = self.file(name)?;
-        self.write_new(&file, bytes).map_err(|e| Error::store("create", file.display().to_string(), e))
+        self.prepare(&file)
+            .and_then(|()| durable::create(&file, bytes))
+            .map_err(|e| Error::store("create", file.display().to_string(), e))
     }
 
     fn get(&self, name: &str) -> Result<Vec<u8>, Error> {
@@ -209,45 +159,16 @@ impl Store for Directory {
 
     fn delete(&self, name: &str) -> Result<(), Error> {
         let file = self.file(name)?;
-        remove(&file).map_err(|e| Error::store("delete", file.display().to_string(), e))
+        durable::remove(&file).map_err(|e| Error::store("delete", file.display().to_string(), e))
     }
 
     fn lock(&self) -> Result<Option<StoreLock>, Error> {
-        let path = self.root.join(LOCK);
-        let failed = |error| Error::store("lock", path.display().to_string(), error);
-        let mut file =
-            File::options().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(taken(&self.root.display().to_string(), &holder(&mut file))),
-            Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => return Ok(None),
-            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        let name = self.root.display().to_string();
+        match durable::lock(&self.root).map_err(|error| Error::store("lock", &*name, error))? {
+            Locking::Locked(lock) => Ok(Some(StoreLock::new(lock))),
+            Locking::Taken(holder) => Err(taken(&name, &holder)),
+            Locking::Unsupported => Ok(None),
         }
-        let told = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
-        told.map_err(failed)?;
-        Ok(Some(StoreLock::new(Locked(file))))
-    }
-}
-
-/// A file that is locked.
-struct Locked(File);
-
-impl Drop for Locked {
-    fn drop(&mut self) {
-        // To close it would not do while a process that is just being started still has it, too. If it can't be
-        // unlocked, closing it is all that can be done.
-        let _ = self.0.unlock();
-    }
-}
-
-/// Whose the lock is, as far as its file tells: who took it just now may not have written it yet.
-fn holder(file: &mut File) -> String {
-    let mut text = String::new();
-    let process: Option<u32> = file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
-    match process {
-        Some(process) if process == std::process::id() => " of this process".to_owned(),
-        Some(process) => format!(", process {process},"),
-        None => String::new(),
     }
 }
 
@@ -282,40 +203,10 @@ fn walk(directory: &Path, see: &mut impl FnMut(&Path, &str)) -> io::Result<()> {
     Ok(())
 }
 
-pub(crate) fn remove(file: &Path) -> io::Result<()> {
-    match fs::remove_file(file) {
-        Ok(()) => synchronise(file.parent()),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-    }
-}
-
-/// Makes a directory and all above it that are missing.
-pub(crate) fn create_durably(directory: &Path) -> io::Result<()> {
-    if directory.is_dir() || directory.as_os_str().is_empty() {
-        return Ok(());
-    }
-    directory.parent().map_or(Ok(()), create_durably)?;
-    create_one(directory)
-}
-
-fn create_one(directory: &Path) -> io::Result<()> {
-    match fs::create_dir(directory) {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
-        _ => synchronise(directory.parent()),
-    }
-}
-
-/// Makes the names in a directory durable. Where directories can't be opened, the system sees to that itself.
-pub(crate) fn synchronise(directory: Option<&Path>) -> io::Result<()> {
-    let here = Path::new(".");
-    let directory = directory.map_or(here, |d| if d.as_os_str().is_empty() { here } else { d });
-    if cfg!(unix) { File::open(directory)?.sync_all() } else { Ok(()) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::durable::LOCK;
 
     #[test]
     fn objects_come_back_and_go() {

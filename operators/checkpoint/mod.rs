@@ -70,8 +70,7 @@ pub use commit::commit;
 pub use config::{CheckpointConfig, TriggerKind};
 pub use cost::{CostModel, Costs, LEAST_HEADROOM, Prices};
 pub use covered::{Covered, SourcePositions};
-pub use directory::{Directory, LEFTOVER_AGE, LOCK};
-pub(crate) use directory::{create_durably, remove, synchronise};
+pub use directory::{Directory, LEFTOVER_AGE};
 pub use estimate::{
     DEFAULT_CHECKPOINT_SECONDS, DEFAULT_REPLAY_RECORDS_PER_SECOND, DEFAULT_RESTORE_BYTES_PER_SECOND, RecoveryEstimate,
     SMOOTHING, Speeds,

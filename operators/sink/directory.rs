@@ -1,15 +1,12 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
-use std::io;
+use std::fs;
 use std::path::{Path, PathBuf};
-
-use atomic_write_file::AtomicWriteFile;
 
 use super::file::{delete, exists, lock, names, unwritable, write_durably};
 use super::joined::{Joined, differs, recognise};
 use super::layout::Layout;
 use super::{EpochWriter, Share, When};
-use crate::checkpoint::{create_durably, synchronise};
+use crate::durable::{self, Locked, synchronise};
 use crate::error::Error;
 use crate::fault::point;
 
@@ -26,7 +23,7 @@ pub struct FileWriter {
     /// Epochs are written where they are to be visible.
     direct: bool,
     #[allow(dead_code, reason = "it is held to be released")]
-    lock: Option<File>,
+    lock: Option<Locked>,
     /// What an earlier run has left has been looked at.
     recovered: bool,
     /// Epochs that are pending, by part.
@@ -42,7 +39,7 @@ impl FileWriter {
             return Err(Error::usage(format!("{name} can't hold output: it is a file; name a directory")));
         }
         let failed = |error| Error::store("create the directory", directory.join(PENDING).display().to_string(), error);
-        create_durably(&directory.join(PENDING)).map_err(failed)?;
+        durable::create_directories(&directory.join(PENDING)).map_err(failed)?;
         let lock = (share.worker == 0).then(|| lock(directory)).transpose()?.flatten();
         let mut writer = FileWriter {
             directory: directory.to_owned(),
@@ -137,12 +134,7 @@ impl FileWriter {
         } else if let [file] = &files[..] {
             return fs::rename(file, &visible).map_err(|error| unwritable(&visible, error));
         } else {
-            let mut joined = Joined::open(&files)?;
-            let written = AtomicWriteFile::open(&visible).and_then(|mut writing| {
-                io::copy(&mut joined, &mut writing)?;
-                writing.commit()
-            });
-            written.map_err(|error| unwritable(&visible, error))?;
+            durable::write(&visible, Joined::open(&files)?).map_err(|error| unwritable(&visible, error))?;
         }
         point("sink.publish.joined");
         files.iter().try_for_each(|file| fs::remove_file(file).map_err(|error| unwritable(file, error)))

@@ -1,29 +1,20 @@
 //! Files and directories: what can fail says which one it was.
 
-use std::fs::{self, File, TryLockError};
-use std::io::{self, Write};
 use std::path::Path;
+use std::{fs, io};
 
-use atomic_write_file::AtomicWriteFile;
-
-use crate::checkpoint::remove;
+use crate::durable::{self, Locked, Locking};
 use crate::error::Error;
 
-const LOCK: &str = ".lock";
-
-/// Keeps a second run out, for as long as the file is open; nothing where the file system has no locks.
-pub(super) fn lock(directory: &Path) -> Result<Option<File>, Error> {
-    let path = directory.join(LOCK);
-    let failed = |error| Error::store("lock", path.display().to_string(), error);
-    let file = File::options().create(true).append(true).open(&path).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => Ok(None),
-        Err(TryLockError::WouldBlock) => Err(Error::usage(format!(
-            "another run writes its output to {}: end that one, or give another directory",
-            directory.display()
+/// Keeps a second run out, for as long as this lives; nothing where the file system has no locks.
+pub(super) fn lock(directory: &Path) -> Result<Option<Locked>, Error> {
+    let name = directory.display().to_string();
+    match durable::lock(directory).map_err(|error| Error::store("lock", &*name, error))? {
+        Locking::Locked(lock) => Ok(Some(lock)),
+        Locking::Taken(holder) => Err(Error::usage(format!(
+            "another run{holder} writes its output to {name}: end that one, or give another directory"
         ))),
-        Err(TryLockError::Error(error)) => Err(failed(error)),
+        Locking::Unsupported => Ok(None),
     }
 }
 
@@ -37,11 +28,7 @@ pub(super) fn names(directory: &Path) -> Result<Vec<String>, Error> {
 
 /// Writes a file atomically, and synchronises it and its directory.
 pub(super) fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let written = AtomicWriteFile::open(path).and_then(|mut writing| {
-        writing.write_all(bytes)?;
-        writing.commit()
-    });
-    written.map_err(|error| unwritable(path, error))
+    durable::write(path, bytes).map_err(|error| unwritable(path, error))
 }
 
 pub(super) fn exists(path: &Path) -> Result<bool, Error> {
@@ -49,7 +36,7 @@ pub(super) fn exists(path: &Path) -> Result<bool, Error> {
 }
 
 pub(super) fn delete(path: &Path) -> Result<(), Error> {
-    remove(path).map_err(|error| Error::store("delete", path.display().to_string(), error))
+    durable::remove(path).map_err(|error| Error::store("delete", path.display().to_string(), error))
 }
 
 pub(super) fn unreadable(path: &Path, error: io::Error) -> Error {

@@ -190,7 +190,7 @@ fn a_second_run_is_kept_out_and_changes_nothing() {
     write(&mut writer, 0..3);
     for second in [sink.resume(1), sink.resume(0)] {
         let error = second.unwrap_err().to_string();
-        assert!(error.contains("another run writes its output to"), "{error}");
+        assert!(error.contains("another run of this process writes its output to"), "{error}");
     }
     assert_eq!(sink.pending(), rows(0..3));
     drop(writer);
