@@ -4,11 +4,11 @@
 //! Workers are *logical*: which of them gets what is simulated record by record, with the arms' own decisions, so that
 //! 64 need no 64 cores. Of ours, gates find hot keys and the orchestrator decides by the library's own code, and commands
 //! take effect after the default lead. What a record, a partial or a move costs a worker is *measured* in this process,
-//! as CPU time in a dataflow of one worker. So the makespan is the busiest worker's CPU time in an epoch: of applying
+//! as CPU time in a dataflow of one worker, but for moves: these are `MOVE_COST` for each byte. So the makespan is the busiest worker's CPU time in an epoch: of applying
 //! records to states, folding them at gates, looking at them there in vain, taking in partials, and moving states.
 //!
-//! The fractional optimum is the CPU time of applying all records, divided evenly by the workers: nothing is merged,
-//! moved or looked at. What the source itself costs, choosing a worker, the sketch of W-Choices and the orchestrator are
+//! It is told over the CPU time of applying all records one by one, divided evenly by the workers, where nothing is
+//! merged, moved or looked at; and over the fractional optimum, the arm's own work divided evenly. What the source itself costs, choosing a worker, the sketch of W-Choices and the orchestrator are
 //! in no arm. Two choices and W-Choices merge the partials of an epoch at a key's first choice. Left out are the epochs
 //! before the first redraw: a cold start. That counts are exact is checked in a dataflow of four
 //! workers, whose policy and gates are the default.
@@ -77,7 +77,7 @@ fn main() -> Result<()> {
         nanos(units.partial),
         nanos(units.r#move)
     );
-    println!("{:24}{:18}{:^32}  {:^18}", "", "", "busiest worker over optimum", "over its own mean");
+    println!("{:24}{:18}{:^32}  {:^18}", "", "", "busiest worker over applying all", "over its own mean");
     println!(
         "{:24}{:18}{:>8}{:>8}{:>8}{:>8}  {:>9}{:>9}",
         "", "arm", "redrawn", "worst", "else", "mean", "redrawn", "else"

@@ -12,7 +12,7 @@
 //!
 //! Each keyed operator tells, epoch by epoch, what its shards have seen. An orchestrator on worker 0 turns that into
 //! commands, which come back by a feedback edge and take effect *between* two epochs: they change the routing, move the
-//! state concerned live, and take checkpoints. Whatever is commanded, and however often the run is resumed on another
+//! state concerned live, most of it copied ahead while it is still served, and take checkpoints. Whatever is commanded, and however often the run is resumed on another
 //! number of workers, the output of each epoch is that of a plain, static program.
 //!
 //! # A program
@@ -44,7 +44,7 @@
 //! |---|---|
 //! | epoch | the unit of decision: a timely timestamp, or so many ticks of finer ones: [`Epochs`] |
 //! | routing key | a `u64` that the user's function gives for a record: [`stable_hash`] of a key, or an [`ordered_key`] |
-//! | shard | a [`KeyRange`] that is profiled, routed, moved and snapshotted as one; its ends may lie at any routing key |
+//! | shard | a [`KeyRange`] that is profiled, routed and moved as one; its ends may lie at any routing key |
 //! | assignment | which worker owns each shard: [`Assignment`], with [`Versions`](routing::Versions) by time |
 //! | key space | an assignment with its policy, and the operators that are routed by it: [`KeySpace`] |
 //! | profile | what one shard saw in one epoch, and rolling over a window of epochs: [`profile::Profile`] |
