@@ -210,10 +210,12 @@ where
         set: &mut Vec<u64>,
         logic: impl FnOnce(&K, &mut S, &mut Vec<u64>) -> bool,
     ) {
-        self.note_change(index, (routing, key), occasion);
+        let forgotten = self.note_change(index, (routing, key), occasion);
         let entry = self.states.get_mut(routing, key).expect("it was there, or has been put there");
         let forget = logic(&entry.key, &mut entry.state, &mut self.scheduled);
-        self.follow(index, (routing, key), forget, set);
+        if forget || forgotten || !self.scheduled.is_empty() {
+            self.follow(index, (routing, key), forget, set);
+        }
     }
 
     /// A key whose shard has this index is to be updated with the others that are located.
@@ -257,15 +259,17 @@ where
         self.located.clear();
     }
 
-    /// Takes note of a key that is about to be changed, and begins it if it is new.
+    /// Takes note of a key that is about to be changed, and begins it if it is new. Whether it has been forgotten, so that
+    /// only its timers keep it.
     #[inline(never)]
-    fn note_change(&mut self, index: usize, (routing, key): (u64, &K), occasion: Occasion) {
+    fn note_change(&mut self, index: usize, (routing, key): (u64, &K), occasion: Occasion) -> bool {
         let Some(entry) = self.states.get_mut(routing, key) else {
             let mut entry = Entry::new(routing, key.clone(), self.snapshots, S::default());
             entry.set_unsaved(true);
             self.held.add(&entry);
             self.keys[index] += 1;
-            return self.states.insert(entry);
+            self.states.insert(entry);
+            return false;
         };
         if let Some(snapshot) = &mut self.snapshot {
             self.held.unsaved -= usize::from(snapshot.save(Turn::Early, entry, &self.timers));
@@ -279,9 +283,11 @@ where
         if occasion == Occasion::Record {
             entry.set_forgotten(false);
         }
+        let forgotten = entry.is_forgotten();
         self.held.add(entry);
         self.keys[index] += usize::from(was_gone);
         self.states.touch(routing, was_gone, false);
+        forgotten
     }
 
     /// Sets the timers that the logic has scheduled, and lets go of a key that it has forgotten.
