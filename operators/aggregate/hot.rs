@@ -4,6 +4,7 @@ use foldhash::fast::RandomState;
 
 use super::Folded;
 use crate::keyspace::stable_hash;
+use crate::policy::FOLDED_PER_WORKER;
 
 /// Slots in which keys stand against each other, for each worker. A key is found once it outnumbers the rest of its
 /// slot: so the more workers there are, the smaller a key's share may be to be found, as it overloads its owner by a
@@ -16,7 +17,7 @@ const EVERY: u64 = 4;
 
 /// Keys that a gate tells of one by one, for each worker, of those that it has found: each has so large a part of the
 /// records that no more can have. As many as policies fold at the most.
-pub const NAMED_PER_WORKER: u64 = 16;
+pub const NAMED_PER_WORKER: u64 = FOLDED_PER_WORKER as u64;
 
 /// By how many looks a key must be ahead of all others of its slot. At 1 each key looked at would be folded.
 const LEAD: u8 = 2;

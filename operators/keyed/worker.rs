@@ -1,24 +1,24 @@
 //! What a keyed operator does on one worker: what it has received, and what it does about it.
 
+mod arrivals;
+
 use std::collections::btree_map::Entry as MapEntry;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::task::Poll;
-use std::time::Instant;
 
 use timely::dataflow::operators::{Capability, InputCapability};
 
-use super::apply::{Applying, Places, Stashes, Timing, Traces, nanos_since};
-use super::chunk::{Chunk, Transfer};
+use super::apply::{Applying, Places, Stashes, Timing, Traces};
+use super::chunk::Transfer;
 use super::codec::Codec;
 use super::leaving::Parcel;
 use super::logic::Logic;
 use super::ports::{BoundaryCapabilities, DataCapabilities, Hold, OUTPUT, Ports, REPORTS};
-use super::shards::{Arrived, Origin, Shards};
+use super::shards::Shards;
 use super::waits::{Frontiers, Step, Waits};
 use super::{Backlog, Fault, KeyedSettings, Report, Restore, SnapshotContent, SnapshotPart};
 use crate::epoch::{Epochs, Ticks};
-use crate::error::{Cause, Error};
+use crate::error::Error;
 use crate::fault::point;
 use crate::keyspace::{Assignment, Command, KeyRange};
 use crate::pending::Pending;
@@ -224,51 +224,6 @@ where
         SnapshotPart { operator: self.name.clone(), worker: self.worker, codec: C::ID, content }
     }
 
-    /// Takes in about a chunk of what has come and can be taken in; whether there was any.
-    fn take_arrivals(&mut self) -> bool {
-        let mut bytes = 0;
-        while bytes < self.chunk_bytes
-            && let Some(at) = self.arrivals.first().cloned()
-            && let Some(origin) = self.takes_at(&at)
-            && let Some((capabilities, transfers)) = self.arrivals.get_mut(&at)
-            && transfers.front().is_some_and(|transfer| transfer.ahead || origin == Origin::Worker)
-            && let Some(Transfer { chunk, .. }) = transfers.pop_front()
-        {
-            if transfers.is_empty() {
-                self.arrivals.release_if(|_, _| true);
-            }
-            bytes += chunk.bytes.len().max(1);
-            self.take_in(chunk, origin, &capabilities);
-            point("migrate.taken");
-        }
-        bytes > 0
-    }
-
-    /// What can be taken in of what has come at a time.
-    fn takes_at(&self, at: &T) -> Option<Origin> {
-        let crossed = (self.crossed.as_ref() >= Some(at)).then_some(Origin::Worker);
-        crossed.or_else(|| (self.prepared.as_ref() == Some(at)).then_some(Origin::Ahead))
-    }
-
-    fn take_in(&mut self, chunk: Chunk, origin: Origin, capabilities: &DataCapabilities<T>) {
-        match self.shards.arrive(chunk, origin) {
-            Ok(Arrived { times, complete }) => {
-                self.note_timers(times.into_iter(), capabilities);
-                complete.into_iter().for_each(|shard| self.resume(shard));
-            }
-            Err(cause) => self.fault.set(undecodable(&self.name, origin, cause)),
-        }
-    }
-
-    /// Puts back the records that waited for a shard.
-    fn resume(&mut self, shard: KeyRange) {
-        if let Some(stash) = self.stashes.remove(&shard.start()) {
-            for (at, batch) in stash.batches {
-                self.work.entry(&at, || stash.capability.delayed(&at)).batches.push(batch);
-            }
-        }
-    }
-
     /// Takes note of times at which timers have been set.
     fn note_timers(&mut self, times: impl Iterator<Item = u64>, capabilities: &DataCapabilities<T>) {
         for time in times {
@@ -372,29 +327,6 @@ where
         self.restore_chunk(ports) || taken || ended || more
     }
 
-    /// Takes in one chunk from the store; `true` if more are left.
-    fn restore_chunk(&mut self, ports: &mut Ports<'_, T, L::Output>) -> bool {
-        let Some((mut restore, capabilities)) = self.restore.take() else { return false };
-        let started = Instant::now();
-        match restore.chunks.next() {
-            Some(Poll::Ready(Ok(chunk))) => {
-                restore.parts.pop();
-                let (worker, bytes) = (self.worker, chunk.bytes.len() as u64);
-                self.take_in(Chunk { last: true, ..chunk }, Origin::Store, &capabilities);
-                point("restore.chunk");
-                let nanos = nanos_since(started);
-                let reports = capabilities.reports.delayed(&self.epochs.around(capabilities.reports.time()).1);
-                ports.reports.session(&reports).give(Report::Restored { worker, bytes, nanos });
-            }
-            Some(Poll::Ready(Err(error))) => self.fault.set(error),
-            Some(Poll::Pending) => {}
-            None if restore.parts.is_empty() => return true,
-            None => self.fault.set(incomplete(&self.name)),
-        }
-        self.restore = Some((restore, capabilities));
-        true
-    }
-
     /// Reports on the epochs that are over, and lets go of them.
     pub fn close(&mut self, frontiers: Frontiers<'_, T>, ports: &mut Ports<'_, T, L::Output>) {
         let waits = self.waits(frontiers);
@@ -418,17 +350,4 @@ fn beyond(name: &str, time: u64) -> Error {
     let what =
         format!("it has a timer at {time}, which the timestamp can't hold: resume with the type it was written with");
     Error::incompatible(format!("a chunk of {name}"), what)
-}
-
-fn incomplete(name: &str) -> Error {
-    Error::corrupt(format!("the states of {name}"), "the store has given fewer chunks than there are: try again")
-}
-
-fn undecodable(name: &str, origin: Origin, cause: Cause) -> Error {
-    let what = if origin == Origin::Store {
-        "its keys or states are of another type: resume with the types that it was written with"
-    } else {
-        "the codec does not read what it has written"
-    };
-    Error::incompatible(format!("a chunk of {name}"), format!("{what} ({cause})"))
 }

@@ -37,7 +37,7 @@ pub struct PolicyConfig {
 
     /// Part of a worker's fair share of the records from which a single key is folded, above 0: 0.1 is a tenth of what
     /// a worker would carry if all had the same. More than the number of workers folds nothing, and then gates don't fold
-    /// keys either that they find hot themselves.
+    /// keys either that they find hot themselves, whatever the policy is.
     #[cfg_attr(feature = "clap", arg(long, value_name = "SHARE", default_value_t = Self::FOLD_SHARE))]
     pub fold_share: f64,
 

@@ -21,7 +21,7 @@ const PATIENCE: u32 = 16;
 
 /// Keys that may be folded for each worker. So no key left over has more than a quarter of the fair share: it would
 /// have taken the place of one with less than a quarter of its records.
-const PER_WORKER: usize = 16;
+pub const FOLDED_PER_WORKER: usize = 16;
 
 /// Decides which keys are folded, from the newest epoch and what is foreseen of the one at the boundary: no state moves,
 /// so that little is lost where a key was hot only once, and the next epoch is in balance where it wasn't.
@@ -62,7 +62,7 @@ impl Folds {
         let mut fold = heavy.of_at_least(enough);
         fold.retain(|(key, _)| !view.assignment.is_folded(*key));
         let (mut unfold, stay): (Vec<u64>, Vec<u64>) = folded.iter().partition(|key| self.light[*key] >= PATIENCE);
-        let room = (PER_WORKER * workers).saturating_sub(stay.len());
+        let room = (FOLDED_PER_WORKER * workers).saturating_sub(stay.len());
         let displaced = heavy.displaced(fold.iter().skip(room).map(|f| f.1), stay);
         fold.truncate(room + displaced.len());
         unfold.extend(displaced);
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn no_more_keys_are_folded_than_may_be_and_much_heavier_ones_take_the_place_of_others() {
-        let most = 2 * PER_WORKER as u64;
+        let most = 2 * FOLDED_PER_WORKER as u64;
         let mut run = Run::new();
         let folded = |upto: u64| -> Vec<_> { (0..upto).map(|key| (key, 100 + key)).collect() };
         (0..most).for_each(|key| drop(run.decide(&[(key, 900)], &folded(key))));

@@ -24,6 +24,7 @@ mod script;
 mod trust;
 
 pub use config::PolicyConfig;
+pub use fold::FOLDED_PER_WORKER;
 pub use proactive::Proactive;
 pub use reactive::Reactive;
 pub use script::{Script, ScriptError};
