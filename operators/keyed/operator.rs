@@ -204,9 +204,8 @@ where
                 snapshots: snapshots.activate(),
                 moved: moved.activate(),
             };
-            arrivals.for_each_stamp(|capability, batches| {
-                worker.receive_chunks(&capability, batches.flat_map(|batch| batch.drain(..)));
-            });
+            // Not by stamp: those of one are sorted with others, and the order of chunks matters.
+            arrivals.for_each(|capability, chunks| worker.receive_chunks(&capability, chunks.drain(..)));
             control.for_each(|capability, commands| worker.receive_commands(&capability, commands.drain(..)));
             receivers.iter_mut().for_each(|receive| receive(&mut worker));
             let mut more = false;
