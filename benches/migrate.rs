@@ -24,7 +24,7 @@ use clap::Parser;
 use common::{Arguments, Ratio, Sample, Verdict, finish};
 use open::{EPOCH, Feed, SLICE, Seen, Start, Tail, WARM, drawn, in_turn, together};
 use thalweg::observe::Event;
-use thalweg::policy::{Policy, View};
+use thalweg::policy::{Policy, Sight, View};
 use thalweg::{Command, Config, Epochs, KeyRange, Rebalance, stable_hash};
 use timely::dataflow::operators::{Input, Probe};
 use timely::worker::Worker;
@@ -93,8 +93,8 @@ impl Shared {
 }
 
 impl Policy for Shared {
-    fn looks_back(&self) -> bool {
-        false
+    fn sight(&self) -> Sight {
+        Sight::Nothing
     }
 
     fn decide(&mut self, view: &View<'_>) -> Vec<Command> {

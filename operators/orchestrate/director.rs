@@ -6,7 +6,7 @@ use super::orchestrator::{ARRIVALS_ALPHA, Space};
 use crate::forecast::{Exponential, Forecaster};
 use crate::keyspace::{Applied, Assignment, Command, RoutingError};
 use crate::observe::EpochEvent;
-use crate::policy::{FoldedKey, Policy, View};
+use crate::policy::{FoldedKey, Policy, Sight, View};
 use crate::profile::{Rolling, ShardEpoch};
 
 /// What the operators of a key space have told of an epoch.
@@ -31,7 +31,8 @@ pub(super) struct Director {
     /// Commands known before the run that are not in the assignment yet, by boundary.
     pub known: BTreeMap<u64, Vec<Command>>,
     can_fold: bool,
-    rolling: Rolling,
+    /// None if the policy doesn't look at profiles.
+    rolling: Option<Rolling>,
     arrivals: Exponential,
     /// The state of each operator on each worker, as last heard of: keys and bytes.
     states: BTreeMap<(usize, usize), (u64, u64)>,
@@ -47,7 +48,12 @@ pub(super) struct Accepted {
 impl Director {
     pub fn new(space: Space, window: usize) -> Self {
         let Space { name, initial, policy, known, can_fold } = space;
-        let rolling = Rolling::new(if policy.looks_back() { window } else { 1 }, initial.workers());
+        let window = match policy.sight() {
+            Sight::Nothing => None,
+            Sight::Epoch => Some(1),
+            Sight::Window => Some(window),
+        };
+        let rolling = window.map(|window| Rolling::new(window, initial.workers()));
         let arrivals = Exponential::new(ARRIVALS_ALPHA);
         Director { name, assignment: initial, policy, known, can_fold, rolling, arrivals, states: BTreeMap::new() }
     }
@@ -95,7 +101,8 @@ impl Director {
     ) -> Accepted {
         let shard_records: u64 = shards.iter().map(|shard| shard.statistics.records()).sum();
         let records = shard_records + folded.iter().map(|(_, _, records)| records).sum::<u64>();
-        let profiles = self.rolling.advance_part(epoch, shards, records);
+        let rolling = self.rolling.as_mut();
+        let profiles = rolling.map_or(Vec::new(), |rolling| rolling.advance_part(epoch, shards, records));
         let mut sums: BTreeMap<Option<u64>, u64> = BTreeMap::new();
         folded.iter().for_each(|(_, key, records)| *sums.entry(*key).or_default() += records);
         let folded: Vec<FoldedKey> = sums.into_iter().map(|(key, records)| FoldedKey { key, records }).collect();

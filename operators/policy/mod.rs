@@ -68,16 +68,26 @@ pub struct FoldedKey {
     pub records: u64,
 }
 
+/// What a policy looks at of profiles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sight {
+    /// Nothing: a view has none.
+    Nothing,
+    /// What they say of the newest epoch: the rolling figures are those of that epoch.
+    Epoch,
+    /// What they say of all epochs of the window.
+    Window,
+}
+
 /// Decides, from one complete epoch's profiles, what to do `lead` epochs later. A pure function of what it has
 /// been shown so far: no clock, no I/O, no unseeded randomness.
 pub trait Policy: 'static {
     /// The commands for the view's boundary, to be applied in their order.
     fn decide(&mut self, view: &View<'_>) -> Vec<Command>;
 
-    /// Whether it looks at what profiles say of the epochs before the newest one. Where it doesn't, they are not
-    /// remembered, and the rolling figures of a profile are those of its epoch.
-    fn looks_back(&self) -> bool {
-        true
+    /// What it looks at of profiles: what it doesn't, costs nothing.
+    fn sight(&self) -> Sight {
+        Sight::Window
     }
 
     /// Commands known before the run, by boundary: those after the epoch `from`, with which the run begins with the
@@ -97,7 +107,7 @@ impl Policy for Static {
         Vec::new()
     }
 
-    fn looks_back(&self) -> bool {
-        false
+    fn sight(&self) -> Sight {
+        Sight::Nothing
     }
 }

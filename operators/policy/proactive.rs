@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::balancer::Balancer;
-use super::{Policy, PolicyConfig, View};
+use super::{Policy, PolicyConfig, Sight, View};
 use crate::error::Error;
 use crate::keyspace::{Assignment, Command};
 
@@ -29,8 +29,8 @@ impl Policy for Proactive {
         self.0.decide(view)
     }
 
-    fn looks_back(&self) -> bool {
-        false
+    fn sight(&self) -> Sight {
+        Sight::Epoch
     }
 
     fn known(&mut self, start: &Assignment, _: u64) -> Result<BTreeMap<u64, Vec<Command>>, Error> {

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use super::{Policy, View};
+use super::{Policy, Sight, View};
 use crate::error::Error;
 use crate::keyspace::{Assignment, Command};
 
@@ -55,8 +55,8 @@ impl Policy for Script {
         Vec::new()
     }
 
-    fn looks_back(&self) -> bool {
-        false
+    fn sight(&self) -> Sight {
+        Sight::Nothing
     }
 
     fn known(&mut self, start: &Assignment, from: u64) -> Result<BTreeMap<u64, Vec<Command>>, Error> {
