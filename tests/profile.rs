@@ -101,7 +101,7 @@ fn check_figures(summary: &thalweg::profile::Summary, records: &[&Record]) {
 
 fn check(communication: CommunicationConfig, workers: usize) {
     const WINDOW: u64 = 3;
-    let config = ProfileConfig { window: WINDOW as usize, sample: 1.0 };
+    let config = ProfileConfig { window: WINDOW as usize, sample: 1.0, ..ProfileConfig::default() };
     let assignment = Assignment::even(4, workers).unwrap();
     let records = input(workers);
     let profiles = profiles(communication, config, assignment.clone(), records.clone());
@@ -157,7 +157,7 @@ fn an_idle_shard_and_an_idle_epoch_yield_nothing() {
 fn a_configuration_that_cannot_be_is_an_error() {
     let refused = timely::execute_directly(|worker| {
         let mut input = InputHandle::new();
-        let config = ProfileConfig { window: 0, sample: 1.0 };
+        let config = ProfileConfig { window: 0, sample: 1.0, ..ProfileConfig::default() };
         let assignment = Assignment::even(2, 1).unwrap();
         worker.dataflow::<u64, _, _>(|scope| {
             let stream = scope.input_from(&mut input).container::<Vec<u64>>();

@@ -14,7 +14,7 @@ use thalweg::keyed::{Context, Fault, KeyedSettings, Report, keyed};
 use thalweg::observe::Event;
 use thalweg::orchestrate::{Orchestrator, Space};
 use thalweg::policy::{Policy, Script, Static, View};
-use thalweg::profile::{ShardEpoch, Statistics};
+use thalweg::profile::{ProfileConfig, ShardEpoch, Statistics};
 use thalweg::{Assignment, Command, Config, Epochs, Error, KeyRange, Rebalance, stable_hash};
 use timely::dataflow::operators::{Input, Inspect, Probe};
 use timely::dataflow::{InputHandle, ProbeHandle};
@@ -171,7 +171,7 @@ fn a_report_of_an_unknown_worker_is_no_panic() {
     let (range, statistics) = (KeyRange::ALL, Statistics::default());
     orchestrator.decide(
         1,
-        vec![(0, Report::Shard(ShardEpoch { range, worker: 3, keys: 1, state_bytes: 1, statistics }))],
+        vec![(0, Report::Shards(vec![ShardEpoch { range, worker: 3, keys: 1, state_bytes: 1, statistics }]))],
         1.0,
     );
 }
@@ -354,7 +354,7 @@ fn an_assignment_for_other_workers_is_an_error() {
                 epochs,
                 chunk_bytes: 1000,
                 pre_copy: true,
-                sample: 0.1,
+                profile: ProfileConfig::default(),
                 restore: None,
                 backlog: None,
                 fault: fault.clone(),

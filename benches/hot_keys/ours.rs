@@ -105,9 +105,9 @@ impl Ours {
         let report = |(shard, statistics)| {
             let (range, worker) = (self.assignment.range(shard), self.assignment.owner(shard));
             let keys = self.keys(range);
-            Report::Shard(ShardEpoch { range, worker, keys, state_bytes: keys * KEY_BYTES, statistics })
+            ShardEpoch { range, worker, keys, state_bytes: keys * KEY_BYTES, statistics }
         };
-        shards.into_iter().map(report).collect()
+        vec![Report::Shards(shards.into_iter().map(report).collect())]
     }
 }
 

@@ -151,7 +151,7 @@ pub fn bytes(decides: Decides, sizes: Sizes) -> usize {
 /// What the workers tell of an epoch.
 fn reports(assignment: &Assignment, sizes: Sizes, load: u64) -> Vec<Report> {
     let mut sampler = Sampler::new(ProfileConfig::SAMPLE, 0);
-    live(sizes).map(|index| Report::Shard(report(assignment, index, load, &mut sampler))).collect()
+    vec![Report::Shards(live(sizes).map(|index| report(assignment, index, load, &mut sampler)).collect())]
 }
 
 /// The shards that are live, as even over the key space, and over the workers, as can be.

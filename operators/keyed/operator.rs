@@ -40,6 +40,7 @@ use super::{Backlog, Context, Fault, Report, Restore, SnapshotPart};
 use crate::epoch::{Epochs, Ticks};
 use crate::error::Error;
 use crate::keyspace::{Assignment, Command};
+use crate::profile::ProfileConfig;
 use crate::routing::{Gated, Routed};
 
 /// How a keyed operator is set up.
@@ -53,8 +54,8 @@ pub struct KeyedSettings {
     pub chunk_bytes: usize,
     /// Whether keys that are to leave are copied while they are still served.
     pub pre_copy: bool,
-    /// The share of records that costly sketches see, in (0, 1].
-    pub sample: f64,
+    /// How closely its shards are watched.
+    pub profile: ProfileConfig,
     /// Where states come from, if the run does not begin with none.
     pub restore: Option<Restore>,
     /// What of its snapshots the store has not taken yet, where there is one.

@@ -11,8 +11,8 @@ use crate::profile::ShardEpoch;
 /// What a keyed operator tells of itself, at the epoch it tells of.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Report {
-    /// What a shard has seen in the epoch: one for each shard and worker that saw records of it.
-    Shard(ShardEpoch),
+    /// What some shards have seen in the epoch: in all, one for each shard and worker that saw records of it.
+    Shards(Vec<ShardEpoch>),
     /// A worker's gate has folded records of a key, which no shard has seen.
     Folded {
         /// The worker.

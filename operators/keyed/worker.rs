@@ -2,8 +2,7 @@
 
 mod arrivals;
 
-use std::collections::btree_map::Entry as MapEntry;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use timely::dataflow::operators::{Capability, InputCapability};
@@ -20,7 +19,7 @@ use super::{Backlog, Fault, KeyedSettings, Report, Restore, SnapshotContent, Sna
 use crate::epoch::{Epochs, Ticks};
 use crate::error::Error;
 use crate::fault::point;
-use crate::keyspace::{Assignment, Command, KeyRange};
+use crate::keyspace::{Assignment, Command};
 use crate::pending::Pending;
 use crate::profile::{Gathering, ShardEpoch};
 
@@ -37,8 +36,11 @@ impl<B> Default for Work<B> {
     }
 }
 
-/// What shards have seen in an epoch, by their ranges.
-type Seen = BTreeMap<KeyRange, ShardEpoch>;
+/// What shards have seen in an epoch: one each, in order of their ranges.
+type Seen = Vec<ShardEpoch>;
+
+/// Shards told of in one report.
+const REPORTED: usize = 1024;
 
 /// The operator's state on one worker.
 pub(super) struct Worker<T: Ticks, L: Logic<T>, C: Codec<L::Key, L::State>> {
@@ -84,7 +86,7 @@ where
         settings: KeyedSettings,
         initial: &[Capability<T>],
     ) -> Self {
-        let KeyedSettings { name, epochs, chunk_bytes, pre_copy, sample, restore, backlog, fault } = settings;
+        let KeyedSettings { name, epochs, chunk_bytes, pre_copy, profile, restore, backlog, fault } = settings;
         let parts = restore.as_ref().map_or(Vec::new(), |restore| restore.parts.clone());
         let from = restore.as_ref().map_or(0, |restore| restore.epoch);
         let restore = restore.and_then(|restore| {
@@ -118,7 +120,7 @@ where
             traces: Traces {
                 output: Vec::new(),
                 scheduled: Vec::new(),
-                gathering: Gathering::new(sample, worker as u64),
+                gathering: Gathering::new(profile.sample, worker as u64).with_detail(profile.detail),
                 timing: Timing::new(worker as u64),
                 places: Places::default(),
             },
@@ -277,21 +279,15 @@ where
     /// Gathers what the shards have seen in the current epoch.
     fn gather(&mut self) {
         let Some((_, seen)) = self.current.take().and_then(|current| self.seen.get_mut(&current)) else { return };
-        let mut first = None;
-        self.traces.gathering.take(|index, statistics| {
-            let report = self.shards.report(index as usize, statistics);
-            first.get_or_insert(report.range.start());
-            match seen.entry(report.range) {
-                MapEntry::Vacant(entry) => drop(entry.insert(report)),
-                MapEntry::Occupied(mut entry) => {
-                    let mut statistics = std::mem::take(&mut entry.get_mut().statistics);
-                    statistics.merge(&report.statistics);
-                    entry.insert(ShardEpoch { statistics, ..report });
-                }
-            }
-        });
-        if let Some(routing) = first {
-            self.shards.weigh(routing);
+        let known = seen.len();
+        let gathering = &mut self.traces.gathering;
+        gathering.take(|index, statistics| seen.push(self.shards.report(index as usize, statistics)));
+        if let Some(first) = seen.get(known) {
+            self.shards.weigh(first.range.start());
+        }
+        if known > 0 {
+            seen.sort_by_key(|report| report.range);
+            seen.dedup_by(|later, report| report.range == later.range && report.update(later));
         }
     }
 
@@ -339,7 +335,10 @@ where
             }
             let Some((_, capability, seen)) = self.seen.release_if(|_, _| true) else { break };
             let mut session = ports.reports.session(&capability);
-            session.give_iterator(seen.into_values().map(Report::Shard));
+            let mut seen = seen.into_iter();
+            while seen.len() > 0 {
+                session.give(Report::Shards(seen.by_ref().take(REPORTED).collect()));
+            }
             let (keys, bytes) = self.shards.size();
             session.give(Report::Holds { worker: self.worker, keys, bytes });
         }

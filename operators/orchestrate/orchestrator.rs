@@ -151,7 +151,7 @@ impl Orchestrator {
         for (operator, report) in reports {
             let Some(seen) = self.operators.get(operator).and_then(|space| seen.get_mut(*space)) else { continue };
             match report {
-                Report::Shard(shard) => seen.shards.push(shard),
+                Report::Shards(shards) => seen.shards.extend(shards),
                 Report::Moved { bytes, .. } => seen.moved_bytes += bytes,
                 Report::Folded { worker, key, records } => seen.folded.push((worker, key, records)),
                 Report::Holds { worker, keys, bytes } => seen.states.push(((operator, worker), (keys, bytes))),

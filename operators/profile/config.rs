@@ -21,11 +21,19 @@ pub struct ProfileConfig {
         arg(long, value_name = "SHARE", default_value_t = Self::SAMPLE)
     )]
     pub sample: f64,
+    /// Share of a worker's records in an epoch from which on a shard's keys are looked at, from 0 (all shards) to 1.
+    ///
+    /// Of a lighter shard records are only counted and summed up. Policies take it for one point.
+    #[cfg_attr(
+        feature = "clap",
+        arg(long, value_name = "SHARE", default_value_t = Self::DETAIL)
+    )]
+    pub detail: f64,
 }
 
 impl Default for ProfileConfig {
     fn default() -> Self {
-        ProfileConfig { window: Self::WINDOW, sample: Self::SAMPLE }
+        ProfileConfig { window: Self::WINDOW, sample: Self::SAMPLE, detail: Self::DETAIL }
     }
 }
 
@@ -36,6 +44,10 @@ impl ProfileConfig {
     /// With one record in sixteen the sketches take about a third of what the profile takes, and the share of a key with
     /// a tenth of 20,000 records is known to within a tenth.
     pub const SAMPLE: f64 = 0.0625;
+
+    /// Half of what policies tell apart inside a shard (a 256th of a worker's fair share), so that nothing is lost to
+    /// them on a worker with less than twice its fair share.
+    pub const DETAIL: f64 = 1.0 / 512.0;
 
     /// Checks that the figures are possible.
     pub fn validate(&self) -> Result<(), Error> {
@@ -49,6 +61,13 @@ impl ProfileConfig {
                 Self::SAMPLE
             )));
         }
+        if !(0.0..=1.0).contains(&self.detail) {
+            return Err(Error::usage(format!(
+                "{} is not a share of a worker's records: give a number from 0 to 1, such as {}",
+                self.detail,
+                Self::DETAIL
+            )));
+        }
         Ok(())
     }
 }
@@ -59,12 +78,19 @@ mod tests {
 
     #[test]
     fn impossible_figures_are_named() {
-        let check = |window, sample| ProfileConfig { window, sample }.validate().map_err(|e| e.to_string());
+        let check = |window, sample| {
+            ProfileConfig { window, sample, ..ProfileConfig::default() }.validate().map_err(|e| e.to_string())
+        };
         assert_eq!(check(1, 1.0), Ok(()));
         assert!(check(0, 0.5).unwrap_err().contains("at least 1"));
         for sample in [0.0, -0.5, 1.5, f64::NAN, f64::INFINITY] {
             assert!(check(8, sample).unwrap_err().starts_with(&sample.to_string()));
         }
+        for detail in [-0.1, 1.1, f64::NAN] {
+            let error = ProfileConfig { detail, ..ProfileConfig::default() }.validate().unwrap_err().to_string();
+            assert!(error.starts_with(&detail.to_string()), "{error}");
+        }
+        assert!(ProfileConfig { detail: 0.0, ..ProfileConfig::default() }.validate().is_ok());
     }
 
     #[test]
@@ -83,7 +109,7 @@ mod tests {
         }
         let parse = |arguments: &[&str]| <Program as clap::Parser>::try_parse_from(arguments).unwrap().profile;
         assert_eq!(parse(&["program"]), ProfileConfig::default());
-        let given = parse(&["program", "--window", "3", "--sample=1"]);
-        assert_eq!(given, ProfileConfig { window: 3, sample: 1.0 });
+        let given = parse(&["program", "--window", "3", "--sample=1", "--detail=0"]);
+        assert_eq!(given, ProfileConfig { window: 3, sample: 1.0, detail: 0.0 });
     }
 }

@@ -1,3 +1,4 @@
+use super::heaviest::Heaviest;
 use super::reservoir::Reservoir;
 use super::tally::{Alike, Tally};
 use super::{Sampler, Statistics};
@@ -9,7 +10,8 @@ const CHUNK: usize = 1024;
 ///
 /// What [`Statistics`] of each shard would be, record by record, at a fraction of the cost: of a record, a shard's count
 /// and sums are updated and its key is shown to [`distinct`](super::Summary::distinct), and only sampled records come to
-/// the costly sketches. A shard without records takes four bytes, and no time.
+/// the costly sketches. Shards that have too little of all records to matter are only counted, if
+/// [`with_detail`](Self::with_detail) says so. A shard without records takes four bytes, and no time.
 ///
 /// ```
 /// use thalweg::profile::Gathering;
@@ -33,11 +35,14 @@ pub struct Gathering {
     alike: Alike,
     /// Of the records at hand, the sampled ones.
     picked: Vec<usize>,
+    heaviest: Heaviest,
 }
 
 #[derive(Debug, Default)]
 struct Shard {
     number: u32,
+    /// Records to come that are only counted, before the others are looked at.
+    undetailed: u64,
     statistics: Statistics,
     reservoir: Reservoir,
 }
@@ -52,7 +57,15 @@ impl Gathering {
             shards: vec![Shard::default()],
             alike: Alike::Unknown,
             picked: Vec::new(),
+            heaviest: Heaviest::default(),
         }
+    }
+
+    /// Looks at the records of a shard one by one only from this share of all records of an epoch on; before, it counts
+    /// them and sums them up. Of a shard that had as much in the epoch before, all records are looked at.
+    pub fn with_detail(mut self, share: f64) -> Self {
+        self.heaviest.share = share;
+        self
     }
 
     /// How many records a sampled one stands for.
@@ -100,16 +113,22 @@ impl Gathering {
         self.shards[row as usize].statistics.add_busy(nanos);
     }
 
-    /// Gives the shards with records or time, in the order in which they came, and begins anew.
+    /// Gives the shards with records or time, in the order of their numbers, and begins anew.
     pub fn take(&mut self, mut each: impl FnMut(u32, Statistics)) {
         self.settle();
         self.alike = Alike::Unknown;
-        for (tally, shard) in self.tallies.drain(1..).zip(self.shards.drain(1..)) {
-            let Shard { number, mut statistics, reservoir } = shard;
+        let mut order: Vec<(u32, usize)> = self.shards.iter().map(|shard| shard.number).zip(0..).skip(1).collect();
+        order.sort_unstable();
+        self.heaviest.turn_over(order.iter().map(|(number, row)| (*number, self.shards[*row].statistics.records())));
+        for (number, row) in order {
+            let (tally, shard) = (std::mem::take(&mut self.tallies[row]), std::mem::take(&mut self.shards[row]));
+            let Shard { mut statistics, reservoir, .. } = shard;
             self.rows[number as usize] = 0;
             statistics.finish(tally.into_distinct(), reservoir, self.sampler.every());
             each(number, statistics);
         }
+        self.tallies.truncate(1);
+        self.shards.truncate(1);
     }
 
     #[inline]
@@ -122,6 +141,7 @@ impl Gathering {
         size: &impl Fn(&R) -> usize,
     ) {
         let count = shards.len().min(keys.len()).min(records.len());
+        self.heaviest.records += count as u64;
         let mut rows = [0; CHUNK];
         let measures = |record: &R| MEASURED.then(|| (value(record), size(record) as u64));
         let mut done = 0;
@@ -158,7 +178,7 @@ impl Gathering {
         }
     }
 
-    /// Takes in records up to the first one that is unusual; how many. Notes the row of each.
+    /// Takes in records up to the first one that is unusual; how many. Notes the row of each that is looked at.
     #[inline]
     fn usual<R>(
         &mut self,
@@ -172,31 +192,40 @@ impl Gathering {
         let batch = shards.iter().zip(keys).zip(records).zip(noted);
         for (at, (((shard, key), record), noted)) in batch.enumerate() {
             let row = rows.get(*shard as usize).copied().unwrap_or_default();
-            let taken = tallies.get_mut(row as usize).is_some_and(|tally| tally.observe(*key, measures(record)));
-            if !taken {
+            let Some(tally) = tallies.get_mut(row as usize) else { return at };
+            if !tally.observe(*key, measures(record)) {
                 return at;
             }
-            *noted = row;
+            *noted = if tally.is_detailed() { row } else { 0 };
         }
         shards.len()
     }
 
-    /// Takes in a record that [`usual`](Self::usual) has not; its row, or 0 if it is one of its shard's first.
+    /// Takes in a record that [`usual`](Self::usual) has not; its row, or 0 if it is one of its shard's first, or only
+    /// counted.
     #[cold]
     #[inline(never)]
     fn unusual(&mut self, shard: u32, key: u64, measures: (f64, u64)) -> u32 {
         let row = self.row(shard);
-        let statistics = &mut self.shards[row as usize].statistics;
-        if statistics.observe_first(key, measures.0, measures.1, &mut self.sampler) {
-            return 0;
+        let (tally, shard) = (&mut self.tallies[row as usize], &mut self.shards[row as usize]);
+        if tally.is_full() {
+            shard.settle(tally, self.alike);
+            let Shard { undetailed, statistics, .. } = shard;
+            if *undetailed == 0 && statistics.observe_first(key, measures.0, measures.1, &mut self.sampler) {
+                return 0;
+            }
+            if *undetailed == 0 && !tally.is_detailed() {
+                tally.begin_detail(statistics);
+            }
+            tally.grant(if *undetailed > 0 { *undetailed } else { u64::MAX }, statistics);
         }
-        self.tallies[row as usize].observe_unusual(key, measures, statistics, self.alike);
-        row
+        tally.observe_unusual(key, measures, &mut shard.statistics, self.alike);
+        if tally.is_detailed() { row } else { 0 }
     }
 
     fn settle(&mut self) {
         for (tally, shard) in self.tallies.iter_mut().zip(&mut self.shards) {
-            tally.settle(&mut shard.statistics, self.alike);
+            shard.settle(tally, self.alike);
         }
     }
 
@@ -208,9 +237,16 @@ impl Gathering {
         }
         if self.rows[at] == 0 {
             self.rows[at] = self.shards.len() as u32;
-            self.shards.push(Shard { number: shard, ..Shard::default() });
+            self.shards.push(Shard { number: shard, undetailed: self.heaviest.least(shard), ..Shard::default() });
             self.tallies.push(Tally::default());
         }
         self.rows[at]
+    }
+}
+
+impl Shard {
+    fn settle(&mut self, tally: &mut Tally, alike: Alike) {
+        let records = tally.settle(&mut self.statistics, alike);
+        self.undetailed = self.undetailed.saturating_sub(records);
     }
 }

@@ -4,6 +4,9 @@
 //! each; [`Rolling`] merges what the workers report of an epoch and makes a [`Profile`] per shard; [`ProfileStream`] is
 //! both for a stream, record by record. What the figures promise, at the default share of sampled records:
 //!
+//! Of a shard with less than [`ProfileConfig::detail`] of its worker's records these are only counted and summed up: it
+//! has no distinct or heavy keys, no sample and no quantiles.
+//!
 //! | figure | sees | error |
 //! |---|---|---|
 //! | records, largest and mean size | every record | none |
@@ -22,6 +25,7 @@ mod counters;
 mod distinct;
 mod gathering;
 mod head;
+mod heaviest;
 mod heavy;
 mod keysample;
 mod moments;
@@ -83,13 +87,13 @@ pub struct Summary {
     pub mean: f64,
     /// Population standard deviation of those values; 0 without any.
     pub deviation: f64,
-    /// Estimated number of distinct routing keys.
+    /// Estimated number of distinct routing keys; 0 if records were only counted.
     pub distinct: f64,
     /// The heaviest routing keys found, heaviest first, at most [`MAX_HEAVY`]. A key that was sampled too seldom for
     /// its share to be known is not among them, so that there may be none.
     pub heavy: Vec<HeavyKey>,
     /// How many times the records of an average key the heaviest key has: 1 where all are alike, or differ no more
-    /// than sampling explains; 0 without records.
+    /// than sampling explains; 0 without records, or if they were only counted.
     pub skew: f64,
     /// Record sizes.
     pub sizes: Sizes,
@@ -114,9 +118,9 @@ pub struct HeavyKey {
 pub struct Sizes {
     /// Mean.
     pub mean: f64,
-    /// Median: half of the records are no larger.
+    /// Median: half of the records are no larger. 0 if records were only counted.
     pub p50: u64,
-    /// 99th percentile.
+    /// 99th percentile. 0 if records were only counted.
     pub p99: u64,
     /// Largest seen.
     pub max: u64,

@@ -21,6 +21,15 @@ pub struct ShardEpoch {
     pub statistics: Statistics,
 }
 
+impl ShardEpoch {
+    /// Takes in what the same worker reports of the shard later in the epoch; `true`.
+    pub(crate) fn update(&mut self, later: &ShardEpoch) -> bool {
+        (self.keys, self.state_bytes) = (later.keys, later.state_bytes);
+        self.statistics.merge(&later.statistics);
+        true
+    }
+}
+
 /// Makes profiles of what the workers report, and remembers a window of epochs per shard. Pure.
 ///
 /// A shard is known by its range: the parts of a split, and what a merge gives, begin with an empty window.

@@ -207,7 +207,9 @@ impl Statistics {
         moments.observe_run(value, records);
         if records > 0 {
             self.add(records, &moments, size.saturating_mul(records), size);
-            self.detail.sketches().sizes.observe(size, records);
+            if let Detail::Sketches(sketches) = &mut self.detail {
+                sketches.sizes.observe(size, records);
+            }
         }
     }
 
@@ -245,6 +247,9 @@ impl Detail {
     fn describe(&self, summary: &mut Summary) {
         match self {
             Detail::Head(head) => {
+                if head.is_empty() {
+                    return;
+                }
                 let keys = head.keys();
                 let (distinct, heavy) = Head::weigh(&keys);
                 summary.distinct = distinct as f64;

@@ -249,6 +249,16 @@ fn an_idle_shard_is_forgotten_after_a_window() {
 /// The statistics by shard that batches of these lengths give. Records are (shard, record).
 fn gathered(records: &[(u32, Record)], lengths: &[usize], alike: bool, share: f64) -> BTreeMap<u32, Statistics> {
     let mut gathering = Gathering::new(share, 1);
+    gather(&mut gathering, records, lengths, alike)
+}
+
+/// The same of the next epoch.
+fn gather(
+    gathering: &mut Gathering,
+    records: &[(u32, Record)],
+    lengths: &[usize],
+    alike: bool,
+) -> BTreeMap<u32, Statistics> {
     let (mut rest, mut lengths) = (records, lengths.iter().cycle());
     while !rest.is_empty() {
         let (batch, after) = rest.split_at((*lengths.next().unwrap()).min(rest.len()));
@@ -262,7 +272,10 @@ fn gathered(records: &[(u32, Record)], lengths: &[usize], alike: bool, share: f6
         rest = after;
     }
     let mut taken = BTreeMap::new();
-    gathering.take(|shard, statistics| assert!(taken.insert(shard, statistics).is_none()));
+    gathering.take(|shard, statistics| {
+        assert!(taken.last_key_value().is_none_or(|(last, _)| *last < shard));
+        taken.insert(shard, statistics);
+    });
     gathering.take(|shard, _| panic!("{shard} has been taken"));
     taken
 }
@@ -314,6 +327,57 @@ proptest! {
             assert_same(&ours.summary(1), &naive.summary(1));
         }
     }
+}
+
+/// What of a summary takes in every record, whether its shard is looked at or not.
+fn counted(summary: &Summary) -> Summary {
+    let sizes = Sizes { p50: 0, p99: 0, ..summary.sizes };
+    Summary { distinct: 0.0, skew: 0.0, heavy: Vec::new(), sample: Vec::new(), sizes, ..summary.clone() }
+}
+
+proptest! {
+    #[test]
+    fn shards_that_are_only_counted_are_counted_exactly(
+        epochs in prop::collection::vec(prop::collection::vec((0..60u32, record()), 0..3_000), 1..4),
+        heavy in prop::collection::vec(0..60u32, 4), odds in prop::collection::vec(odd(1.0), 100),
+        alike: bool, length in 1..2_000usize, detail in prop::sample::select(vec![0.02, 0.1, 1.0]),
+    ) {
+        let mut gathering = Gathering::new(1.0, 1).with_detail(detail);
+        for mut records in epochs {
+            for (i, (shard, record)) in records.iter_mut().enumerate() {
+                *shard = if i % 3 == 0 { heavy[i / 3 % heavy.len()] } else { *shard };
+                record.value = if odds[i % 100] == 1.0 { record.value } else { odds[i % 100] };
+                *record = if alike { Record { value: 2.5, size: 7, ..*record } } else { *record };
+            }
+            let (ours, naive) = (gather(&mut gathering, &records, &[length], alike), one_by_one(&records));
+            prop_assert!(ours.keys().eq(naive.keys()));
+            for (ours, naive) in ours.values().zip(naive.values()) {
+                assert_same(&counted(&ours.summary(1)), &counted(&naive.summary(1)));
+            }
+        }
+    }
+}
+
+#[test]
+fn shards_are_looked_at_once_they_are_heavy() {
+    let mut gathering = Gathering::new(1.0, 1).with_detail(0.1);
+    let records = |shards: &[(u32, u64)]| -> Vec<(u32, Record)> {
+        let most = shards.iter().map(|(_, records)| *records).max().unwrap();
+        let round = |key| shards.iter().filter(move |(_, records)| key < *records).map(move |(shard, _)| (*shard, key));
+        (0..most).flat_map(round).map(|(shard, key)| (shard, Record { key, value: 1.0, size: 1 })).collect()
+    };
+    let mut epoch = |shards: &[(u32, u64)]| -> Vec<(u32, u64, f64)> {
+        let taken = gather(&mut gathering, &records(shards), &[100], true);
+        let summaries = taken.iter().map(|(shard, statistics)| (*shard, statistics.summary(1)));
+        summaries.map(|(shard, summary)| (shard, summary.records, summary.distinct)).collect()
+    };
+    epoch(&[(0, 2_000), (1, 100), (2, 100)]);
+    let seen = epoch(&[(0, 2_000), (1, 100), (2, 1_000), (3, 20)]);
+    assert!((seen[0].2 / 2_000.0 - 1.0).abs() < 0.05, "heavy before, so from the first record on: {seen:?}");
+    assert_eq!((seen[1], seen[3]), ((1, 100, 0.0), (3, 20, 0.0)), "light");
+    assert!((seen[2].2 / 780.0 - 1.0).abs() < 0.05, "heavy once it has a tenth of 2,200: {seen:?}");
+    let seen = epoch(&[(0, 100), (1, 100), (2, 100), (3, 100)]);
+    assert!(seen[0].2 > 90.0 && seen[2].2 > 90.0 && seen[1].2 == 0.0 && seen[3].2 == 0.0, "{seen:?}");
 }
 
 #[test]

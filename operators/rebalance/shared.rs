@@ -224,7 +224,7 @@ impl<'scope, T: Ticks> Shared<'scope, T> {
             epochs: self.config.epochs,
             chunk_bytes: self.config.chunk_bytes,
             pre_copy: self.config.pre_copy,
-            sample: self.config.profile.sample,
+            profile: self.config.profile.clone(),
             restore: stored.and_then(|stored| stored.restore(&member.name, C::ID, initial, worker)),
             backlog: stored.map(|stored| Arc::clone(stored.backlog())),
             fault: self.fault.clone(),

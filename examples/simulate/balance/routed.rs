@@ -95,12 +95,12 @@ impl Routed {
     }
 
     /// What is told of a shard.
-    fn report(&self, seen: Option<(usize, Statistics)>, holdings: &Holdings) -> Option<Report> {
+    fn report(&self, seen: Option<(usize, Statistics)>, holdings: &Holdings) -> Option<ShardEpoch> {
         let ((shard, statistics), mind) = seen.zip(self.mind.as_ref())?;
         let (range, worker) = (self.assignment.range(shard), self.assignment.owner(shard));
         let keys = holdings.within(range);
         let state_bytes = keys.saturating_mul(mind.bytes_per_key);
-        Some(Report::Shard(ShardEpoch { range, worker, keys, state_bytes, statistics }))
+        Some(ShardEpoch { range, worker, keys, state_bytes, statistics })
     }
 }
 
@@ -124,7 +124,7 @@ impl Arm for Routed {
     fn route(&mut self, epoch: &Epoch, holdings: &Holdings) -> Loads {
         let mut by_worker = vec![0; self.workers.len()];
         let in_use = self.in_use();
-        let mut reports = Vec::new();
+        let (mut reports, mut shards) = (Vec::new(), Vec::new());
         // Keys are ascending, so that those of a shard come one after the other.
         let mut seen: Option<(usize, Statistics)> = None;
         for &(index, records) in &epoch.counts {
@@ -138,13 +138,14 @@ impl Arm for Routed {
             by_worker[owner] += u64::from(records);
             if seen.as_ref().is_none_or(|(of, _)| *of != shard) {
                 let before = seen.replace((shard, Statistics::default()));
-                reports.extend(self.report(before, holdings));
+                shards.extend(self.report(before, holdings));
             }
             if let (Some((_, statistics)), Some(mind)) = (&mut seen, &mut self.mind) {
                 statistics.observe_run(key, VALUE, SIZE, records.into(), &mut mind.samplers[owner]);
             }
         }
-        reports.extend(self.report(seen, holdings));
+        shards.extend(self.report(seen, holdings));
+        reports.push(Report::Shards(shards));
         let forecast = self.decide(epoch.number, reports, holdings);
         self.last = Some(epoch.number);
         Loads { by_worker, in_use, forecast }

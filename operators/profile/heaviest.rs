@@ -1,0 +1,31 @@
+/// Which shards are heavy enough to be looked at closely.
+#[derive(Debug, Default)]
+pub(super) struct Heaviest {
+    /// The share of an epoch's records from which on a shard is.
+    pub share: f64,
+    /// The records of this epoch so far.
+    pub records: u64,
+    /// The records of the epoch before.
+    before: u64,
+    /// The shards that were heavy in it, ascending.
+    shards: Vec<u32>,
+}
+
+impl Heaviest {
+    /// The records that a shard must have had in this epoch before it is looked at: none if it was heavy before.
+    pub fn least(&self, shard: u32) -> u64 {
+        let is_known = self.share == 0.0 || self.shards.binary_search(&shard).is_ok();
+        if is_known { 0 } else { (self.share * self.before.max(self.records) as f64) as u64 }
+    }
+
+    /// Ends the epoch, with the records of each shard, which ascend. One without records says nothing of the next.
+    pub fn turn_over(&mut self, shards: impl Iterator<Item = (u32, u64)>) {
+        if self.records == 0 {
+            return;
+        }
+        self.before = std::mem::take(&mut self.records);
+        let least = self.share * self.before as f64;
+        self.shards.clear();
+        self.shards.extend(shards.filter(|(_, records)| *records as f64 >= least).map(|(shard, _)| shard));
+    }
+}
