@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::hash::Hash;
+use std::ops::Range;
 use std::time::Instant;
 use std::vec;
 
@@ -21,7 +22,7 @@ use crate::profile::{Gathering, Sampler};
 const OUTPUT_BATCH: usize = 1024;
 
 /// The share of records that are timed. Reading the clock twice takes about as long as some records do.
-const TIMED: f64 = 1.0 / 128.0;
+const TIMED: f64 = 1.0 / 512.0;
 
 /// Keys that are located before the first of them is updated.
 const LOCATED: usize = 128;
@@ -69,10 +70,6 @@ impl Places {
 
     fn len(&self) -> usize {
         self.routing.len()
-    }
-
-    fn within(&self, from: usize, to: usize) -> impl Iterator<Item = (&u64, &u32)> {
-        self.routing[from..to].iter().zip(&self.shards[from..to])
     }
 }
 
@@ -154,11 +151,11 @@ impl<T: Ticks, L: Logic<T>, C: Codec<L::Key, L::State>> Applying<'_, T, L, C> {
         let (mut records, mut from) = (records.into_iter(), 0);
         while from < places.len() {
             let to = from + self.traces.timing.untimed(LOCATED.min(places.len() - from));
-            self.update(side, &mut records, places.within(from, to));
+            self.update(side, &mut records, &places, from..to);
             from = to;
             if from < places.len() && self.traces.timing.is_due() {
                 let started = Instant::now();
-                self.update(side, &mut records, places.within(from, from + 1));
+                self.update(side, &mut records, &places, from..from + 1);
                 let nanos = nanos_since(started).saturating_mul(self.traces.timing.every());
                 self.traces.gathering.add_busy(places.shards[from], nanos);
                 from += 1;
@@ -170,29 +167,29 @@ impl<T: Ticks, L: Logic<T>, C: Codec<L::Key, L::State>> Applying<'_, T, L, C> {
         self.traces.places = places;
     }
 
-    /// Takes some records, whose places these are, into the states of their keys.
-    fn update<'p, D>(
+    /// Takes those records that come next, whose places these are, into the states of their keys.
+    fn update<D>(
         &mut self,
         side: &mut D,
         records: &mut vec::IntoIter<D::Record>,
-        places: impl Iterator<Item = (&'p u64, &'p u32)>,
+        places: &Places,
+        those: Range<usize>,
     ) where
         D: Side<T, Key = L::Key, State = L::State, Output = L::Output>,
     {
         let (time, epochs) = (self.at, self.epochs);
         let Self { shards, traces: Traces { output, scheduled, .. }, .. } = self;
         if D::STATEFUL {
-            for ((routing, index), record) in places.zip(records.as_slice()) {
-                shards.locate(*routing, *index, side.key(record));
-            }
-            return shards.update_located(scheduled, |key, state, timers| {
+            let (routing, indices) = (&places.routing[those.clone()], &places.shards[those]);
+            shards.locate(routing, records.as_slice().iter().map(|record| side.key(record)));
+            return shards.update_located(routing, indices, scheduled, |key, state, timers| {
                 let Some(record) = records.next() else { return false };
                 let mut context = Context { time, epochs, key, output, timers, forget: false };
                 side.on_record(record, state, &mut context);
                 context.forget
             });
         }
-        for (_, record) in places.zip(records) {
+        for record in records.take(those.len()) {
             let (key, mut state, mut timers) = (side.key(&record), D::State::default(), Vec::new());
             let mut context = Context { time, epochs, key: &key, output, timers: &mut timers, forget: false };
             side.on_record(record, &mut state, &mut context);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::hash::Hash;
 
 use super::chunk::{Chunk, ChunkBuilder};
-use super::codec::Codec;
+use super::codec::{Codec, RowRef};
 use super::entry::Entry;
 use super::states::Cursor;
 use super::timers::Timers;
@@ -31,8 +31,8 @@ impl<K, S, C: Codec<K, S>, H: Clone> Departure<K, S, C, H> {
     }
 
     /// Appends a key to the chunk being filled, and sends the chunk when it is full.
-    pub fn send(&mut self, entry: &Entry<K, S>, timers: &[u64], chunk_bytes: usize, parcels: &mut Vec<Parcel<H>>) {
-        self.builder.push(entry.row(timers));
+    pub fn send(&mut self, row: RowRef<'_, K, S>, chunk_bytes: usize, parcels: &mut Vec<Parcel<H>>) {
+        self.builder.push(row);
         if self.builder.length() >= chunk_bytes {
             let chunk = self.builder.take(self.range, false);
             parcels.push(Parcel { chunk, hold: self.hold.clone() });
@@ -135,7 +135,7 @@ impl<K: Hash + Eq + Clone, S, C: Codec<K, S>, H: Clone> Snapshot<K, S, C, H> {
 
     /// Saves a key as it is, if that has changed since the snapshot before, and this one doesn't have it already.
     /// Whether there is one change less that is unsaved.
-    pub fn save(&mut self, turn: Turn, entry: &mut Entry<K, S>, timers: &Timers<K>) -> bool {
+    pub fn save(&mut self, turn: Turn, routing: u64, entry: &mut Entry<K, S>, timers: &Timers<K>) -> bool {
         let changed = entry.is_unsaved();
         if std::mem::replace(&mut entry.seen, self.number) == self.number || !(changed || self.whole) {
             return false;
@@ -144,7 +144,7 @@ impl<K: Hash + Eq + Clone, S, C: Codec<K, S>, H: Clone> Snapshot<K, S, C, H> {
         // A whole snapshot is the first one of its chain: in it, what is not there is gone.
         if !(self.whole && entry.is_gone()) {
             let builder = if turn == Turn::Early { &mut self.early } else { &mut self.scanned };
-            builder.push(entry.row(timers.of(&entry.key)));
+            builder.push(entry.row(routing, timers.of(&entry.key)));
             if builder.length() >= self.chunk_bytes {
                 self.full.extend(builder.take_hull());
             }

@@ -20,7 +20,7 @@ use super::chunk::ChunkBuilder;
 use super::codec::Codec;
 use super::entry::Entry;
 use super::leaving::{Departures, Snapshot, Turn};
-use super::states::States;
+use super::states::{Located, States};
 use super::timers::{Timer, Timers};
 use crate::keyspace::{Assignment, KeyRange};
 use crate::profile::{ShardEpoch, Statistics};
@@ -72,17 +72,6 @@ pub(super) enum Origin {
 pub(super) enum Occasion {
     Record,
     Timer,
-}
-
-/// A key, and where to look for its state. What is computed beforehand leaves less to do between two accesses to memory,
-/// so that the processor has more of them under way.
-pub(super) struct Located<K> {
-    hash: u64,
-    segment: u32,
-    /// Of its shard.
-    index: u32,
-    routing: u64,
-    key: K,
 }
 
 /// Some of the keys.
@@ -218,45 +207,51 @@ where
         }
     }
 
-    /// A key whose shard has this index is to be updated with the others that are located.
+    /// Keys with these routing keys are to be updated together.
     #[inline]
-    pub fn locate(&mut self, routing: u64, index: u32, key: K) {
-        let (hash, segment) = self.states.locate(routing, &key);
-        self.located.push(Located { hash, segment, index, routing, key });
+    pub fn locate(&mut self, routing: &[u64], keys: impl Iterator<Item = K>) {
+        let Self { located, states, .. } = self;
+        located.extend(routing.iter().zip(keys).map(|(routing, key)| states.locate(*routing, key)));
     }
 
-    /// As [`update`](Self::update) for each of the keys that have been located, as records do.
+    /// As [`update`](Self::update) for each of the keys that have been located, as records do. Given are their routing
+    /// keys and the indices of their shards.
     #[inline]
-    pub fn update_located(&mut self, set: &mut Vec<u64>, mut logic: impl FnMut(&K, &mut S, &mut Vec<u64>) -> bool) {
+    pub fn update_located(
+        &mut self,
+        routing: &[u64],
+        indices: &[u32],
+        set: &mut Vec<u64>,
+        mut logic: impl FnMut(&K, &mut S, &mut Vec<u64>) -> bool,
+    ) {
         let mut scheduled = std::mem::take(&mut self.scheduled);
-        let located = std::mem::take(&mut self.located);
-        let mut rest = located.as_slice();
-        while !rest.is_empty() {
-            let (mut updated, mut forget) = (0, false);
-            for Located { hash, segment, routing, key, .. } in rest {
-                let entry = self.states.get_in(*segment, *hash, (*routing, key));
-                let noted = entry.filter(|entry| entry.is_noted(self.snapshots));
-                let Some(entry) = noted else { break };
+        let mut located = std::mem::take(&mut self.located);
+        let mut done = 0;
+        while done < located.len() {
+            let mut forget = false;
+            for key in &located[done..] {
+                let entry = self.states.get_located(key).filter(|entry| entry.is_noted(self.snapshots));
+                let Some(entry) = entry else { break };
                 forget = logic(&entry.key, &mut entry.state, &mut scheduled);
-                updated += 1;
+                done += 1;
                 if forget || !scheduled.is_empty() {
                     break;
                 }
             }
+            let at = |at: usize| (indices[at] as usize, (routing[at], &located[at].key));
             if forget || !scheduled.is_empty() {
-                let Located { index, routing, key, .. } = &rest[updated - 1];
-                self.scheduled = std::mem::take(&mut scheduled);
-                self.follow(*index as usize, (*routing, key), forget, set);
-                scheduled = std::mem::take(&mut self.scheduled);
-            } else if let Some(Located { index, routing, key, .. }) = rest.get(updated) {
-                self.update(*index as usize, (*routing, key), Occasion::Record, set, &mut logic);
-                updated += 1;
+                let (index, key) = at(done - 1);
+                std::mem::swap(&mut self.scheduled, &mut scheduled);
+                self.follow(index, key, forget, set);
+                std::mem::swap(&mut self.scheduled, &mut scheduled);
+            } else if done < located.len() {
+                let (index, key) = at(done);
+                self.update(index, key, Occasion::Record, set, &mut logic);
+                done += 1;
             }
-            rest = &rest[updated..];
         }
-        self.scheduled = scheduled;
-        self.located = located;
-        self.located.clear();
+        located.clear();
+        (self.scheduled, self.located) = (scheduled, located);
     }
 
     /// Takes note of a key that is about to be changed, and begins it if it is new. Whether it has been forgotten, so that
@@ -268,11 +263,11 @@ where
             entry.set_unsaved(true);
             self.held.add(&entry);
             self.keys[index] += 1;
-            self.states.insert(entry);
+            self.states.insert(routing, entry);
             return false;
         };
         if let Some(snapshot) = &mut self.snapshot {
-            self.held.unsaved -= usize::from(snapshot.save(Turn::Early, entry, &self.timers));
+            self.held.unsaved -= usize::from(snapshot.save(Turn::Early, routing, entry, &self.timers));
         }
         self.held.remove(entry);
         let was_gone = entry.is_gone();
@@ -350,7 +345,7 @@ where
         if let Some(snapshot) = &mut self.snapshot
             && let Some(entry) = self.states.get_mut(timer.routing, &timer.key)
         {
-            self.held.unsaved -= usize::from(snapshot.save(Turn::Early, entry, &self.timers));
+            self.held.unsaved -= usize::from(snapshot.save(Turn::Early, timer.routing, entry, &self.timers));
         }
     }
 
@@ -375,8 +370,8 @@ where
         let mut builder = ChunkBuilder::<K, S, C>::new();
         let empty = builder.length();
         let mut rows = 0;
-        for entry in self.states.some_near(routing, KEYS_WEIGHED) {
-            builder.push(entry.row(self.timers.of(&entry.key)));
+        for (routing, entry) in self.states.some_near(routing, KEYS_WEIGHED) {
+            builder.push(entry.row(routing, self.timers.of(&entry.key)));
             rows += 1;
         }
         if rows > 0 {

@@ -11,7 +11,7 @@ use std::hash::{BuildHasher, Hash};
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
-use super::entry::Entry;
+use super::entry::{Entry, check};
 use crate::keyspace::{Directory, KeyRange};
 
 /// A table of so many buckets is divided rather than to grow: in some 50 µs. Small in tests, so that few keys do.
@@ -30,6 +30,8 @@ pub(super) struct States<K, S> {
 /// The keys of a part of the key space.
 struct Segment<K, S> {
     table: HashTable<Entry<K, S>>,
+    /// The routing keys, by the places of their entries in the table: out of the way of records.
+    routing: Vec<u64>,
     /// Keys of them that are gone.
     gone: usize,
     /// Another number whenever keys have changed their places.
@@ -40,12 +42,68 @@ struct Segment<K, S> {
     unscanned: bool,
 }
 
-impl<K, S> Segment<K, S> {
-    fn put(&mut self, hash: u64, entry: Entry<K, S>, hasher: impl Fn(&Entry<K, S>) -> u64) {
+impl<K: Hash + Eq, S> Segment<K, S> {
+    /// With room for so many keys.
+    fn new(capacity: usize) -> Self {
+        let table = HashTable::with_capacity(capacity);
+        let routing = vec![0; table.num_buckets()];
+        Segment { table, routing, gone: 0, arrangement: 0, touched: false, unscanned: false }
+    }
+
+    /// Empty, and otherwise like another one.
+    fn like(other: &Self, capacity: usize) -> Self {
+        let Segment { arrangement, touched, unscanned, .. } = *other;
+        Segment { arrangement, touched, unscanned, ..Segment::new(capacity) }
+    }
+
+    fn is_full(&self) -> bool {
+        self.table.len() == self.table.capacity()
+    }
+
+    /// The place of what is kept for the key with this routing key.
+    fn position(&self, hash: u64, routing: u64, key: &K) -> Option<usize> {
+        let is_of = |entry: &Entry<K, S>| entry.key == *key;
+        let mut places = self.table.iter_hash_buckets(hash).filter(|place| self.routing[*place] == routing);
+        places.find(|place| self.table.get_bucket(*place).is_some_and(is_of))
+    }
+
+    /// Keeps what nothing is kept for yet. There is room for it.
+    fn add(&mut self, routing: u64, entry: Entry<K, S>, hasher: &RandomState) {
+        debug_assert!(!self.is_full(), "keys would change their places");
         self.gone += usize::from(entry.is_gone());
         self.touched |= entry.is_unsaved();
-        self.table.insert_unique(hash, entry, hasher);
+        let hash = hasher.hash_one(&entry.key);
+        let place = self.table.insert_unique(hash, entry, |entry| hasher.hash_one(&entry.key)).bucket_index();
+        self.routing[place] = routing;
     }
+
+    fn take(&mut self, place: usize) -> Option<(u64, Entry<K, S>)> {
+        let (entry, _) = self.table.get_bucket_entry(place).ok()?.remove();
+        self.gone -= usize::from(entry.is_gone());
+        Some((self.routing[place], entry))
+    }
+
+    /// The routing keys of all keys.
+    fn routing_keys(&self) -> impl Iterator<Item = u64> {
+        self.table.iter_buckets().map(|place| self.routing[place])
+    }
+
+    /// Puts all keys into a table with room for so many.
+    fn resize(&mut self, capacity: usize, hasher: &RandomState) {
+        let mut from = std::mem::replace(self, Segment::like(self, capacity));
+        (0..from.table.num_buckets()).filter_map(|place| from.take(place)).for_each(|(routing, entry)| {
+            self.add(routing, entry, hasher);
+        });
+    }
+}
+
+/// A key, and where to look for what is kept for it. What is computed beforehand leaves less to do between two accesses to
+/// memory, so that the processor has more of them under way.
+pub(super) struct Located<K> {
+    pub key: K,
+    hash: u64,
+    segment: u32,
+    check: u32,
 }
 
 /// How far a walk over a part of the key space has come.
@@ -87,8 +145,7 @@ pub(super) enum Visited {
 
 impl<K: Hash + Eq, S> States<K, S> {
     pub fn new() -> Self {
-        let all = Segment { table: HashTable::new(), gone: 0, arrangement: 0, touched: false, unscanned: false };
-        let (directory, segments) = (Directory::new(vec![0]), vec![all]);
+        let (directory, segments) = (Directory::new(vec![0]), vec![Segment::new(0)]);
         States { directory, segments, hasher: RandomState::default(), len: 0, arrangements: 0 }
     }
 
@@ -101,44 +158,48 @@ impl<K: Hash + Eq, S> States<K, S> {
     #[inline]
     pub fn get_mut(&mut self, routing: u64, key: &K) -> Option<&mut Entry<K, S>> {
         let hash = self.hasher.hash_one(key);
-        self.segments[self.directory.find(routing)].table.find_mut(hash, |entry| entry.is_of(routing, key))
+        let segment = &mut self.segments[self.directory.find(routing)];
+        let place = segment.position(hash, routing, key)?;
+        segment.table.get_bucket_mut(place)
     }
 
-    /// The key's hash, and the segment that the routing key is in.
+    /// Where to look for what is kept for the key.
     #[inline]
-    pub fn locate(&self, routing: u64, key: &K) -> (u64, u32) {
-        (self.hasher.hash_one(key), self.directory.find(routing) as u32)
+    pub fn locate(&self, routing: u64, key: K) -> Located<K> {
+        let (hash, segment) = (self.hasher.hash_one(&key), self.directory.find(routing) as u32);
+        Located { key, hash, segment, check: check(routing) }
     }
 
-    /// What is kept for the key, if it is in this segment, in which it was located.
+    /// What is kept for the key, if no key has changed its segment since it was located. Of a key with several routing
+    /// keys, which there should not be, it may be that of another one.
     #[inline]
-    pub fn get_in(&mut self, segment: u32, hash: u64, (routing, key): (u64, &K)) -> Option<&mut Entry<K, S>> {
-        self.segments.get_mut(segment as usize)?.table.find_mut(hash, |entry| entry.is_of(routing, key))
+    pub fn get_located(&mut self, located: &Located<K>) -> Option<&mut Entry<K, S>> {
+        let Located { key, hash, segment, check } = located;
+        self.segments.get_mut(*segment as usize)?.table.find_mut(*hash, |entry| entry.is_of(*check, key))
     }
 
     /// Keeps this for its key, for which nothing is kept yet.
-    pub fn insert(&mut self, entry: Entry<K, S>) {
-        let mut index = self.directory.find(entry.routing);
-        let table = &self.segments[index].table;
-        if table.len() == table.capacity() {
+    pub fn insert(&mut self, routing: u64, entry: Entry<K, S>) {
+        let mut index = self.directory.find(routing);
+        if self.segments[index].is_full() {
             self.make_room(index);
-            index = self.directory.find(entry.routing);
+            index = self.directory.find(routing);
         }
-        let hash = self.hasher.hash_one(&entry.key);
-        self.segments[index].put(hash, entry, |entry| self.hasher.hash_one(&entry.key));
+        self.segments[index].add(routing, entry, &self.hasher);
         self.len += 1;
     }
 
     /// Keeps this for its key, and gives what was kept before.
-    pub fn put(&mut self, entry: Entry<K, S>) -> Option<Entry<K, S>> {
+    pub fn put(&mut self, routing: u64, entry: Entry<K, S>) -> Option<Entry<K, S>> {
         let hash = self.hasher.hash_one(&entry.key);
-        let segment = &mut self.segments[self.directory.find(entry.routing)];
-        if let Some(there) = segment.table.find_mut(hash, |there| there.is_of(entry.routing, &entry.key)) {
+        let segment = &mut self.segments[self.directory.find(routing)];
+        let place = segment.position(hash, routing, &entry.key);
+        if let Some(there) = place.and_then(|place| segment.table.get_bucket_mut(place)) {
             segment.touched |= entry.is_unsaved();
             segment.gone = segment.gone + usize::from(entry.is_gone()) - usize::from(there.is_gone());
             return Some(std::mem::replace(there, entry));
         }
-        self.insert(entry);
+        self.insert(routing, entry);
         None
     }
 
@@ -146,8 +207,7 @@ impl<K: Hash + Eq, S> States<K, S> {
         let hash = self.hasher.hash_one(key);
         let index = self.directory.find(routing);
         let segment = &mut self.segments[index];
-        let (entry, _) = segment.table.find_entry(hash, |entry| entry.is_of(routing, key)).ok()?.remove();
-        segment.gone -= usize::from(entry.is_gone());
+        let (_, entry) = segment.take(segment.position(hash, routing, key)?)?;
         self.len -= 1;
         if segment.table.is_empty() {
             self.tidy(index);
@@ -159,12 +219,14 @@ impl<K: Hash + Eq, S> States<K, S> {
     #[cold]
     fn make_room(&mut self, index: usize) {
         let next = self.next_arrangement();
-        let Segment { table, arrangement, .. } = &mut self.segments[index];
+        let segment = &mut self.segments[index];
+        segment.arrangement = next;
         // Of a large table with little in it, the room of keys that have been taken out is used again.
-        let is_full = table.num_buckets() >= SEGMENT_BUCKETS && table.len() > SEGMENT_BUCKETS / 2;
-        *arrangement = next;
+        let (keys, buckets) = (segment.table.len(), segment.table.num_buckets());
+        let is_full = buckets >= SEGMENT_BUCKETS && keys > SEGMENT_BUCKETS / 2;
         if !(is_full && self.divide(index)) {
-            self.segments[index].table.reserve(1, |entry| self.hasher.hash_one(&entry.key));
+            let capacity = if keys > buckets / 2 { keys * 2 } else { keys + 1 };
+            self.segments[index].resize(capacity, &self.hasher);
         }
     }
 
@@ -178,21 +240,20 @@ impl<K: Hash + Eq, S> States<K, S> {
     /// segments of hashed keys are of equal width. `false` if it has but one routing key.
     fn divide(&mut self, index: usize) -> bool {
         let next = self.next_arrangement();
-        let segment = &mut self.segments[index];
-        let routing = segment.table.iter().map(|entry| entry.routing);
-        let (low, high) = routing.fold((u64::MAX, 0), |(low, high), key| (low.min(key), high.max(key)));
+        let mut segment = &mut self.segments[index];
+        let (low, high) = segment.routing_keys().fold((u64::MAX, 0), |(low, high), key| (low.min(key), high.max(key)));
         let Some(bit) = (low ^ high).checked_ilog2() else { return false };
         let start = high >> bit << bit;
-        let part = |room| Segment { table: HashTable::with_capacity(room), gone: 0, ..*segment };
-        let above = segment.table.iter().filter(|entry| entry.routing >= start).count();
+        let above = segment.routing_keys().filter(|routing| *routing >= start).count();
         let room = |keys: usize| (keys * 2).min(SEGMENT_BUCKETS / 2).max(keys + 1);
-        let (mut left, mut right) = (part(room(segment.table.len() - above)), part(room(above)));
-        for entry in segment.table.drain() {
-            let part = if entry.routing < start { &mut left } else { &mut right };
-            part.put(self.hasher.hash_one(&entry.key), entry, |entry| self.hasher.hash_one(&entry.key));
+        let (left, right) = (room(segment.table.len() - above), room(above));
+        let right = Segment { arrangement: next, ..Segment::like(segment, right) };
+        let mut from = std::mem::replace(segment, Segment::like(segment, left));
+        self.segments.insert(index + 1, right);
+        for (routing, entry) in (0..from.table.num_buckets()).filter_map(|place| from.take(place)) {
+            segment = &mut self.segments[index + usize::from(routing >= start)];
+            segment.add(routing, entry, &self.hasher);
         }
-        self.segments[index] = left;
-        self.segments.insert(index + 1, Segment { arrangement: next, ..right });
         self.directory.insert(index + 1, start);
         self.directory.index();
         true
@@ -213,14 +274,14 @@ impl<K: Hash + Eq, S> States<K, S> {
         }
     }
 
-    /// Goes on with a walk, by `buckets` places for keys at the most. Entries outside of the part of the key space are
-    /// passed over. What has changed its place meanwhile may be visited again.
+    /// Goes on with a walk, by `buckets` places for keys at the most, and shows each entry with its routing key. Those
+    /// outside of the part of the key space are passed over. What has changed its place meanwhile may be visited again.
     pub fn walk(
         &mut self,
         cursor: &mut Cursor,
         which: Which,
         mut buckets: usize,
-        mut visit: impl FnMut(&mut Entry<K, S>) -> Visited,
+        mut visit: impl FnMut(u64, &mut Entry<K, S>) -> Visited,
     ) {
         while let Some(at) = cursor.at.filter(|_| buckets > 0) {
             let index = self.directory.find(at);
@@ -234,17 +295,13 @@ impl<K: Hash + Eq, S> States<K, S> {
                 let bucket = cursor.bucket;
                 cursor.bucket += 1;
                 let Some(entry) = segment.table.get_bucket_mut(bucket) else { continue };
-                if !(at..=cursor.last).contains(&entry.routing) {
+                let routing = segment.routing[bucket];
+                if !(at..=cursor.last).contains(&routing) {
                     continue;
                 }
-                match visit(entry) {
+                match visit(routing, entry) {
                     Visited::Keep => {}
-                    Visited::Remove => {
-                        if let Ok(entry) = segment.table.get_bucket_entry(bucket) {
-                            segment.gone -= usize::from(entry.remove().0.is_gone());
-                            self.len -= 1;
-                        }
-                    }
+                    Visited::Remove => self.len -= usize::from(segment.take(bucket).is_some()),
                     Visited::Wait => {
                         cursor.bucket = bucket;
                         return;
@@ -264,20 +321,23 @@ impl<K: Hash + Eq, S> States<K, S> {
     /// Gives back the room of a segment whose keys have been taken out.
     fn tidy(&mut self, index: usize) {
         let (is_alone, next) = (self.segments.len() == 1, self.next_arrangement());
-        let Segment { table, arrangement, .. } = &mut self.segments[index];
-        if table.is_empty() && !is_alone {
+        let segment = &mut self.segments[index];
+        let keys = segment.table.len();
+        if keys == 0 && !is_alone {
             self.segments.remove(index);
             self.directory.remove(index);
             self.directory.index();
-        } else if table.len() < table.capacity() / 8 {
-            table.shrink_to(table.len() * 2, |entry| self.hasher.hash_one(&entry.key));
-            *arrangement = next;
+        } else if keys < segment.table.capacity() / 8 {
+            segment.arrangement = next;
+            segment.resize(keys * 2, &self.hasher);
         }
     }
 
-    /// Some entries near a routing key, `limit` at the most.
-    pub fn some_near(&self, routing: u64, limit: usize) -> impl Iterator<Item = &Entry<K, S>> {
-        self.segments[self.directory.find(routing)].table.iter().take(limit)
+    /// Some entries near a routing key, with theirs, `limit` at the most.
+    pub fn some_near(&self, routing: u64, limit: usize) -> impl Iterator<Item = (u64, &Entry<K, S>)> {
+        let segment = &self.segments[self.directory.find(routing)];
+        let places = segment.table.iter_buckets().take(limit);
+        places.filter_map(|place| Some((segment.routing[place], segment.table.get_bucket(place)?)))
     }
 
     /// Keys in a part of the key space that are not gone. Those of a segment that is only partly in it are counted one by
@@ -285,11 +345,13 @@ impl<K: Hash + Eq, S> States<K, S> {
     pub fn count(&self, range: KeyRange) -> usize {
         let (first, last) = (self.directory.find(range.start()), self.directory.find(range.last()));
         let of = |index: usize| {
-            let Segment { table, gone, .. } = &self.segments[index];
+            let Segment { table, routing, gone, .. } = &self.segments[index];
             if range.covers(&self.directory.range(index)) {
                 return table.len() - gone;
             }
-            table.iter().filter(|entry| range.contains(entry.routing) && !entry.is_gone()).count()
+            let is_in = |place: &usize| range.contains(routing[*place]);
+            let there = table.iter_buckets().filter(is_in).filter_map(|place| table.get_bucket(place));
+            there.filter(|entry| !entry.is_gone()).count()
         };
         (first..=last).map(of).sum()
     }

@@ -13,12 +13,14 @@ pub(crate) struct Directory {
     /// The binary logarithm of a slot's width.
     shift: u32,
     slots: Vec<Slot>,
+    /// The last one.
+    highest: Slot,
     /// Whether the slots are those of the starts.
     indexed: bool,
 }
 
 /// The ranges of the first and of the last key of a slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Slot {
     first: u32,
     last: u32,
@@ -27,7 +29,8 @@ struct Slot {
 impl Directory {
     /// Of ranges that start here: at 0, and ascending.
     pub fn new(starts: Vec<u64>) -> Self {
-        let mut directory = Directory { starts, base: 0, shift: 0, slots: Vec::new(), indexed: false };
+        let (slots, highest) = (Vec::new(), Slot::default());
+        let mut directory = Directory { starts, base: 0, shift: 0, slots, highest, indexed: false };
         directory.index();
         directory
     }
@@ -53,11 +56,15 @@ impl Directory {
     pub fn find(&self, key: u64) -> usize {
         debug_assert!(self.indexed, "it has changed since it was indexed");
         let slot = (key.saturating_sub(self.base) >> self.shift) as usize;
-        let Slot { first, last } = self.slots[slot.min(self.slots.len() - 1)];
-        let (first, last) = (first as usize, last as usize);
+        let Slot { first, last } = *self.slots.get(slot).unwrap_or(&self.highest);
         if first == last {
-            return first;
+            return first as usize;
         }
+        self.find_among(first as usize, last as usize, key)
+    }
+
+    /// As [`find`](Self::find), where it is known that it is one of these.
+    fn find_among(&self, first: usize, last: usize, key: u64) -> usize {
         first + self.starts[first + 1..=last].partition_point(|start| *start <= key)
     }
 
@@ -97,7 +104,8 @@ impl Directory {
             while range + 1 < self.starts.len() && begins(range + 1) {
                 range += 1;
             }
-            self.slots.push(Slot { first: first as u32, last: range as u32 });
+            self.highest = Slot { first: first as u32, last: range as u32 };
+            self.slots.push(self.highest);
             range += usize::from(next.is_some_and(|next| self.starts.get(range + 1) == Some(&next)));
         }
     }

@@ -106,7 +106,7 @@ where
                     arrived.times.extend(&times);
                     self.timers.adopt(entry.key.clone(), routing, times);
                 }
-                self.put(index, entry, origin);
+                self.put(index, routing, entry, origin);
             })?;
         }
         if chunk.last && origin != Origin::Ahead {
@@ -116,16 +116,16 @@ where
     }
 
     /// Keeps a key that has come, in place of an earlier copy of it.
-    fn put(&mut self, index: usize, entry: Entry<K, S>, origin: Origin) {
+    fn put(&mut self, index: usize, routing: u64, entry: Entry<K, S>, origin: Origin) {
         let tally = if origin == Origin::Ahead { &mut self.ahead } else { &mut self.held };
         let keys = &mut self.keys[index];
         // Of a key that nobody else knows nothing need be said when it is gone.
         let copy = if entry.is_gone() && entry.is_unknown() {
-            self.states.remove(entry.routing, &entry.key)
+            self.states.remove(routing, &entry.key)
         } else {
             tally.add(&entry);
             *keys += usize::from(!entry.is_gone() && origin != Origin::Ahead);
-            self.states.put(entry)
+            self.states.put(routing, entry)
         };
         if let Some(copy) = copy {
             tally.remove(&copy);

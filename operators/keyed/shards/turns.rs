@@ -45,16 +45,16 @@ where
         let departure = first.get_mut();
         let Self { states, snapshot, timers, held, chunk_bytes, .. } = self;
         let mut cursor = departure.cursor;
-        states.walk(&mut cursor, Which::All, BUCKETS_PER_TURN, |entry| {
+        states.walk(&mut cursor, Which::All, BUCKETS_PER_TURN, |routing, entry| {
             if !parcels.is_empty() || snapshot.as_ref().is_some_and(Snapshot::has_full) {
                 return Visited::Wait;
             }
             if let Some(snapshot) = snapshot {
-                held.unsaved -= usize::from(snapshot.save(Turn::Early, entry, timers));
+                held.unsaved -= usize::from(snapshot.save(Turn::Early, routing, entry, timers));
             }
             if !(entry.is_copied() || entry.is_gone() && entry.is_unknown()) {
                 let times = timers.remove(&entry.key);
-                departure.send(entry, &times, *chunk_bytes, parcels);
+                departure.send(entry.row(routing, &times), *chunk_bytes, parcels);
             }
             held.remove(entry);
             Visited::Remove
@@ -70,13 +70,13 @@ where
         let Self { states, timers, departures, chunk_bytes, .. } = self;
         let Some(departure) = departures.next_to_copy() else { return };
         let mut cursor = departure.cursor;
-        states.walk(&mut cursor, Which::All, BUCKETS_PER_TURN, |entry| {
+        states.walk(&mut cursor, Which::All, BUCKETS_PER_TURN, |routing, entry| {
             if !parcels.is_empty() {
                 return Visited::Wait;
             }
             if !entry.is_gone() && !entry.is_copied() && timers.of(&entry.key).is_empty() {
                 entry.set_copied();
-                departure.send(entry, &[], *chunk_bytes, parcels);
+                departure.send(entry.row(routing, &[]), *chunk_bytes, parcels);
             }
             Visited::Keep
         });
@@ -91,11 +91,11 @@ where
         let Self { states, snapshot, timers, held, .. } = self;
         let Some(snapshot) = snapshot else { return };
         let mut cursor = snapshot.cursor;
-        states.walk(&mut cursor, Which::Unscanned, BUCKETS_PER_TURN, |entry| {
+        states.walk(&mut cursor, Which::Unscanned, BUCKETS_PER_TURN, |routing, entry| {
             if snapshot.has_full() {
                 return Visited::Wait;
             }
-            held.unsaved -= usize::from(snapshot.save(Turn::Scanned, entry, timers));
+            held.unsaved -= usize::from(snapshot.save(Turn::Scanned, routing, entry, timers));
             if entry.is_gone() && entry.is_unknown() { Visited::Remove } else { Visited::Keep }
         });
         snapshot.cursor = cursor;

@@ -39,7 +39,7 @@ proptest! {
             match step {
                 Step::Put(key) => {
                     let state = number as u64;
-                    let before = states.put(Entry::new(routing(key), key, 0, state)).map(|entry| entry.state);
+                    let before = states.put(routing(key), Entry::new(routing(key), key, 0, state)).map(|entry| entry.state);
                     prop_assert_eq!(before, expected.insert(key, state));
                 }
                 Step::Remove(key) => {
@@ -56,8 +56,8 @@ proptest! {
                         *cursor = Cursor::over(of);
                         owed.extend(expected.keys().filter(|key| of.contains(routing(**key))));
                     }
-                    states.walk(cursor, Which::All, buckets, |entry| {
-                        assert!(of.contains(entry.routing));
+                    states.walk(cursor, Which::All, buckets, |routing, entry| {
+                        assert!(of.contains(routing));
                         owed.remove(&entry.key);
                         Visited::Keep
                     });
@@ -78,7 +78,7 @@ proptest! {
 fn where_keys_come_and_go_in_order_segments_go_too() {
     let mut states = States::<u64, u64>::new();
     for key in 0..10_000u64 {
-        states.insert(Entry::new(key, key, 0, 0));
+        states.insert(key, Entry::new(key, key, 0, 0));
         if key >= 10 {
             states.remove(key - 10, &(key - 10)).unwrap();
         }
