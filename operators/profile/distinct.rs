@@ -1,28 +1,28 @@
 use serde::{Deserialize, Serialize};
 
-/// Bits of the classes whose hashes are not rare; a power of two. Seven such classes and eight rare ones, of an eighth
+/// Bits of the classes whose hashes are not rare, as a power of two. Seven such classes and eight rare ones, of an eighth
 /// as many bits each, are four kilobytes.
-const WIDE: u32 = 1 << 12;
-const NARROW: u32 = WIDE / 8;
+const WIDE: u32 = 12;
+const NARROW: u32 = WIDE - 3;
 const WIDE_CLASSES: u32 = 7;
 
-/// A hash is of class `c` if `c` zeros are at its end, and of the last class if there are more.
-const CLASSES: usize = 15;
+/// Class `c` has the hashes from `2^(HASH - c - 1)` on that are less than twice that, and none has the smallest ones.
+const CLASSES: u32 = 15;
 
-const WORDS: usize = 512;
+/// Bits that are used of a hash, the upper ones: they fit the mantissa of a float.
+const HASH: u32 = 24;
+
+pub(super) const WORDS: usize = 512;
 
 /// Newton's method is at its end after half a dozen steps, unless nearly all bits are set.
 const STEPS: usize = 24;
-
-/// By class: the first bit, and the number of bits less one.
-const PLACES: [(u32, u32); 16] = places();
 
 /// An estimate of the number of distinct keys, from a dozen to thirty million: a bitmap.
 ///
 /// It sees every record, not only sampled ones: how often a key comes back says little about how many keys never
 /// came in the sample.
 ///
-/// The number of zeros at the end of a hash says in which class of bits it sets one, and its other end says which. Each
+/// The number of zeros at the start of a hash says in which class of bits it sets one, and what follows says which. Each
 /// class is a linear counter (Whang and others, "A linear-time probabilistic counting algorithm", 1990) of half the
 /// hashes of the class before, so that always some are neither empty nor full (Estan, Varghese and Fisk, "Bitmap
 /// algorithms for counting active flows on high speed links", 2003). Neither order nor repetition matters, and merging
@@ -41,14 +41,18 @@ impl Default for Distinct {
 }
 
 impl Distinct {
-    /// Without a branch: whether a hash is a new one can't be foreseen.
-    #[inline]
     pub(super) fn observe(&mut self, key: u64) {
-        let hash = hash(key);
-        let class = ((hash >> 32) | (1 << (CLASSES - 1))).trailing_zeros() as usize;
-        let (first, mask) = PLACES[class % PLACES.len()];
-        let bit = first + ((hash >> (64 - WIDE.ilog2())) as u32 & mask);
-        self.0[bit as usize / 64 % WORDS] |= 1 << (bit % 64);
+        let place = place(hash(key));
+        self.0[place as usize / 64 % WORDS] |= 1 << (place % 64);
+    }
+
+    /// Of the bits of keys, as their places say.
+    pub(super) fn new(words: &[u64; WORDS]) -> Self {
+        Distinct(Box::new(*words))
+    }
+
+    pub(super) fn words(&self) -> &[u64; WORDS] {
+        &self.0
     }
 
     pub(super) fn merge(&mut self, other: &Distinct) {
@@ -86,14 +90,13 @@ impl Distinct {
         x
     }
 
-    fn count(&self) -> [Class; CLASSES] {
+    fn count(&self) -> [Class; CLASSES as usize] {
         std::array::from_fn(|class| {
-            let (first, mask) = PLACES[class];
-            let (from, words) = (first as usize / 64, (mask as usize + 1) / 64);
+            let (first, bits) = bits(class as u32);
+            let (from, words) = (first as usize / 64, bits as usize / 64);
             let set = self.0[from..from + words].iter().map(|word| word.count_ones()).sum::<u32>();
-            let share = (-((class + 1).min(CLASSES - 1) as f64)).exp2();
-            let bits = f64::from(mask + 1);
-            Class { set: set.into(), empty: bits - f64::from(set), rate: share / bits }
+            let share = (-(class as f64 + 1.0)).exp2();
+            Class { set: set.into(), empty: f64::from(bits - set), rate: share / f64::from(bits) }
         })
     }
 }
@@ -106,25 +109,37 @@ struct Class {
     rate: f64,
 }
 
-const fn places() -> [(u32, u32); 16] {
-    let mut places = [(0, 0); 16];
-    let (mut class, mut first) = (0, 0);
-    while class < CLASSES {
-        let bits = if (class as u32) < WIDE_CLASSES { WIDE } else { NARROW };
-        places[class] = (first, bits - 1);
-        first += bits;
-        class += 1;
+/// The first bit of a class, and the number of its bits. Wide classes come first, and rarer ones before others.
+fn bits(class: u32) -> (u32, u32) {
+    match (WIDE_CLASSES - 1).checked_sub(class) {
+        Some(before) => (before << WIDE, 1 << WIDE),
+        None => ((WIDE_CLASSES << WIDE) + ((CLASSES - 1 - class) << NARROW), 1 << NARROW),
     }
-    places
 }
 
-/// A product with a large odd constant, folded, and one more: with one alone, keys that are numbered would be spread
-/// more evenly than chance does, which estimates take for more keys. Use the upper bits first.
+/// The bit that a hash sets: in arithmetic that the compiler does for several of them at once. Without a branch: whether
+/// a hash is a new one can't be foreseen.
+///
+/// A float has as its exponent how many zeros an integer starts with, and then what follows. What is added keeps the
+/// smallest hashes apart from what has no class; of the largest, one in `2^15` sets a bit that is not its own.
 #[inline]
-fn hash(key: u64) -> u64 {
-    let product = u128::from(key ^ 0x243f_6a88_85a3_08d3) * 0x9e37_79b9_7f4a_7c15;
-    let folded = (product >> 64) as u64 ^ product as u64;
-    (folded ^ (folded >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93)
+pub(super) fn place(hash: u32) -> u32 {
+    let float = (((hash >> (u32::BITS - HASH)) + (1 << (HASH - CLASSES))) as i32 as f32).to_bits();
+    let exponent = f32::MAX_EXP as u32 - 2 + HASH;
+    let wide = (float >> (f32::MANTISSA_DIGITS - 1 - WIDE)).wrapping_sub((exponent - WIDE_CLASSES + 1) << WIDE) as i32;
+    let narrow = (float >> (f32::MANTISSA_DIGITS - 1 - NARROW)).wrapping_sub((exponent - CLASSES + 1) << NARROW) as i32;
+    (if wide >= 0 { wide } else { narrow + (WIDE_CLASSES << WIDE) as i32 }) as u32
+}
+
+/// Products of the key's halves with large odd constants, folded, and the middle of about the square of that: products
+/// with constants alone spread keys that are numbered more evenly than chance does, which estimates take for more keys.
+#[inline]
+pub(super) fn hash(key: u64) -> u32 {
+    const LOW: u64 = u32::MAX as u64;
+    let key = key ^ 0x243f_6a88_85a3_08d3;
+    let product = (key & LOW).wrapping_mul(0x9e37_79b9).wrapping_add((key >> 32).wrapping_mul(0xd6e8_feb9));
+    let folded = ((product >> 32) ^ product) & LOW;
+    (folded.wrapping_mul(folded ^ 0xc2b2_ae3d) >> 16) as u32
 }
 
 /// As on the wire: the words that are not 0, by their positions, or all of them.

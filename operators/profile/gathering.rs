@@ -1,17 +1,15 @@
+use super::bitmaps::Bitmaps;
 use super::heaviest::Heaviest;
-use super::reservoir::Reservoir;
-use super::tally::{Alike, Tally};
+use super::noted::{CHUNK, Noted};
+use super::tally::{Alike, Slot, Tally};
 use super::{Sampler, Statistics};
-
-/// Records that are taken in at a time: their rows stay in the first-level cache until the sampled ones are looked at.
-const CHUNK: usize = 1024;
 
 /// The statistics of all shards of a worker in one epoch, taken in by batches.
 ///
 /// What [`Statistics`] of each shard would be, record by record, at a fraction of the cost: of a record, a shard's count
 /// and sums are updated and its key is shown to [`distinct`](super::Summary::distinct), and only sampled records come to
 /// the costly sketches. Shards that have too little of all records to matter are only counted, if
-/// [`with_detail`](Self::with_detail) says so. A shard without records takes four bytes, and no time.
+/// [`with_detail`](Self::with_detail) says so. A shard without records takes eight bytes, and no time.
 ///
 /// ```
 /// use thalweg::profile::Gathering;
@@ -26,16 +24,17 @@ const CHUNK: usize = 1024;
 #[derive(Debug)]
 pub struct Gathering {
     sampler: Sampler,
-    /// By shard: its row in this epoch, 0 if it has none.
-    rows: Vec<u32>,
+    /// By shard.
+    slots: Vec<Slot>,
     /// By row, what every record touches. The first is nobody's.
     tallies: Vec<Tally>,
     /// By row, the rest.
     shards: Vec<Shard>,
+    /// Of the shards that are looked at, distinct keys.
+    bitmaps: Bitmaps,
     alike: Alike,
-    /// Of the records at hand, the sampled ones.
-    picked: Vec<usize>,
     heaviest: Heaviest,
+    noted: Box<Noted>,
 }
 
 #[derive(Debug, Default)]
@@ -44,7 +43,6 @@ struct Shard {
     /// Records to come that are only counted, before the others are looked at.
     undetailed: u64,
     statistics: Statistics,
-    reservoir: Reservoir,
 }
 
 impl Gathering {
@@ -52,12 +50,13 @@ impl Gathering {
     pub fn new(sample: f64, seed: u64) -> Self {
         Gathering {
             sampler: Sampler::new(sample, seed),
-            rows: Vec::new(),
+            slots: Vec::new(),
             tallies: vec![Tally::default()],
             shards: vec![Shard::default()],
+            bitmaps: Bitmaps::default(),
             alike: Alike::Unknown,
-            picked: Vec::new(),
             heaviest: Heaviest::default(),
+            noted: Box::default(),
         }
     }
 
@@ -110,7 +109,7 @@ impl Gathering {
     /// Adds time spent on the records of a shard, in nanoseconds.
     pub fn add_busy(&mut self, shard: u32, nanos: u64) {
         let row = self.row(shard);
-        self.shards[row as usize].statistics.add_busy(nanos);
+        self.shards[row].statistics.add_busy(nanos);
     }
 
     /// Gives the shards with records or time, in the order of their numbers, and begins anew.
@@ -121,12 +120,14 @@ impl Gathering {
         order.sort_unstable();
         self.heaviest.turn_over(order.iter().map(|(number, row)| (*number, self.shards[*row].statistics.records())));
         for (number, row) in order {
-            let (tally, shard) = (std::mem::take(&mut self.tallies[row]), std::mem::take(&mut self.shards[row]));
-            let Shard { mut statistics, reservoir, .. } = shard;
-            self.rows[number as usize] = 0;
-            statistics.finish(tally.into_distinct(), reservoir, self.sampler.every());
+            let mut statistics = std::mem::take(&mut self.shards[row].statistics);
+            let slot = std::mem::take(&mut self.slots[number as usize]);
+            if slot.bitmap > 0 {
+                statistics.finish(self.bitmaps.distinct(slot.bitmap));
+            }
             each(number, statistics);
         }
+        self.bitmaps.clear();
         self.tallies.truncate(1);
         self.shards.truncate(1);
     }
@@ -142,111 +143,109 @@ impl Gathering {
     ) {
         let count = shards.len().min(keys.len()).min(records.len());
         self.heaviest.records += count as u64;
-        let mut rows = [0; CHUNK];
-        let measures = |record: &R| MEASURED.then(|| (value(record), size(record) as u64));
+        let measures = |record: &R| (value(record), size(record) as u64);
         let mut done = 0;
         loop {
-            done += self.usual(&shards[done..count], &keys[done..], &records[done..], &mut rows[done..], measures);
+            done += self.usual::<MEASURED, R>(&shards[..count], &records[..count], done, measures);
             if done == count {
                 break;
             }
-            let measures = (value(&records[done]), size(&records[done]) as u64);
-            rows[done] = self.unusual(shards[done], keys[done], measures);
+            self.noted.bitmaps[done] = self.unusual(shards[done], keys[done], measures(&records[done]));
             done += 1;
         }
-        let size = |at: usize| MEASURED.then(|| size(&records[at]) as u64);
-        self.sample(&rows[..count], keys, size);
-    }
-
-    /// Shows those records to the costly sketches that the sampler picks; their sizes too, unless they are known.
-    #[inline]
-    fn sample(&mut self, rows: &[u32], keys: &[u64], size: impl Fn(usize) -> Option<u64>) {
-        let Self { sampler, shards, picked, .. } = self;
-        picked.clear();
-        sampler.pick(rows.len(), |at| {
-            if rows[at] > 0 {
-                picked.push(at);
-            }
-        });
-        for at in &*picked {
-            shards[rows[*at] as usize].statistics.prefetch(keys[*at]);
-        }
-        for at in &*picked {
-            let Shard { statistics, reservoir, .. } = &mut shards[rows[*at] as usize];
-            statistics.observe_sampled(keys[*at], size(*at), sampler.every());
-            reservoir.observe(keys[*at], sampler.random());
+        if self.bitmaps.count() > 0 {
+            self.look(&keys[..count], |at| MEASURED.then(|| size(&records[at]) as u64));
         }
     }
 
-    /// Takes in records up to the first one that is unusual; how many. Notes the row of each that is looked at.
+    /// Takes in records from this one up to the first one that is unusual; how many. Notes which are looked at.
     #[inline]
-    fn usual<R>(
+    fn usual<const MEASURED: bool, R>(
         &mut self,
         shards: &[u32],
-        keys: &[u64],
         records: &[R],
-        noted: &mut [u32],
-        measures: impl Fn(&R) -> Option<(f64, u64)>,
+        from: usize,
+        measures: impl Fn(&R) -> (f64, u64),
     ) -> usize {
-        let (rows, tallies) = (self.rows.as_slice(), self.tallies.as_mut_slice());
-        let batch = shards.iter().zip(keys).zip(records).zip(noted);
-        for (at, (((shard, key), record), noted)) in batch.enumerate() {
-            let row = rows.get(*shard as usize).copied().unwrap_or_default();
-            let Some(tally) = tallies.get_mut(row as usize) else { return at };
-            if !tally.observe(*key, measures(record)) {
-                return at;
+        let Self { slots, tallies, noted, .. } = self;
+        let (slots, tallies) = (slots.as_mut_slice(), tallies.as_mut_slice());
+        let batch = shards[from..].iter().zip(&records[from..]).zip(&mut noted.bitmaps[from..]);
+        for (at, ((shard, record), bitmap)) in batch.enumerate() {
+            let Some(slot) = slots.get_mut(*shard as usize) else { return at };
+            let Some(room) = slot.room.checked_sub(1) else { return at };
+            if MEASURED {
+                let (value, size) = measures(record);
+                if !tallies.get_mut(slot.row as usize).is_some_and(|tally| tally.observe(value, size)) {
+                    return at;
+                }
             }
-            *noted = if tally.is_detailed() { row } else { 0 };
+            slot.room = room;
+            *bitmap = slot.bitmap;
         }
-        shards.len()
+        shards.len() - from
     }
 
-    /// Takes in a record that [`usual`](Self::usual) has not; its row, or 0 if it is one of its shard's first, or only
+    /// Takes in a record that [`usual`](Self::usual) has not; its bitmap, or 0 if it is one of its shard's first, or only
     /// counted.
     #[cold]
     #[inline(never)]
-    fn unusual(&mut self, shard: u32, key: u64, measures: (f64, u64)) -> u32 {
+    fn unusual(&mut self, shard: u32, key: u64, measures: (f64, u64)) -> u16 {
         let row = self.row(shard);
-        let (tally, shard) = (&mut self.tallies[row as usize], &mut self.shards[row as usize]);
-        if tally.is_full() {
-            shard.settle(tally, self.alike);
-            let Shard { undetailed, statistics, .. } = shard;
+        let (slot, tally) = (&mut self.slots[shard as usize], &mut self.tallies[row]);
+        let state = &mut self.shards[row];
+        if slot.room == 0 {
+            state.settle(slot, tally, self.alike);
+            let Shard { undetailed, statistics, .. } = state;
             if *undetailed == 0 && statistics.observe_first(key, measures.0, measures.1, &mut self.sampler) {
                 return 0;
             }
-            if *undetailed == 0 && !tally.is_detailed() {
-                tally.begin_detail(statistics);
+            if *undetailed == 0 && slot.bitmap == 0 {
+                slot.bitmap = self.bitmaps.add(row, statistics);
             }
-            tally.grant(if *undetailed > 0 { *undetailed } else { u64::MAX }, statistics);
+            tally.grant(slot, if *undetailed > 0 { *undetailed } else { u64::MAX }, statistics);
         }
-        tally.observe_unusual(key, measures, &mut shard.statistics, self.alike);
-        if tally.is_detailed() { row } else { 0 }
+        tally.observe_unusual(slot, measures, &mut state.statistics, self.alike);
+        slot.bitmap
+    }
+
+    /// Shows the keys of the noted records to their bitmaps, and those that the sampler picks to the costly sketches; their
+    /// sizes too, unless they are known.
+    #[inline]
+    fn look(&mut self, keys: &[u64], size: impl Fn(usize) -> Option<u64>) {
+        let Self { sampler, shards, noted, bitmaps, .. } = self;
+        let looked = noted.look(keys);
+        bitmaps.observe(looked.bits);
+        let weight = sampler.every();
+        sampler.pick(looked.keys.len(), |at| {
+            let statistics = &mut shards[bitmaps.row(looked.bitmaps[at])].statistics;
+            statistics.observe_sampled(looked.keys[at], size(looked.position(at)), weight);
+        });
     }
 
     fn settle(&mut self) {
-        for (tally, shard) in self.tallies.iter_mut().zip(&mut self.shards) {
-            shard.settle(tally, self.alike);
+        for (tally, shard) in self.tallies.iter_mut().zip(&mut self.shards).skip(1) {
+            shard.settle(&mut self.slots[shard.number as usize], tally, self.alike);
         }
     }
 
     /// The row of a shard, which is added if there is none.
-    fn row(&mut self, shard: u32) -> u32 {
+    fn row(&mut self, shard: u32) -> usize {
         let at = shard as usize;
-        if self.rows.len() <= at {
-            self.rows.resize(at + 1, 0);
+        if self.slots.len() <= at {
+            self.slots.resize(at + 1, Slot::default());
         }
-        if self.rows[at] == 0 {
-            self.rows[at] = self.shards.len() as u32;
+        if self.slots[at].row == 0 {
+            self.slots[at].row = self.shards.len() as u32;
             self.shards.push(Shard { number: shard, undetailed: self.heaviest.least(shard), ..Shard::default() });
             self.tallies.push(Tally::default());
         }
-        self.rows[at]
+        self.slots[at].row as usize
     }
 }
 
 impl Shard {
-    fn settle(&mut self, tally: &mut Tally, alike: Alike) {
-        let records = tally.settle(&mut self.statistics, alike);
+    fn settle(&mut self, slot: &mut Slot, tally: &mut Tally, alike: Alike) {
+        let records = tally.settle(slot, &mut self.statistics, alike);
         self.undetailed = self.undetailed.saturating_sub(records);
     }
 }

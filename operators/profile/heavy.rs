@@ -33,21 +33,16 @@ pub(super) struct Heavy {
 }
 
 impl Heavy {
-    #[inline]
-    pub(super) fn observe(&mut self, key: u64, weight: u64) {
-        self.counters.add(key, weight);
-        self.total += weight;
+    /// Takes in keys of one weight, and leaves them sorted.
+    pub(super) fn absorb(&mut self, keys: &mut [u64], weight: u64) {
+        keys.sort_unstable();
+        self.counters.merge(&Counters::of(keys, weight));
+        self.total += keys.len() as u64 * weight;
         self.unit = self.unit.max(weight);
     }
 
-    /// Brings a key's counter into the cache.
-    #[inline]
-    pub(super) fn prefetch(&self, key: u64) {
-        self.counters.prefetch(key);
-    }
-
     pub(super) fn merge(&mut self, other: &Heavy) {
-        other.counters.iter().for_each(|(key, weight)| self.counters.add(key, weight));
+        self.counters.merge(&other.counters);
         self.total += other.total;
         self.unit = self.unit.max(other.unit);
     }
@@ -99,9 +94,7 @@ struct Written {
 
 impl From<Heavy> for Written {
     fn from(heavy: Heavy) -> Self {
-        let mut counters: Vec<(u64, u64)> = heavy.counters.iter().collect();
-        counters.sort_unstable();
-        Written { counters, total: heavy.total, unit: heavy.unit }
+        Written { counters: heavy.counters.iter().collect(), total: heavy.total, unit: heavy.unit }
     }
 }
 
@@ -112,9 +105,8 @@ impl TryFrom<Written> for Heavy {
         if total > MAX_WEIGHT || counters.iter().any(|(_, weight)| *weight == 0 || *weight > total) {
             return Err("a sketch of heavy keys has an impossible weight");
         }
-        let mut heavy = Heavy { total, unit, ..Heavy::default() };
-        counters.into_iter().for_each(|(key, weight)| heavy.counters.add(key, weight));
-        Ok(heavy)
+        let counters = Counters::new(counters).ok_or("the keys of a sketch of heavy keys do not ascend")?;
+        Ok(Heavy { counters, total, unit })
     }
 }
 
@@ -125,9 +117,10 @@ mod tests {
     #[test]
     fn a_tenth_among_many_is_found_and_weighs_a_tenth() {
         let (mut left, mut right) = (Heavy::default(), Heavy::default());
-        for i in 0..50_000u64 {
-            let key = if i % 10 == 0 { 7 } else { i + 1_000 };
-            if i % 3 == 0 { left.observe(key, 8) } else { right.observe(key, 8) }
+        let keys: Vec<u64> = (0..50_000).map(|i| if i % 10 == 0 { 7 } else { i + 1_000 }).collect();
+        for (i, part) in keys.chunks(1_000).enumerate() {
+            let heavy = if i % 3 == 0 { &mut left } else { &mut right };
+            heavy.absorb(&mut part.to_vec(), 8);
         }
         left.merge(&right);
         let keys = left.keys();
@@ -140,7 +133,10 @@ mod tests {
     fn equal_keys_have_no_skew_however_they_were_sampled() {
         for keys in [2, 100, 5_000, 1_000_000] {
             let (mut heavy, mut random) = (Heavy::default(), super::super::sampler::Random::new(keys));
-            (0..20_000).for_each(|_| heavy.observe(random.next() % keys, 8));
+            for _ in 0..5 {
+                let mut sampled: Vec<u64> = (0..4_000).map(|_| random.next() % keys).collect();
+                heavy.absorb(&mut sampled, 8);
+            }
             assert!(heavy.skew(heavy.keys().first(), keys as f64) < 1.1, "{keys}: {:?}", heavy.keys());
         }
     }
@@ -148,7 +144,7 @@ mod tests {
     #[test]
     fn a_damaged_sketch_is_an_error() {
         let mut heavy = Heavy::default();
-        (0..1_000).for_each(|i| heavy.observe(i % 9, 8));
+        heavy.absorb(&mut (0..1_000).map(|i| i % 9).collect::<Vec<_>>(), 8);
         let bytes = postcard::to_allocvec(&heavy).unwrap();
         assert_eq!(postcard::from_bytes::<Heavy>(&bytes).unwrap().keys(), heavy.keys());
         assert!(postcard::from_bytes::<Heavy>(&bytes[..bytes.len() / 2]).is_err());

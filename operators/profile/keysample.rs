@@ -1,6 +1,5 @@
 use serde::{Deserialize, Serialize};
 
-use super::reservoir::Reservoir;
 use super::sampler::Random;
 
 /// Enough to cut a shard into parts of equal load to within a few percent.
@@ -22,29 +21,25 @@ impl KeySample {
         KeySample { kept: Vec::new(), random: Random::new(seed) }
     }
 
-    pub(super) fn observe(&mut self, key: u64, weight: u64) {
-        let (uniform, weight) = (self.random.unit(), weight as f64);
-        // As -ln(u) >= 1 - u, most records are out before the logarithm.
-        let may_stay =
-            self.kept.get(KEY_SAMPLE - 1).is_none_or(|(worst, _)| 1.0 - uniform < f64::from(*worst) * weight);
-        if may_stay {
-            self.keep((-uniform.ln() / weight) as f32, key);
-        }
-    }
-
     pub(super) fn merge(&mut self, other: &KeySample) {
-        other.kept.iter().for_each(|(drawn, key)| self.keep(*drawn, *key));
+        self.keep(&other.kept);
     }
 
-    /// Takes in records of one weight, of which only some have been kept: a draw each, from the smallest that all of them
-    /// would have had on (Rényi, "On the theory of order statistics", 1953).
-    pub(super) fn absorb(&mut self, reservoir: Reservoir, weight: u64) {
-        let (mut drawn, mut left) = (0.0, reservoir.seen());
-        for key in reservoir.shuffled(&mut self.random) {
+    /// Takes in keys of one weight, and leaves them in another order: a draw each, from the smallest that all of them
+    /// would have had on (Rényi, "On the theory of order statistics", 1953), as long as they stay.
+    pub(super) fn absorb(&mut self, keys: &mut [u64], weight: u64) {
+        let worst = self.kept.get(KEY_SAMPLE - 1).map_or(f32::INFINITY, |(worst, _)| *worst);
+        let (mut drawn, mut new) = (0.0, Vec::with_capacity(KEY_SAMPLE));
+        for at in 0..keys.len().min(KEY_SAMPLE) {
+            let left = (keys.len() - at) as u64;
             drawn -= self.random.unit().ln() / (left * weight) as f64;
-            left -= 1;
-            self.keep(drawn as f32, key);
+            if drawn as f32 >= worst {
+                break;
+            }
+            keys.swap(at, at + self.random.below(left) as usize);
+            new.push((drawn as f32, keys[at]));
         }
+        self.keep(&new);
     }
 
     /// The sampled keys, ascending.
@@ -54,12 +49,19 @@ impl KeySample {
         keys
     }
 
-    fn keep(&mut self, drawn: f32, key: u64) {
-        let at = self.kept.partition_point(|(kept, _)| *kept <= drawn);
-        if at < KEY_SAMPLE {
-            self.kept.truncate(KEY_SAMPLE - 1);
-            self.kept.insert(at, (drawn, key));
+    /// Keeps the smallest of those that are kept and of others, which ascend too.
+    fn keep(&mut self, others: &[(f32, u64)]) {
+        let mut kept = Vec::with_capacity(KEY_SAMPLE);
+        let (mut ours, mut theirs) = (self.kept.iter().peekable(), others.iter().peekable());
+        while kept.len() < KEY_SAMPLE {
+            let is_ours = match (ours.peek(), theirs.peek()) {
+                (Some((our, _)), Some((their, _))) => our <= their,
+                (our, _) => our.is_some(),
+            };
+            let Some(next) = (if is_ours { ours.next() } else { theirs.next() }) else { break };
+            kept.push(*next);
         }
+        self.kept = kept;
     }
 }
 
@@ -70,7 +72,7 @@ mod tests {
     #[test]
     fn few_keys_are_all_there() {
         let mut sample = KeySample::new(1);
-        (0..KEY_SAMPLE as u64).rev().for_each(|k| sample.observe(k, 8));
+        sample.absorb(&mut (0..KEY_SAMPLE as u64).rev().collect::<Vec<_>>(), 8);
         assert_eq!(sample.keys(), (0..KEY_SAMPLE as u64).collect::<Vec<_>>());
     }
 
@@ -80,8 +82,8 @@ mod tests {
         let mut low = 0;
         for seed in 0..200 {
             let (mut left, mut right) = (KeySample::new(seed), KeySample::new(seed + 1_000));
-            (0..1_000).for_each(|i| left.observe(i % 100, 1));
-            (0..1_000).for_each(|i| right.observe(100 + i, 3));
+            left.absorb(&mut (0..1_000).map(|i| i % 100).collect::<Vec<_>>(), 1);
+            right.absorb(&mut (100..1_100).collect::<Vec<_>>(), 3);
             left.merge(&right);
             assert_eq!(left.keys().len(), KEY_SAMPLE);
             low += left.keys().iter().filter(|k| **k < 100).count();
@@ -90,16 +92,14 @@ mod tests {
         assert!((share - 0.25).abs() < 0.02, "{share}");
     }
 
-    /// The same with a part that went through a reservoir.
+    /// The same within one sample, which takes in a part after the other.
     #[test]
-    fn what_is_kept_of_many_counts_as_many() {
+    fn weights_count_across_parts() {
         let (mut low, mut first) = (0, 0);
         for seed in 0..400 {
-            let (mut sample, mut reservoir, mut random) =
-                (KeySample::new(seed), Reservoir::default(), Random::new(seed + 1_000));
-            (0..1_000).for_each(|i| sample.observe(i % 100, 1));
-            (100..1_100).for_each(|i| reservoir.observe(i, &mut random));
-            sample.absorb(reservoir, 3);
+            let mut sample = KeySample::new(seed);
+            sample.absorb(&mut (0..1_000).map(|i| i % 100).collect::<Vec<_>>(), 1);
+            sample.absorb(&mut (100..1_100).collect::<Vec<_>>(), 3);
             assert_eq!(sample.keys().len(), KEY_SAMPLE);
             low += sample.keys().iter().filter(|k| **k < 100).count();
             first += sample.keys().iter().filter(|k| (100..600).contains(*k)).count();
@@ -114,7 +114,7 @@ mod tests {
         let mut late = 0;
         for seed in 0..200 {
             let mut sample = KeySample::new(seed);
-            (0..10_000).for_each(|i| sample.observe(i, 1));
+            (0..10).for_each(|part| sample.absorb(&mut (0..1_000).map(|i| part * 1_000 + i).collect::<Vec<_>>(), 1));
             late += sample.keys().iter().filter(|k| **k >= 5_000).count();
         }
         assert!((f64::from(late as u32) / (200.0 * KEY_SAMPLE as f64) - 0.5).abs() < 0.02);

@@ -20,6 +20,7 @@
 //! Two runs on the same input agree in all that sees every record. What is sampled depends on the order in which
 //! records reach a worker; on the same order it is the same.
 
+mod bitmaps;
 mod config;
 mod counters;
 mod distinct;
@@ -29,8 +30,8 @@ mod heaviest;
 mod heavy;
 mod keysample;
 mod moments;
+mod noted;
 mod operator;
-mod reservoir;
 mod rolling;
 mod sampler;
 mod sizes;

@@ -102,17 +102,17 @@ impl Sums {
         self.origin.is_finite()
     }
 
-    /// Whether the value can be taken in: it and the origin are finite, and it is not far too large.
+    /// Takes in a value; `false`, and nothing done, if it is not finite or far too large, or there is no origin.
     #[inline]
-    pub(super) fn fits(&self, value: f64) -> bool {
-        value.abs() <= LARGEST && self.has_origin()
-    }
-
-    #[inline]
-    pub(super) fn observe(&mut self, value: f64) {
+    pub(super) fn observe(&mut self, value: f64) -> bool {
         let relative = value - self.origin;
-        self.sum += relative;
-        self.squares += relative * relative;
+        let square = relative * relative;
+        let fits = square <= LARGEST * LARGEST;
+        if fits {
+            self.sum += relative;
+            self.squares += square;
+        }
+        fits
     }
 
     /// The moments, the number of values being known.

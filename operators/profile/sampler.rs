@@ -69,11 +69,6 @@ impl Sampler {
         self.countdown = 1 + self.random.below(2 * self.every - 1);
     }
 
-    /// Randomness for what must not repeat what others of this worker draw.
-    pub(super) fn random(&mut self) -> &mut Random {
-        &mut self.random
-    }
-
     /// A seed for something that must not repeat what others of this worker draw.
     pub(super) fn seed(&mut self) -> u64 {
         self.random.next()

@@ -3,8 +3,7 @@ use serde::{Deserialize, Serialize};
 use super::distinct::Distinct;
 use super::head::Head;
 use super::moments::Moments;
-use super::reservoir::Reservoir;
-use super::sketches::Sketches;
+use super::sketches::{self, Sketches};
 use super::{Sampler, Sizes, Summary};
 
 /// What is known of some records of one shard, usually those of one epoch. Mergeable, and small on the wire.
@@ -40,7 +39,7 @@ pub struct Statistics {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 enum Detail {
     Head(Head),
-    Sketches(Box<Sketches>),
+    Sketches(#[serde(serialize_with = "sketches::serialize")] Box<Sketches>),
 }
 
 impl Default for Detail {
@@ -62,7 +61,7 @@ impl Statistics {
             let sketches = self.detail.sketches();
             sketches.distinct.observe(routing);
             if sampled {
-                sketches.observe(routing, size, sampler.every());
+                sketches.observe(routing, Some(size), sampler.every());
             }
         }
         sampled
@@ -85,7 +84,7 @@ impl Statistics {
         self.bytes = self.bytes.saturating_add(length.saturating_mul(records));
         self.largest = self.largest.max(length);
         sketches.distinct.observe(routing);
-        (0..sampler.sample_run(records)).for_each(|_| sketches.observe(routing, length, sampler.every()));
+        (0..sampler.sample_run(records)).for_each(|_| sketches.observe(routing, Some(length), sampler.every()));
     }
 
     /// Adds time spent on the records, in nanoseconds. The time that a sampled record took is to be multiplied by
@@ -173,23 +172,11 @@ impl Statistics {
         self.moments.centre()
     }
 
-    /// Brings into the cache what [`observe_sampled`](Self::observe_sampled) is going to ask for. Many calls one after the
-    /// other wait for memory together.
-    #[inline]
-    pub(super) fn prefetch(&self, routing: u64) {
-        if let Detail::Sketches(sketches) = &self.detail {
-            sketches.heavy.prefetch(routing);
-        }
-    }
-
     /// Takes in a record that the sampler picked, but for counts, sums and distinct keys; its size unless it is known.
     #[inline]
     pub(super) fn observe_sampled(&mut self, routing: u64, size: Option<u64>, weight: u64) {
         if let Detail::Sketches(sketches) = &mut self.detail {
-            sketches.heavy.observe(routing, weight);
-            if let Some(size) = size {
-                sketches.sizes.observe(size, weight);
-            }
+            sketches.observe(routing, size, weight);
         }
     }
 
@@ -213,12 +200,11 @@ impl Statistics {
         }
     }
 
-    /// Takes in the distinct keys, if there are more than those of the first records, and the sample of keys of which
-    /// each stands for `weight` records; lets go of what is not worth sending.
-    pub(super) fn finish(&mut self, distinct: Option<Distinct>, reservoir: Reservoir, weight: u64) {
-        if let (Detail::Sketches(sketches), Some(distinct)) = (&mut self.detail, distinct) {
+    /// Takes in the distinct keys, and lets go of what is not worth sending.
+    pub(super) fn finish(&mut self, distinct: Distinct) {
+        if let Detail::Sketches(sketches) = &mut self.detail {
             sketches.distinct = distinct;
-            sketches.keys.absorb(reservoir, weight);
+            sketches.settle();
             sketches.heavy.shrink();
         }
     }
@@ -259,6 +245,7 @@ impl Detail {
                 summary.sample = keys;
             }
             Detail::Sketches(sketches) => {
+                let sketches = sketches.settled();
                 summary.distinct = sketches.distinct.estimate().min(summary.records as f64);
                 summary.heavy = sketches.heavy.keys();
                 summary.skew = sketches.heavy.skew(summary.heavy.first(), summary.distinct);
