@@ -59,6 +59,9 @@ const MOST_TIME: f64 = 1.031;
 /// How long nothing is written once merging what earlier checkpoints have left is over.
 const CALM: Duration = Duration::from_millis(300);
 
+/// How long a worker that waits for the store sleeps, if it isn't woken: seldom enough to cost nothing that is measured.
+const NAP: Duration = Duration::from_millis(20);
+
 #[derive(Clone, Copy)]
 struct Size {
     workers: usize,
@@ -195,7 +198,7 @@ impl<'a> Running<'a> {
     /// The event of the last checkpoint that was asked for, once it is durable and nothing is written any more.
     fn wait_for_checkpoint(&mut self) -> CheckpointEvent {
         while self.shared.durable.load(Ordering::Acquire) < self.asked || !self.shared.store.is_calm() {
-            self.worker.step_or_park(Some(Duration::from_millis(1)));
+            self.worker.step_or_park(Some(NAP));
             self.fault.check().expect("the disk works");
         }
         let events = self.shared.events.lock().expect("no worker panics");

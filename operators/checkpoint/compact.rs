@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
+use super::background;
 use super::chain::ToMerge;
 use super::object::Object;
 use super::packing::Packing;
@@ -83,6 +84,7 @@ impl Compactor {
             stop: Arc::clone(&stop),
         };
         let thread = thread::Builder::new().name("compaction".into()).spawn(move || {
+            background::begin();
             _ = send.send(catching("merged snapshots", || work.merge()));
             wake();
         });
@@ -148,10 +150,14 @@ impl Work {
         for range in parts(objects) {
             let wanted = objects.iter().filter_map(|o| Wanted::of(o, |r| r.intersection(&range).is_some()));
             let chunks = Chunks::new(Arc::clone(&self.store), wanted);
-            let mut chunks = chunks.map(|chunk| self.check_running().and(chunk));
+            let mut chunks = chunks.map(|chunk| {
+                background::give_way();
+                self.check_running().and(chunk)
+            });
             let merging =
                 Merging { operator: operator.to_owned(), range, oldest: self.of.oldest, chunk_bytes: CHUNK_BYTES };
             merge(&merging, &mut chunks, &mut |chunk| {
+                background::give_way();
                 packing.borrow_mut().push(operator, codec, &chunk, &|object| self.put(object))
             })?;
         }

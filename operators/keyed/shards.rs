@@ -233,9 +233,10 @@ where
         let mut rest = located.as_slice();
         while !rest.is_empty() {
             let (mut updated, mut forget) = (0, false);
-            for Located { hash, segment, routing, key, .. } in rest {
-                let entry = self.states.get_in(*segment, *hash, (*routing, key));
-                let noted = entry.filter(|entry| entry.is_noted(self.snapshots));
+            for located @ Located { hash, segment, routing, key, .. } in rest {
+                let Some(entry) = self.states.get_in(*segment, *hash, (*routing, key)) else { break };
+                let is_noted = entry.is_noted(self.snapshots);
+                let noted = if is_noted { Some(entry) } else { self.note_located(located) };
                 let Some(entry) = noted else { break };
                 forget = logic(&entry.key, &mut entry.state, &mut scheduled);
                 updated += 1;
@@ -257,6 +258,23 @@ where
         self.scheduled = scheduled;
         self.located = located;
         self.located.clear();
+    }
+
+    /// Takes note of a key that a record is about to change, and gives it, if it is there and not gone.
+    #[inline(never)]
+    fn note_located(&mut self, located: &Located<K>) -> Option<&mut Entry<K, S>> {
+        let Self { states, snapshot, snapshots, timers, held, .. } = self;
+        let Located { hash, segment, routing, key, .. } = located;
+        let entry = states.touch_in(*segment, *hash, (*routing, key)).filter(|entry| !entry.is_gone())?;
+        if let Some(snapshot) = snapshot {
+            held.unsaved -= usize::from(snapshot.save(Turn::Early, entry, timers));
+        }
+        held.unsaved += usize::from(!entry.is_unsaved());
+        entry.set_unsaved(true);
+        entry.set_forgotten(false);
+        entry.outdate();
+        entry.seen = *snapshots;
+        Some(entry)
     }
 
     /// Takes note of a key that is about to be changed, and begins it if it is new. Whether it has been forgotten, so that

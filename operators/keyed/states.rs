@@ -116,6 +116,14 @@ impl<K: Hash + Eq, S> States<K, S> {
         self.segments.get_mut(segment as usize)?.table.find_mut(hash, |entry| entry.is_of(routing, key))
     }
 
+    /// As [`get_in`](Self::get_in), of a key that changes, which the next snapshot must see.
+    #[inline]
+    pub fn touch_in(&mut self, segment: u32, hash: u64, (routing, key): (u64, &K)) -> Option<&mut Entry<K, S>> {
+        let segment = self.segments.get_mut(segment as usize)?;
+        segment.touched = true;
+        segment.table.find_mut(hash, |entry| entry.is_of(routing, key))
+    }
+
     /// Keeps this for its key, for which nothing is kept yet.
     pub fn insert(&mut self, entry: Entry<K, S>) {
         let mut index = self.directory.find(entry.routing);
