@@ -62,6 +62,7 @@ mod retain;
 mod save;
 mod store;
 mod trigger;
+mod words;
 mod writer;
 
 #[cfg(feature = "object-store")]
