@@ -150,14 +150,10 @@ impl Work {
         for range in parts(objects) {
             let wanted = objects.iter().filter_map(|o| Wanted::of(o, |r| r.intersection(&range).is_some()));
             let chunks = Chunks::new(Arc::clone(&self.store), wanted);
-            let mut chunks = chunks.map(|chunk| {
-                background::give_way();
-                self.check_running().and(chunk)
-            });
+            let mut chunks = chunks.map(|chunk| self.check_running().and(chunk));
             let merging =
                 Merging { operator: operator.to_owned(), range, oldest: self.of.oldest, chunk_bytes: CHUNK_BYTES };
             merge(&merging, &mut chunks, &mut |chunk| {
-                background::give_way();
                 packing.borrow_mut().push(operator, codec, &chunk, &|object| self.put(object))
             })?;
         }

@@ -11,10 +11,17 @@ fn head(bytes: usize) -> usize {
 /// Transposes the words that these bytes end with. What is before the first one stays there.
 pub(super) fn transposed(bytes: &[u8]) -> Vec<u8> {
     let (head, words) = bytes.split_at(head(bytes.len()));
-    let mut transposed = Vec::with_capacity(bytes.len());
-    transposed.extend_from_slice(head);
-    for place in 0..WORD {
-        transposed.extend(words.as_chunks::<WORD>().0.iter().map(|word| word[place]));
+    let mut transposed = head.to_vec();
+    transposed.resize(bytes.len(), 0);
+    let (words, planes) = (words.as_chunks::<WORD>().0, &mut transposed[head.len()..]);
+    let length = words.len();
+    for (block, eight) in words.chunks(WORD).enumerate() {
+        let mut square = [0; WORD];
+        square.iter_mut().zip(eight).for_each(|(row, word)| *row = u64::from_le_bytes(*word));
+        for (place, row) in transposed_square(square).iter().enumerate() {
+            let at = place * length + block * WORD;
+            planes[at..at + eight.len()].copy_from_slice(&row.to_le_bytes()[..eight.len()]);
+        }
     }
     transposed
 }
@@ -25,10 +32,29 @@ pub(super) fn restored(transposed: &[u8]) -> Vec<u8> {
     let mut bytes = head.to_vec();
     bytes.resize(transposed.len(), 0);
     let words = bytes[head.len()..].as_chunks_mut::<WORD>().0;
-    for (place, plane) in planes.chunks_exact((planes.len() / WORD).max(1)).enumerate() {
-        words.iter_mut().zip(plane).for_each(|(word, byte)| word[place] = *byte);
+    let length = words.len();
+    for (block, eight) in words.chunks_mut(WORD).enumerate() {
+        let square = std::array::from_fn(|place| {
+            let (at, mut row) = (place * length + block * WORD, [0; WORD]);
+            row[..eight.len()].copy_from_slice(&planes[at..at + eight.len()]);
+            u64::from_le_bytes(row)
+        });
+        eight.iter_mut().zip(transposed_square(square)).for_each(|(word, row)| *word = row.to_le_bytes());
     }
     bytes
+}
+
+/// Transposes eight words of eight bytes: by halves, quarters and eighths.
+fn transposed_square(mut rows: [u64; WORD]) -> [u64; WORD] {
+    const MASKS: [u64; 3] = [0x0000_0000_ffff_ffff, 0x0000_ffff_0000_ffff, 0x00ff_00ff_00ff_00ff];
+    for (step, mask) in [4, 2, 1].into_iter().zip(MASKS) {
+        for row in (0..WORD).filter(|row| row & step == 0) {
+            let differs = (rows[row] >> (8 * step) ^ rows[row + step]) & mask;
+            rows[row] ^= differs << (8 * step);
+            rows[row + step] ^= differs;
+        }
+    }
+    rows
 }
 
 #[cfg(test)]

@@ -5,7 +5,6 @@ use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use super::background;
 use super::compact::InUse;
 use super::manifest::Manifest;
 use super::object::Object;
@@ -224,13 +223,10 @@ fn put(store: &dyn Store, object: &Object) -> Result<(), Error> {
 }
 
 fn run(store: &dyn Store, queue: &Receiver<Job>, report: &Sender<Done>, wake: impl Fn()) {
-    background::begin();
     let mut writing = Writing { store, packings: BTreeMap::new() };
     for job in queue {
         let begin = Instant::now();
-        let outcome = writing.perform(job);
-        background::give_way();
-        let Some(outcome) = outcome else { continue };
+        let Some(outcome) = writing.perform(job) else { continue };
         let done = Done { seconds: begin.elapsed().as_secs_f64(), outcome };
         if report.send(done).is_err() {
             return;

@@ -35,22 +35,22 @@ const LOOK_AFTER: usize = 64;
 pub(super) struct ChunkBuilder<K, S, C: Codec<K, S>> {
     encoder: C::Encoder,
     keys: u32,
-    hull: Option<KeyRange>,
+    /// The lowest routing key, and the highest one.
+    ends: Option<(u64, u64)>,
     /// With so many keys the length is looked at next.
     look_at: u32,
 }
 
 impl<K, S, C: Codec<K, S>> ChunkBuilder<K, S, C> {
     pub fn new() -> Self {
-        ChunkBuilder { encoder: C::Encoder::default(), keys: 0, hull: None, look_at: 1 }
+        ChunkBuilder { encoder: C::Encoder::default(), keys: 0, ends: None, look_at: 1 }
     }
 
     pub fn push(&mut self, row: RowRef<'_, K, S>) {
         let routing = row.0;
         C::push(&mut self.encoder, row);
         self.keys += 1;
-        let single = KeyRange::single(routing);
-        self.hull = Some(self.hull.map_or(single, |hull| hull.hull(&single)));
+        self.ends = Some(self.ends.map_or((routing, routing), |(low, high)| (low.min(routing), high.max(routing))));
     }
 
     pub fn length(&self) -> usize {
@@ -72,7 +72,8 @@ impl<K, S, C: Codec<K, S>> ChunkBuilder<K, S, C> {
 
     /// Takes what has been filled in, if it is anything, as a chunk of the smallest range that holds it.
     pub fn take_hull(&mut self) -> Option<Chunk> {
-        self.hull.map(|hull| self.take(hull, true))
+        let (low, high) = self.ends?;
+        Some(self.take(KeyRange::single(low).hull(&KeyRange::single(high)), true))
     }
 
     /// Takes what has been filled in, and begins anew.
