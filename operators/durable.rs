@@ -15,10 +15,27 @@ pub(crate) const LOCK: &str = ".lock";
 /// Writes a file in place of any other of that name: atomically, and synchronised with its directory.
 pub(crate) fn write(path: &Path, mut content: impl Read) -> io::Result<()> {
     let mut writing = AtomicWriteFile::open(path)?;
-    io::copy(&mut content, &mut writing)?;
+    io::copy(&mut content, &mut Pieces(&mut writing))?;
     point("file.written");
     // Synchronises the file, renames it, and on Unix synchronises its directory.
     writing.commit()
+}
+
+/// Bytes handed to the operating system at once. While it takes them it gives the core to nobody else, in the usual
+/// setting of Linux servers, however urgent: some 40 µs.
+const PIECE: usize = 64 << 10;
+
+/// Writes in pieces.
+struct Pieces<W>(W);
+
+impl<W: Write> Write for Pieces<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(&bytes[..bytes.len().min(PIECE)])
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 /// Writes a file where there is none: under another name first, of which it then becomes a second one.

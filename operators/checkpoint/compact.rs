@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
+use super::background;
 use super::chain::ToMerge;
 use super::object::Object;
 use super::packing::Packing;
@@ -83,6 +84,7 @@ impl Compactor {
             stop: Arc::clone(&stop),
         };
         let thread = thread::Builder::new().name("compaction".into()).spawn(move || {
+            background::begin();
             _ = send.send(catching("merged snapshots", || work.merge()));
             wake();
         });

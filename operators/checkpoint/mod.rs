@@ -34,6 +34,7 @@
 //! Objects are immutable, so that a manifest may refer to those of earlier checkpoints, and a crash at any point of
 //! this leaves either the old checkpoint or the new one, whole.
 
+mod background;
 mod chain;
 mod checkpoints;
 mod commit;
@@ -61,6 +62,7 @@ mod retain;
 mod save;
 mod store;
 mod trigger;
+mod words;
 mod writer;
 
 #[cfg(feature = "object-store")]

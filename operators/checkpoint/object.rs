@@ -44,7 +44,13 @@ impl ObjectWriter {
     /// For the chunks of the boundary of `epoch`, encoded with `codec`. `writer` tells its objects from those of others:
     /// ASCII letters and digits.
     pub fn new(epoch: u64, writer: impl ToString, codec: u16) -> Result<Self, Error> {
-        Ok(ObjectWriter { epoch, writer: writer.to_string(), codec, framer: Framer::new()?, open: BTreeMap::new() })
+        Ok(ObjectWriter {
+            epoch,
+            writer: writer.to_string(),
+            codec,
+            framer: Framer::new(codec)?,
+            open: BTreeMap::new(),
+        })
     }
 
     /// Takes a chunk, and gives the operator's object once that has [`OBJECT_BYTES`].

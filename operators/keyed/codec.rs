@@ -62,6 +62,11 @@ pub trait Codec<K, S>: 'static {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Columns;
 
+/// Whether the codec with this number makes words of eight bytes.
+pub(crate) fn makes_words(codec: u16) -> bool {
+    codec == <Columns as Codec<u64, u64>>::ID
+}
+
 impl<K: Columnar, S: Columnar> Codec<K, S> for Columns {
     const ID: u16 = if cfg!(target_endian = "little") { 5 } else { 6 };
 

@@ -33,7 +33,7 @@ impl<K, S, C: Codec<K, S>, H: Clone> Departure<K, S, C, H> {
     /// Appends a key to the chunk being filled, and sends the chunk when it is full.
     pub fn send(&mut self, row: RowRef<'_, K, S>, chunk_bytes: usize, parcels: &mut Vec<Parcel<H>>) {
         self.builder.push(row);
-        if self.builder.length() >= chunk_bytes {
+        if self.builder.is_full(chunk_bytes) {
             let chunk = self.builder.take(self.range, false);
             parcels.push(Parcel { chunk, hold: self.hold.clone() });
         }
@@ -145,7 +145,7 @@ impl<K: Hash + Eq + Clone, S, C: Codec<K, S>, H: Clone> Snapshot<K, S, C, H> {
         if !(self.whole && entry.is_gone()) {
             let builder = if turn == Turn::Early { &mut self.early } else { &mut self.scanned };
             builder.push(entry.row(routing, timers.of(&entry.key)));
-            if builder.length() >= self.chunk_bytes {
+            if builder.is_full(self.chunk_bytes) {
                 self.full.extend(builder.take_hull());
             }
         }

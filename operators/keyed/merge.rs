@@ -47,7 +47,7 @@ where
                 return;
             }
             builder.push((routing, &key, &state, &times, marks));
-            if builder.length() >= merging.chunk_bytes {
+            if builder.is_full(merging.chunk_bytes) {
                 full.extend(builder.take_hull());
             }
         });

@@ -229,9 +229,11 @@ where
         let mut done = 0;
         while done < located.len() {
             let mut forget = false;
-            for key in &located[done..] {
-                let entry = self.states.get_located(key).filter(|entry| entry.is_noted(self.snapshots));
-                let Some(entry) = entry else { break };
+            for (key, routing) in located[done..].iter().zip(&routing[done..]) {
+                let Some(entry) = self.states.get_located(key) else { break };
+                let is_noted = entry.is_noted(self.snapshots);
+                let noted = if is_noted { Some(entry) } else { self.note_located(key, *routing) };
+                let Some(entry) = noted else { break };
                 forget = logic(&entry.key, &mut entry.state, &mut scheduled);
                 done += 1;
                 if forget || !scheduled.is_empty() {
@@ -252,6 +254,22 @@ where
         }
         located.clear();
         (self.scheduled, self.located) = (scheduled, located);
+    }
+
+    /// Takes note of a key that a record is about to change, and gives it, if it is there and not gone.
+    #[inline(never)]
+    fn note_located(&mut self, located: &Located<K>, routing: u64) -> Option<&mut Entry<K, S>> {
+        let Self { states, snapshot, snapshots, timers, held, .. } = self;
+        let entry = states.touch_located(located, routing).filter(|entry| !entry.is_gone())?;
+        if let Some(snapshot) = snapshot {
+            held.unsaved -= usize::from(snapshot.save(Turn::Early, routing, entry, timers));
+        }
+        held.unsaved += usize::from(!entry.is_unsaved());
+        entry.set_unsaved(true);
+        entry.set_forgotten(false);
+        entry.outdate();
+        entry.seen = *snapshots;
+        Some(entry)
     }
 
     /// Takes note of a key that is about to be changed, and begins it if it is new. Whether it has been forgotten, so that

@@ -178,6 +178,15 @@ impl<K: Hash + Eq, S> States<K, S> {
         self.segments.get_mut(*segment as usize)?.table.find_mut(*hash, |entry| entry.is_of(*check, key))
     }
 
+    /// What is kept for a key that changes, which the next snapshot must see, if no key has changed its segment since it
+    /// was located.
+    pub fn touch_located(&mut self, located: &Located<K>, routing: u64) -> Option<&mut Entry<K, S>> {
+        let segment = self.segments.get_mut(located.segment as usize)?;
+        segment.touched = true;
+        let place = segment.position(located.hash, routing, &located.key)?;
+        segment.table.get_bucket_mut(place)
+    }
+
     /// Keeps this for its key, for which nothing is kept yet.
     pub fn insert(&mut self, routing: u64, entry: Entry<K, S>) {
         let mut index = self.directory.find(routing);

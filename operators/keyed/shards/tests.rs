@@ -18,7 +18,8 @@ const KEYS: u64 = 60;
 
 #[derive(Clone, Debug)]
 enum Step {
-    Count(u64),
+    /// Records of one batch.
+    Count(Vec<u64>),
     Forget(u64),
     /// Copies ahead what leaves at the next boundary.
     Prepare(Vec<(u64, usize)>),
@@ -33,7 +34,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let change = prop::collection::vec((any::<u64>(), 0..4usize), 1..4);
     let prepare = change.clone();
     let step = prop_oneof![
-        8 => (0..KEYS).prop_map(Step::Count),
+        8 => prop::collection::vec(0..KEYS, 1..4).prop_map(Step::Count),
         1 => (0..KEYS).prop_map(Step::Forget),
         1 => prepare.prop_map(Step::Prepare),
         1 => change.prop_map(Step::Change),
@@ -95,33 +96,31 @@ impl World {
         }
     }
 
-    fn owner(&mut self, key: u64) -> Option<(&mut Worker, usize)> {
-        self.workers.iter_mut().find_map(|worker| {
-            let index = worker.find(routing(key));
-            (worker.place(index) == Place::Here).then_some((worker, index))
-        })
-    }
-
     /// Whether anything is leaving, or on its way, for a boundary that has been crossed.
     fn moves(&self) -> bool {
         self.workers.iter().any(Worker::are_leaving) || self.sent.iter().flatten().any(|(ahead, _)| !ahead)
     }
 
-    /// Counts a key, unless its state is on its way: then its records would wait.
-    fn count(&mut self, key: u64, forget: bool) {
-        let Some((worker, index)) = self.owner(key) else { return };
-        let mut count = 0;
-        worker.update(index, (routing(key), &key), Occasion::Record, &mut Vec::new(), |_, state, _| {
-            *state += 1;
-            count = *state;
-            forget
-        });
-        self.changed.insert(key);
-        let expected = self.expected.entry(key).or_default();
-        *expected += 1;
-        assert_eq!(count, *expected, "key {key}");
-        if forget {
-            self.expected.remove(&key);
+    /// Counts keys, but for those whose state is on its way: their records would wait.
+    fn count(&mut self, keys: &[u64], forget: bool) {
+        let Self { workers, expected, changed, .. } = self;
+        for worker in workers {
+            let is_here = |key: &u64| worker.place(worker.find(routing(*key))) == Place::Here;
+            let keys: Vec<u64> = keys.iter().copied().filter(is_here).collect();
+            let routing: Vec<u64> = keys.iter().map(|key| routing(*key)).collect();
+            let indices: Vec<u32> = routing.iter().map(|routing| worker.find(*routing) as u32).collect();
+            worker.locate(&routing, keys.into_iter());
+            worker.update_located(&routing, &indices, &mut Vec::new(), |key, count, _| {
+                changed.insert(*key);
+                *count += 1;
+                assert_eq!(*count, expected.get(key).map_or(1, |count| count + 1), "key {key}");
+                if forget {
+                    expected.remove(key);
+                } else {
+                    expected.insert(*key, *count);
+                }
+                forget
+            });
         }
     }
 
@@ -251,8 +250,8 @@ proptest! {
         let mut world = World::new();
         for step in steps {
             match step {
-                Step::Count(key) => world.count(key, false),
-                Step::Forget(key) => world.count(key, true),
+                Step::Count(keys) => world.count(&keys, false),
+                Step::Forget(key) => world.count(&[key], true),
                 Step::Prepare(moves) => world.prepare(&moves),
                 Step::Change(moves) => world.change(&moves),
                 Step::Snapshot { whole } => world.begin_snapshot(whole),
