@@ -108,11 +108,13 @@ impl<K, S> Entry<K, S> {
         self.marks = self.marks & !OUTDATED | COPIED;
     }
 
-    /// It is not as it was any more.
-    pub fn outdate(&mut self) {
-        if self.is_copied() {
+    /// It is not as it was any more; whether its next owner has a copy of it as it was until now.
+    pub fn outdate(&mut self) -> bool {
+        let was_copied = self.is_copied();
+        if was_copied {
             self.marks = self.marks & !COPIED | OUTDATED;
         }
+        was_copied
     }
 
     fn mark(&mut self, mark: u8, is: bool) {

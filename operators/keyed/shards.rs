@@ -1,9 +1,10 @@
 //! The shards of one worker. Pure: it knows nothing of timely.
 //!
 //! Keys lie with their [`States`], whatever the shards are: splits and merges touch none of them. Before a boundary at
-//! which shards leave, their keys are *copied ahead*, a few at a time, while they are still served here. From the
-//! boundary on their keys *leave*, a few at a time: those that have changed since they were copied are sent, the others
-//! are only let go.
+//! which shards leave, their keys are *copied ahead*, a few at a time, while they are still served here; so are their
+//! timers, but not before those that fire here. Keys that have changed since they were copied are listed. From the boundary
+//! on these are sent, at once, and then all keys are let go of, a few at a time: nobody waits for that but what comes to be
+//! copied or crossed next.
 //!
 //! A snapshot goes over the keys a few at a time too. It saves those that have changed since the one before, and says of
 //! those that are gone that they are. Every key remembers the number of the last snapshot that has looked at it; one the
@@ -269,6 +270,7 @@ where
             self.held.add(&entry);
             self.keys[index] += 1;
             self.states.insert(entry);
+            self.departures.note_change(routing, key);
             return false;
         };
         if let Some(snapshot) = &mut self.snapshot {
@@ -278,7 +280,9 @@ where
         let was_gone = entry.is_gone();
         entry.set_gone(false);
         entry.set_unsaved(true);
-        entry.outdate();
+        if entry.outdate() {
+            self.departures.note_change(routing, key);
+        }
         entry.seen = self.snapshots;
         if occasion == Occasion::Record {
             entry.set_forgotten(false);

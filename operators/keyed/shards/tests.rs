@@ -16,17 +16,24 @@ type Worker = Shards<u64, u64, Columns, To>;
 
 const KEYS: u64 = 60;
 
+/// Ticks of an epoch.
+const EPOCH: u64 = 10;
+
 #[derive(Clone, Debug)]
 enum Step {
     Count(u64),
     Forget(u64),
+    /// Counts a key, and sets a timer of it so much later.
+    Schedule(u64, u64),
+    /// Time passes, but not beyond the next boundary.
+    Pass,
     /// Copies ahead what leaves at the next boundary.
     Prepare(Vec<(u64, usize)>),
     Change(Vec<(u64, usize)>),
     Snapshot {
         whole: bool,
     },
-    Work(usize),
+    Work(usize, bool),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -35,10 +42,12 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         8 => (0..KEYS).prop_map(Step::Count),
         1 => (0..KEYS).prop_map(Step::Forget),
+        2 => (0..KEYS, 1..3 * EPOCH).prop_map(|(key, later)| Step::Schedule(key, later)),
+        1 => Just(Step::Pass),
         1 => prepare.prop_map(Step::Prepare),
         1 => change.prop_map(Step::Change),
         1 => prop::bool::weighted(0.2).prop_map(|whole| Step::Snapshot { whole }),
-        4 => (0..3usize).prop_map(Step::Work),
+        4 => (0..3usize, any::<bool>()).prop_map(|(worker, scan)| Step::Work(worker, scan)),
     ];
     prop::collection::vec(step, 0..300)
 }
@@ -66,7 +75,10 @@ struct World {
     sent: Vec<VecDeque<(bool, Chunk)>>,
     /// What will hold from the next boundary, if it is prepared.
     prepared: Option<Assignment>,
+    now: u64,
     expected: BTreeMap<u64, u64>,
+    /// Timers that are set: their times and keys.
+    timers: BTreeSet<(u64, u64)>,
     /// What the snapshot in progress must be, and what of it has been saved.
     snapshot: Option<Saving>,
     /// Chunks of the snapshots that the one in progress builds upon, and of itself: the latest ones last.
@@ -88,7 +100,9 @@ impl World {
             workers,
             sent: vec![VecDeque::new(); 3],
             prepared: None,
+            now: 0,
             expected: BTreeMap::new(),
+            timers: BTreeSet::new(),
             snapshot: None,
             chain: Vec::new(),
             changed: BTreeSet::new(),
@@ -107,21 +121,48 @@ impl World {
         self.workers.iter().any(Worker::are_leaving) || self.sent.iter().flatten().any(|(ahead, _)| !ahead)
     }
 
-    /// Counts a key, unless its state is on its way: then its records would wait.
-    fn count(&mut self, key: u64, forget: bool) {
+    /// Counts a key, unless its state is on its way: then its records would wait. One with timers is not forgotten.
+    fn count(&mut self, key: u64, forget: bool, timer: Option<u64>) {
+        let forget = forget && self.timers.iter().all(|(_, scheduled)| *scheduled != key);
         let Some((worker, index)) = self.owner(key) else { return };
         let mut count = 0;
-        worker.update(index, (routing(key), &key), Occasion::Record, &mut Vec::new(), |_, state, _| {
+        worker.update(index, (routing(key), &key), Occasion::Record, &mut Vec::new(), |_, state, times| {
             *state += 1;
             count = *state;
+            times.extend(timer);
             forget
         });
+        self.timers.extend(timer.map(|time| (time, key)));
         self.changed.insert(key);
         let expected = self.expected.entry(key).or_default();
         *expected += 1;
         assert_eq!(count, *expected, "key {key}");
         if forget {
             self.expected.remove(&key);
+        }
+    }
+
+    /// The time of the next boundary.
+    fn boundary(&self) -> u64 {
+        (self.now / EPOCH + 1) * EPOCH
+    }
+
+    /// Time passes, up to but not including `until`, and what has become due is fired.
+    fn pass(&mut self, until: u64) {
+        while self.now < until {
+            (0..self.workers.len()).for_each(|worker| self.fire(worker, self.now));
+            self.now += 1;
+        }
+    }
+
+    fn fire(&mut self, worker: usize, time: u64) {
+        let worker = &mut self.workers[worker];
+        for timer in worker.take_due(time, 99) {
+            let Some(index) = worker.fire(&timer) else { continue };
+            let key = (timer.routing, &timer.key);
+            worker.update(index, key, Occasion::Timer, &mut Vec::new(), |_, _, _| false);
+            self.changed.insert(timer.key);
+            assert!(self.timers.remove(&(time, timer.key)), "{time} of key {} is not set", timer.key);
         }
     }
 
@@ -133,7 +174,8 @@ impl World {
         }
         self.settle(Self::moves);
         let next = self.next(moves);
-        self.workers.iter_mut().for_each(|worker| worker.prepare(&next, Some));
+        let at = self.boundary();
+        self.workers.iter_mut().for_each(|worker| worker.prepare(&next, at, Some));
         self.prepared = Some(next);
     }
 
@@ -142,6 +184,7 @@ impl World {
         if self.prepared.is_none() {
             self.settle(Self::moves);
         }
+        self.pass(self.boundary());
         let next = self.prepared.take().unwrap_or_else(|| self.next(moves));
         for worker in &mut self.workers {
             worker.change(next.clone(), Some);
@@ -172,6 +215,7 @@ impl World {
             self.change(&[]);
         }
         self.settle(|world| world.snapshot.is_some() || world.moves());
+        self.pass(self.boundary());
         self.workers.iter_mut().for_each(|worker| worker.begin_snapshot(whole, None));
         if whole {
             self.chain.clear();
@@ -210,17 +254,18 @@ impl World {
         let mut turns = 0..10_000;
         while unsettled(self) {
             assert!(turns.next().is_some(), "the work does not come to an end");
-            (0..self.workers.len()).for_each(|worker| self.work(worker));
+            (0..self.workers.len()).for_each(|worker| self.work(worker, true));
         }
     }
 
-    fn work(&mut self, worker: usize) {
+    fn work(&mut self, worker: usize, scan: bool) {
         let mut parcels = Vec::new();
         let ahead = !self.workers[worker].are_leaving();
-        self.workers[worker].work(true, &mut parcels);
+        self.workers[worker].work(scan, &mut parcels);
         if let Some((ahead, chunk)) = self.sent[worker].pop_front() {
             let origin = if ahead && self.prepared.is_some() { Origin::Ahead } else { Origin::Worker };
-            self.workers[worker].arrive(chunk, origin).unwrap();
+            let arrived = self.workers[worker].arrive(chunk, origin).unwrap();
+            arrived.times.range(..self.now).for_each(|time| self.fire(worker, *time));
         }
         for Parcel { chunk, hold } in parcels {
             match hold {
@@ -251,16 +296,20 @@ proptest! {
         let mut world = World::new();
         for step in steps {
             match step {
-                Step::Count(key) => world.count(key, false),
-                Step::Forget(key) => world.count(key, true),
+                Step::Count(key) => world.count(key, false, None),
+                Step::Forget(key) => world.count(key, true, None),
+                Step::Schedule(key, later) => world.count(key, false, Some(world.now + later)),
+                Step::Pass => world.pass((world.now + 2).min(world.boundary() - 1)),
                 Step::Prepare(moves) => world.prepare(&moves),
                 Step::Change(moves) => world.change(&moves),
                 Step::Snapshot { whole } => world.begin_snapshot(whole),
-                Step::Work(worker) => world.work(worker),
+                Step::Work(worker, scan) => world.work(worker, scan),
             }
         }
         world.begin_snapshot(false);
         world.settle(|world| world.snapshot.is_some());
+        world.pass(world.now + 4 * EPOCH);
+        prop_assert!(world.timers.is_empty(), "not fired: {:?}", world.timers);
         let keys: u64 = world.workers.iter().map(|worker| worker.size().0).sum();
         prop_assert_eq!(keys, world.expected.len() as u64);
         for worker in &world.workers {
@@ -278,7 +327,7 @@ fn a_key_that_moves_twice_and_is_forgotten_on_the_way_does_not_come_back() {
         .map(|to| Assignment::even(1, 3).unwrap().apply(&[Command::Move { shard: KeyRange::ALL, to }]).unwrap());
     let [mut s, mut r, mut z] = [0, 1, 2].map(|worker| Worker::new(worker, first.clone(), &[], 1000));
     (0..9).for_each(|key| count(&mut s, key, false));
-    [&mut s, &mut r, &mut z].into_iter().for_each(|worker| worker.prepare(&second, Some));
+    [&mut s, &mut r, &mut z].into_iter().for_each(|worker| worker.prepare(&second, 0, Some));
     let send = |from: &mut Worker, to: &mut Worker, origin| {
         let mut parcels = Vec::new();
         while from.work(true, &mut parcels) {}
@@ -290,7 +339,7 @@ fn a_key_that_moves_twice_and_is_forgotten_on_the_way_does_not_come_back() {
     assert!(!r.is_settled() && z.is_settled());
     send(&mut s, &mut r, Origin::Worker);
     assert!(r.is_settled());
-    [&mut s, &mut r, &mut z].into_iter().for_each(|worker| worker.prepare(&third, Some));
+    [&mut s, &mut r, &mut z].into_iter().for_each(|worker| worker.prepare(&third, 0, Some));
     send(&mut r, &mut z, Origin::Ahead);
     [&mut s, &mut r, &mut z].into_iter().for_each(|worker| worker.change(third.clone(), Some));
     send(&mut r, &mut z, Origin::Worker);
