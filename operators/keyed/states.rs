@@ -118,27 +118,30 @@ impl<K: Hash + Eq, S> States<K, S> {
 
     /// Keeps this for its key, for which nothing is kept yet.
     pub fn insert(&mut self, entry: Entry<K, S>) {
-        let mut index = self.directory.find(entry.routing);
+        let (hash, segment) = self.locate(entry.routing, &entry.key);
+        self.insert_in(segment as usize, hash, entry);
+    }
+
+    fn insert_in(&mut self, mut index: usize, hash: u64, entry: Entry<K, S>) {
         let table = &self.segments[index].table;
         if table.len() == table.capacity() {
             self.make_room(index);
             index = self.directory.find(entry.routing);
         }
-        let hash = self.hasher.hash_one(&entry.key);
         self.segments[index].put(hash, entry, |entry| self.hasher.hash_one(&entry.key));
         self.len += 1;
     }
 
     /// Keeps this for its key, and gives what was kept before.
     pub fn put(&mut self, entry: Entry<K, S>) -> Option<Entry<K, S>> {
-        let hash = self.hasher.hash_one(&entry.key);
-        let segment = &mut self.segments[self.directory.find(entry.routing)];
+        let (hash, index) = self.locate(entry.routing, &entry.key);
+        let segment = &mut self.segments[index as usize];
         if let Some(there) = segment.table.find_mut(hash, |there| there.is_of(entry.routing, &entry.key)) {
             segment.touched |= entry.is_unsaved();
             segment.gone = segment.gone + usize::from(entry.is_gone()) - usize::from(there.is_gone());
             return Some(std::mem::replace(there, entry));
         }
-        self.insert(entry);
+        self.insert_in(index as usize, hash, entry);
         None
     }
 
@@ -175,7 +178,8 @@ impl<K: Hash + Eq, S> States<K, S> {
     }
 
     /// Divides a segment where the first bit in which its routing keys differ is set: so both parts have keys, and
-    /// segments of hashed keys are of equal width. `false` if it has but one routing key.
+    /// segments of hashed keys are of equal width. The smaller part gets a new table: where keys come in the order of their
+    /// routing keys, it is what has come of the next segment. `false` if it has but one routing key.
     fn divide(&mut self, index: usize) -> bool {
         let next = self.next_arrangement();
         let segment = &mut self.segments[index];
@@ -183,16 +187,19 @@ impl<K: Hash + Eq, S> States<K, S> {
         let (low, high) = routing.fold((u64::MAX, 0), |(low, high), key| (low.min(key), high.max(key)));
         let Some(bit) = (low ^ high).checked_ilog2() else { return false };
         let start = high >> bit << bit;
-        let part = |room| Segment { table: HashTable::with_capacity(room), gone: 0, ..*segment };
         let above = segment.table.iter().filter(|entry| entry.routing >= start).count();
-        let room = |keys: usize| (keys * 2).min(SEGMENT_BUCKETS / 2).max(keys + 1);
-        let (mut left, mut right) = (part(room(segment.table.len() - above)), part(room(above)));
-        for entry in segment.table.drain() {
-            let part = if entry.routing < start { &mut left } else { &mut right };
+        let takes_upper = above <= segment.table.len() / 2;
+        let keys = if takes_upper { above } else { segment.table.len() - above };
+        let table = HashTable::with_capacity((keys * 4).min(SEGMENT_BUCKETS / 2).max(keys + 1));
+        let mut part = Segment { table, gone: 0, arrangement: next, ..*segment };
+        for entry in segment.table.extract_if(|entry| (entry.routing >= start) == takes_upper) {
             part.put(self.hasher.hash_one(&entry.key), entry, |entry| self.hasher.hash_one(&entry.key));
         }
-        self.segments[index] = left;
-        self.segments.insert(index + 1, Segment { arrangement: next, ..right });
+        segment.gone -= part.gone;
+        if !takes_upper {
+            std::mem::swap(segment, &mut part);
+        }
+        self.segments.insert(index + 1, part);
         self.directory.insert(index + 1, start);
         self.directory.index();
         true
