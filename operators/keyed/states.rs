@@ -3,8 +3,8 @@
 //! The key space is divided into *segments*, each with a hash table of its keys. Segments have nothing to do with shards:
 //! they are divided as they fill up, so that tables stay small and growing one does not take long; and how many shards
 //! there are makes no difference to what finding a key takes. A part of the key space is gone over a few keys at a time.
-//! Two limits: keys that have one routing key can't be divided, and to divide a segment takes some nanoseconds for each
-//! of all segments besides, 2 µs at ten million keys.
+//! Two limits: keys that have one routing key can't be divided, and to divide a segment takes some tenths of a nanosecond
+//! for each of all segments besides.
 
 use std::hash::{BuildHasher, Hash};
 
@@ -183,13 +183,18 @@ impl<K: Hash + Eq, S> States<K, S> {
     fn divide(&mut self, index: usize) -> bool {
         let next = self.next_arrangement();
         let segment = &mut self.segments[index];
-        let routing = segment.table.iter().map(|entry| entry.routing);
-        let (low, high) = routing.fold((u64::MAX, 0), |(low, high), key| (low.min(key), high.max(key)));
-        let Some(bit) = (low ^ high).checked_ilog2() else { return false };
-        let start = high >> bit << bit;
-        let above = segment.table.iter().filter(|entry| entry.routing >= start).count();
-        let takes_upper = above <= segment.table.len() / 2;
-        let keys = if takes_upper { above } else { segment.table.len() - above };
+        let Some(one) = segment.table.iter().next().map(|entry| entry.routing) else { return false };
+        // By the first bit in which they differ from the one: how many keys.
+        let mut differing = [0; u64::BITS as usize];
+        for bit in segment.table.iter().filter_map(|entry| (entry.routing ^ one).checked_ilog2()) {
+            differing[bit as usize] += 1;
+        }
+        let Some(bit) = differing.iter().rposition(|keys| *keys > 0) else { return false };
+        let start = (one >> bit | 1) << bit;
+        // Are fewer unlike the one than like it?
+        let (unlike, like) = (differing[bit], segment.table.len() - differing[bit]);
+        let takes_upper = (one < start) == (unlike <= like);
+        let keys = unlike.min(like);
         let table = HashTable::with_capacity((keys * 4).min(SEGMENT_BUCKETS / 2).max(keys + 1));
         let mut part = Segment { table, gone: 0, arrangement: next, ..*segment };
         for entry in segment.table.extract_if(|entry| (entry.routing >= start) == takes_upper) {

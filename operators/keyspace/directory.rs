@@ -63,14 +63,44 @@ impl Directory {
 
     /// Divides the range before this index at `start`.
     pub fn insert(&mut self, index: usize, start: u64) {
+        let keeps_slots = self.keeps_slots(index, self.starts.len() + 1) && index < self.starts.len();
         self.starts.insert(index, start);
-        self.indexed = false;
+        if keeps_slots {
+            self.shift_slots(start, |range| range + 1);
+        }
+        self.indexed = keeps_slots;
     }
 
     /// Joins a range to the one before it; the first one to the one after it.
     pub fn remove(&mut self, index: usize) {
-        self.starts.remove(index.max(1));
-        self.indexed = false;
+        let index = index.max(1);
+        let keeps_slots = self.keeps_slots(index, self.starts.len() - 1) && index + 1 < self.starts.len();
+        let start = self.starts.remove(index);
+        if keeps_slots {
+            self.shift_slots(start, |range| range - 1);
+        }
+        self.indexed = keeps_slots;
+    }
+
+    /// Whether the slots stay as they are, but for the ranges that they know, when the start at this index comes or goes
+    /// and there are so many then: unless it is the last one.
+    fn keeps_slots(&self, index: usize, count: usize) -> bool {
+        let as_many = count.next_power_of_two() == self.starts.len().next_power_of_two();
+        self.indexed && as_many && index > 1
+    }
+
+    /// Renumbers the ranges that begin at or after `start`, which has come or gone.
+    fn shift_slots(&mut self, start: u64, renumber: impl Fn(u32) -> u32) {
+        let at = (start - self.base) >> self.shift;
+        let first_key = self.base + (at << self.shift);
+        let [slot, later @ ..] = &mut self.slots[at as usize..] else { return };
+        slot.last = renumber(slot.last);
+        if start == first_key {
+            slot.first = renumber(slot.first);
+        }
+        for slot in later {
+            *slot = Slot { first: renumber(slot.first), last: renumber(slot.last) };
+        }
     }
 
     /// Brings the slots up to date with what has been inserted and removed.
