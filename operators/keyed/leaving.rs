@@ -19,6 +19,8 @@ pub(super) struct Parcel<H> {
 /// A part of the key space that another worker takes over.
 pub(super) struct Departure<K, S, C: Codec<K, S>, H> {
     range: KeyRange,
+    /// Records that there have been of late.
+    heat: u64,
     /// How far it has been gone over.
     pub cursor: Cursor,
     /// Keys behind the cursor of which the next owner may have no copy as they are: to be looked at from the boundary on.
@@ -28,9 +30,9 @@ pub(super) struct Departure<K, S, C: Codec<K, S>, H> {
 }
 
 impl<K: Clone, S, C: Codec<K, S>, H: Clone> Departure<K, S, C, H> {
-    pub fn new(range: KeyRange, hold: H) -> Self {
+    pub fn new(range: KeyRange, heat: u64, hold: H) -> Self {
         let (cursor, changed, builder) = (Cursor::over(range), Vec::new(), ChunkBuilder::new());
-        Departure { range, cursor, changed, builder, hold }
+        Departure { range, heat, cursor, changed, builder, hold }
     }
 
     /// Appends a key to the chunk being filled, unless its next owner has it as it is, or need not know that it is gone;
@@ -90,21 +92,24 @@ impl<K: Clone, S, C: Codec<K, S>, H: Clone> Departures<K, S, C, H> {
         self.by_start.is_empty() && self.sent.is_empty()
     }
 
-    /// The first one of which not all has been copied ahead.
+    /// The coldest one of which not all has been copied ahead: of the hottest fewer keys change between copy and boundary
+    /// the later it is copied.
     pub fn next_to_copy(&mut self) -> Option<&mut Departure<K, S, C, H>> {
-        self.by_start.values_mut().find(|departure| !departure.cursor.is_at_end())
+        let left = self.by_start.values_mut().filter(|departure| !departure.cursor.is_at_end());
+        left.min_by_key(|departure| departure.heat)
     }
 
-    /// Copies ahead what is in these ranges, which leave at `boundary`.
-    pub fn prepare(&mut self, boundary: u64, ranges: impl Iterator<Item = (KeyRange, H)>) {
-        self.by_start = ranges.map(|(range, hold)| (range.start(), Departure::new(range, hold))).collect();
+    /// Copies ahead what is in these ranges, with the records that there have been of late, which leave at `boundary`.
+    pub fn prepare(&mut self, boundary: u64, ranges: impl Iterator<Item = (KeyRange, u64, H)>) {
+        let departures = ranges.map(|(range, heat, hold)| (range.start(), Departure::new(range, heat, hold)));
+        self.by_start = departures.collect();
         (self.leaving, self.boundary) = (false, boundary);
     }
 
     /// Sends what of these ranges has not been copied ahead. If there are any that have been prepared, they are the same.
     pub fn begin(&mut self, ranges: impl Iterator<Item = (KeyRange, H)>) {
         for (range, hold) in ranges {
-            self.by_start.entry(range.start()).or_insert_with(|| Departure::new(range, hold));
+            self.by_start.entry(range.start()).or_insert_with(|| Departure::new(range, 0, hold));
         }
         self.leaving = true;
     }

@@ -134,6 +134,8 @@ pub(super) struct Shards<K, S, C: Codec<K, S>, H> {
     ahead: Tally,
     /// Mean length of an encoded row, in bytes.
     row_bytes: f64,
+    /// The starts of shards, ascending, with the records of each in an epoch: the last one in which there were any.
+    heat: Vec<(u64, u64)>,
 }
 
 impl<K, S, C, H> Shards<K, S, C, H>
@@ -162,6 +164,7 @@ where
             held: Tally::default(),
             ahead: Tally::default(),
             row_bytes: (size_of::<u64>() + size_of::<K>() + size_of::<S>()) as f64,
+            heat: Vec::new(),
         };
         let missing = |range: KeyRange| parts.iter().filter(|part| part.intersection(&range).is_some()).count();
         let place = |(range, owner)| {
@@ -363,6 +366,12 @@ where
         let keys = self.keys[index] as u64;
         let (range, worker, state_bytes) = (self.range(index), self.worker, self.bytes(keys));
         ShardEpoch { range, worker, keys, state_bytes, statistics }
+    }
+
+    /// Takes note of the records in an epoch of shards that start here, ascending.
+    pub fn note_heat(&mut self, heat: impl Iterator<Item = (u64, u64)>) {
+        self.heat.clear();
+        self.heat.extend(heat);
     }
 
     /// Keys held, and their estimated length as encoded, in bytes.

@@ -290,6 +290,7 @@ where
             seen.sort_by_key(|report| report.range);
             seen.dedup_by(|later, report| report.range == later.range && report.update(later));
         }
+        self.shards.note_heat(seen.iter().map(|report| (report.range.start(), report.statistics.records())));
     }
 
     /// Does a bounded piece of what boundaries have left to do; `true` if more is left.

@@ -22,7 +22,9 @@ where
     pub fn prepare(&mut self, next: &Assignment, at: u64, hold: impl Fn(usize) -> H) {
         debug_assert!(self.is_settled(), "what is still moving is not as it will be");
         let handovers = self.assignment.handovers(next);
-        self.departures.prepare(at, given_up(self.worker, &handovers).map(|h| (h.range, hold(h.to))));
+        let heat = |range| heat(&self.heat, range);
+        let ranges = given_up(self.worker, &handovers).map(|h| (h.range, heat(h.range), hold(h.to)));
+        self.departures.prepare(at, ranges);
     }
 
     /// Crosses a boundary from which `next` holds. The chunks for another worker that follow carry what `hold` gives
@@ -153,6 +155,12 @@ where
             }
         }
     }
+}
+
+/// Records of the shards that start in the range, and of the one before.
+fn heat(records: &[(u64, u64)], range: KeyRange) -> u64 {
+    let from = records.partition_point(|(start, _)| *start <= range.start()).saturating_sub(1);
+    records[from..].iter().take_while(|(start, _)| *start <= range.last()).map(|(_, records)| records).sum()
 }
 
 /// What a worker gives up.

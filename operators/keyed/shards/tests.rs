@@ -346,6 +346,62 @@ fn a_key_that_moves_twice_and_is_forgotten_on_the_way_does_not_come_back() {
     assert_eq!([s.size().0, r.size().0, z.size().0], [0, 0, 8]);
 }
 
+/// Its copy has been replaced before the boundary by what has changed since, or has stayed as it was.
+#[test]
+fn a_timer_that_has_been_copied_ahead_fires_once_and_where_its_key_is_then() {
+    let [first, second] =
+        [0, 1].map(|to| Assignment::even(1, 2).unwrap().apply(&[Command::Move { shard: KeyRange::ALL, to }]).unwrap());
+    let [mut from, mut to] = [0, 1].map(|worker| Worker::new(worker, first.clone(), &[], 1000));
+    (0..3).for_each(|key| schedule(&mut from, key, 12));
+    schedule(&mut from, 3, 8);
+    [&mut from, &mut to].into_iter().for_each(|worker| worker.prepare(&second, 10, Some));
+    let mut parcels = Vec::new();
+    while from.work(true, &mut parcels) {}
+    // Which fires before the boundary is not copied.
+    assert_eq!(parcels.iter().map(|parcel| parcel.chunk.keys).sum::<u32>(), 3);
+    for parcel in parcels.drain(..) {
+        assert_eq!(to.arrive(parcel.chunk, Origin::Ahead).unwrap().times, BTreeSet::from([12]));
+    }
+    schedule(&mut from, 1, 11);
+    assert!(from.take_due(8, 9).iter().all(|timer| from.fire(timer).is_some()));
+    [&mut from, &mut to].into_iter().for_each(|worker| worker.change(second.clone(), Some));
+    assert!(to.take_due(12, 9).iter().all(|timer| to.fire(timer).is_none()), "what is coming waits");
+    while from.work(true, &mut parcels) {}
+    assert_eq!(parcels.iter().map(|parcel| parcel.chunk.keys).sum::<u32>(), 2, "what has changed or was not copied");
+    parcels.into_iter().for_each(|parcel| drop(to.arrive(parcel.chunk, Origin::Worker).unwrap()));
+    let mut fired = |time| to.take_due(time, 9).iter().filter(|timer| to.fire(timer).is_some()).count();
+    assert_eq!([8, 11, 12].map(&mut fired), [0, 1, 3]);
+    assert!(from.take_due(12, 9).is_empty() && from.size().0 == 0);
+}
+
+#[test]
+fn the_hottest_shard_is_copied_last() {
+    let start = Assignment::even(3, 1).unwrap();
+    let moves = |to| (0..3).map(move |index| Command::Move { shard: Assignment::even(3, 1).unwrap().range(index), to });
+    let both = Assignment::even(3, 2).unwrap().apply(&moves(0).collect::<Vec<_>>()).unwrap();
+    let mut worker = Worker::new(0, both.clone(), &[], 1000);
+    (0..KEYS).for_each(|key| count(&mut worker, key, false));
+    worker.note_heat((0..3).map(|index| start.range(index).start()).zip([5, 9, 2]));
+    worker.prepare(&both.apply(&moves(1).collect::<Vec<_>>()).unwrap(), 10, Some);
+    let mut order = Vec::new();
+    for _ in 0..3 {
+        let mut parcels = Vec::new();
+        while parcels.is_empty() {
+            worker.work(true, &mut parcels);
+        }
+        order.extend(parcels.iter().map(|parcel| start.find(parcel.chunk.range.start())));
+    }
+    assert_eq!(order, [2, 0, 1]);
+}
+
+fn schedule(worker: &mut Worker, key: u64, time: u64) {
+    let index = worker.find(routing(key));
+    worker.update(index, (routing(key), &key), Occasion::Record, &mut Vec::new(), |_, _, times| {
+        times.push(time);
+        false
+    });
+}
+
 /// Counts a key once, and says whether to forget it.
 fn count(worker: &mut Worker, key: u64, forget: bool) {
     let index = worker.find(routing(key));
