@@ -118,12 +118,14 @@ impl<K, S> Entry<K, S> {
         self.mark(COPIED, true);
     }
 
-    /// It is not as it was any more.
-    pub fn outdate(&mut self) {
-        if self.is_copied() {
+    /// It is not as it was any more; whether its next owner has a copy of it as it was until now.
+    pub fn outdate(&mut self) -> bool {
+        let was_copied = self.is_copied();
+        if was_copied {
             self.mark(COPIED, false);
             self.mark(OUTDATED, true);
         }
+        was_copied
     }
 
     fn marks(&self) -> u8 {

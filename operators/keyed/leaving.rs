@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::hash::Hash;
 
 use super::chunk::{Chunk, ChunkBuilder};
-use super::codec::{Codec, RowRef};
+use super::codec::Codec;
 use super::entry::Entry;
 use super::states::Cursor;
 use super::timers::Timers;
@@ -19,20 +19,37 @@ pub(super) struct Parcel<H> {
 /// A part of the key space that another worker takes over.
 pub(super) struct Departure<K, S, C: Codec<K, S>, H> {
     range: KeyRange,
-    /// How far it has been gone over: once to copy ahead what there is, and once to let go.
+    /// Records that there have been of late.
+    heat: u64,
+    /// How far it has been gone over.
     pub cursor: Cursor,
+    /// Keys behind the cursor of which the next owner may have no copy as they are: to be looked at from the boundary on.
+    pub changed: Vec<(u64, K)>,
     builder: ChunkBuilder<K, S, C>,
     hold: H,
 }
 
-impl<K, S, C: Codec<K, S>, H: Clone> Departure<K, S, C, H> {
-    pub fn new(range: KeyRange, hold: H) -> Self {
-        Departure { range, cursor: Cursor::over(range), builder: ChunkBuilder::new(), hold }
+impl<K: Clone, S, C: Codec<K, S>, H: Clone> Departure<K, S, C, H> {
+    pub fn new(range: KeyRange, heat: u64, hold: H) -> Self {
+        let (cursor, changed, builder) = (Cursor::over(range), Vec::new(), ChunkBuilder::new());
+        Departure { range, heat, cursor, changed, builder, hold }
     }
 
-    /// Appends a key to the chunk being filled, and sends the chunk when it is full.
-    pub fn send(&mut self, row: RowRef<'_, K, S>, chunk_bytes: usize, parcels: &mut Vec<Parcel<H>>) {
-        self.builder.push(row);
+    /// Appends a key to the chunk being filled, unless its next owner has it as it is, or need not know that it is gone;
+    /// and sends the chunk when it is full.
+    pub fn send(
+        &mut self,
+        routing: u64,
+        entry: &mut Entry<K, S>,
+        timers: &[u64],
+        chunk_bytes: usize,
+        parcels: &mut Vec<Parcel<H>>,
+    ) {
+        if entry.is_copied() || entry.is_gone() && entry.is_unknown() {
+            return;
+        }
+        entry.set_copied();
+        self.builder.push(entry.row(routing, timers));
         if self.builder.is_full(chunk_bytes) {
             let chunk = self.builder.take(self.range, false);
             parcels.push(Parcel { chunk, hold: self.hold.clone() });
@@ -45,28 +62,33 @@ impl<K, S, C: Codec<K, S>, H: Clone> Departure<K, S, C, H> {
         parcels.extend((chunk.keys > 0).then(|| Parcel { chunk, hold: self.hold.clone() }));
     }
 
-    /// Sends the last chunk.
-    pub fn finish(mut self, parcels: &mut Vec<Parcel<H>>) {
+    /// Sends the last chunk, and gives what is to be let go of.
+    pub fn finish(mut self, parcels: &mut Vec<Parcel<H>>) -> Cursor {
         let chunk = self.builder.take(self.range, true);
         parcels.push(Parcel { chunk, hold: self.hold });
+        Cursor::over(self.range)
     }
 }
 
 /// The departures in progress, by the starts of their ranges. All are of one boundary, so that they never overlap: the
-/// next one is crossed only when no state can arrive anywhere any more, and so none is leaving.
+/// next one is crossed only when nothing is leaving any more.
 pub(super) struct Departures<K, S, C: Codec<K, S>, H> {
     pub by_start: BTreeMap<u64, Departure<K, S, C, H>>,
     /// Their boundary has been crossed; before, keys are copied ahead.
     pub leaving: bool,
+    /// When it will be: timers before it fire here.
+    pub boundary: u64,
+    /// What has been sent, and how far it has been let go of.
+    pub sent: Vec<Cursor>,
 }
 
-impl<K, S, C: Codec<K, S>, H: Clone> Departures<K, S, C, H> {
+impl<K: Clone, S, C: Codec<K, S>, H: Clone> Departures<K, S, C, H> {
     pub fn new() -> Self {
-        Departures { by_start: BTreeMap::new(), leaving: false }
+        Departures { by_start: BTreeMap::new(), leaving: false, boundary: 0, sent: Vec::new() }
     }
 
     pub fn are_leaving(&self) -> bool {
-        self.leaving && !self.by_start.is_empty()
+        self.leaving && !(self.by_start.is_empty() && self.sent.is_empty())
     }
 
     pub fn have_more_to_copy(&self) -> bool {
@@ -74,27 +96,37 @@ impl<K, S, C: Codec<K, S>, H: Clone> Departures<K, S, C, H> {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.by_start.is_empty()
+        self.by_start.is_empty() && self.sent.is_empty()
     }
 
-    /// The first one of which not all has been copied ahead.
+    /// The coldest one of which not all has been copied ahead: of the hottest fewer keys change between copy and boundary
+    /// the later it is copied.
     pub fn next_to_copy(&mut self) -> Option<&mut Departure<K, S, C, H>> {
-        self.by_start.values_mut().find(|departure| !departure.cursor.is_at_end())
+        let left = self.by_start.values_mut().filter(|departure| !departure.cursor.is_at_end());
+        left.min_by_key(|departure| departure.heat)
     }
 
-    /// Copies ahead what is in these ranges.
-    pub fn prepare(&mut self, ranges: impl Iterator<Item = (KeyRange, H)>) {
-        self.by_start = ranges.map(|(range, hold)| (range.start(), Departure::new(range, hold))).collect();
-        self.leaving = false;
+    /// Copies ahead what is in these ranges, with the records that there have been of late, which leave at `boundary`.
+    pub fn prepare(&mut self, boundary: u64, ranges: impl Iterator<Item = (KeyRange, u64, H)>) {
+        let departures = ranges.map(|(range, heat, hold)| (range.start(), Departure::new(range, heat, hold)));
+        self.by_start = departures.collect();
+        (self.leaving, self.boundary) = (false, boundary);
     }
 
-    /// Lets go of these ranges. If there are any that have been prepared, they are the same.
+    /// Sends what of these ranges has not been copied ahead. If there are any that have been prepared, they are the same.
     pub fn begin(&mut self, ranges: impl Iterator<Item = (KeyRange, H)>) {
         for (range, hold) in ranges {
-            let departure = self.by_start.entry(range.start()).or_insert_with(|| Departure::new(range, hold));
-            departure.cursor = Cursor::over(range);
+            self.by_start.entry(range.start()).or_insert_with(|| Departure::new(range, 0, hold));
         }
         self.leaving = true;
+    }
+
+    /// Takes note that a key is new, or that its next owner's copy of it is not as it is any more.
+    pub fn note_change(&mut self, routing: u64, key: &K) {
+        let before = self.by_start.range_mut(..=routing).next_back();
+        if let Some((_, departure)) = before.filter(|(_, departure)| departure.range.contains(routing)) {
+            departure.changed.push((routing, key.clone()));
+        }
     }
 }
 
@@ -151,7 +183,6 @@ impl<K: Hash + Eq + Clone, S, C: Codec<K, S>, H: Clone> Snapshot<K, S, C, H> {
         }
         entry.set_stored(!entry.is_gone());
         entry.set_unsaved(false);
-        entry.outdate();
         changed
     }
 

@@ -216,6 +216,8 @@ where
                         // What has been copied here ahead is not yet of the epochs before.
                         worker.close(frontiers, &mut ports);
                         worker.cross(&mut ports);
+                        // What leaves does so before more data is applied.
+                        more = true;
                     }
                     Step::Data => more = worker.apply(&mut ports),
                 }

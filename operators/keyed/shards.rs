@@ -1,9 +1,10 @@
 //! The shards of one worker. Pure: it knows nothing of timely.
 //!
 //! Keys lie with their [`States`], whatever the shards are: splits and merges touch none of them. Before a boundary at
-//! which shards leave, their keys are *copied ahead*, a few at a time, while they are still served here. From the
-//! boundary on their keys *leave*, a few at a time: those that have changed since they were copied are sent, the others
-//! are only let go.
+//! which shards leave, their keys are *copied ahead*, a few at a time, while they are still served here; so are their
+//! timers, but not before those that fire here. Keys that have changed since they were copied are listed. From the boundary
+//! on these are sent, at once, and then all keys are let go of, a few at a time: nobody waits for that but what comes to be
+//! copied or crossed next.
 //!
 //! A snapshot goes over the keys a few at a time too. It saves those that have changed since the one before, and says of
 //! those that are gone that they are. Every key remembers the number of the last snapshot that has looked at it; one the
@@ -122,6 +123,8 @@ pub(super) struct Shards<K, S, C: Codec<K, S>, H> {
     ahead: Tally,
     /// Mean length of an encoded row, in bytes.
     row_bytes: f64,
+    /// The starts of shards, ascending, with the records of each in an epoch: the last one in which there were any.
+    heat: Vec<(u64, u64)>,
 }
 
 impl<K, S, C, H> Shards<K, S, C, H>
@@ -150,6 +153,7 @@ where
             held: Tally::default(),
             ahead: Tally::default(),
             row_bytes: (size_of::<u64>() + size_of::<K>() + size_of::<S>()) as f64,
+            heat: Vec::new(),
         };
         let missing = |range: KeyRange| parts.iter().filter(|part| part.intersection(&range).is_some()).count();
         let place = |(range, owner)| {
@@ -259,7 +263,7 @@ where
     /// Takes note of a key that a record is about to change, and gives it, if it is there and not gone.
     #[inline(never)]
     fn note_located(&mut self, located: &Located<K>, routing: u64) -> Option<&mut Entry<K, S>> {
-        let Self { states, snapshot, snapshots, timers, held, .. } = self;
+        let Self { states, snapshot, snapshots, timers, held, departures, .. } = self;
         let entry = states.touch_located(located, routing).filter(|entry| !entry.is_gone())?;
         if let Some(snapshot) = snapshot {
             held.unsaved -= usize::from(snapshot.save(Turn::Early, routing, entry, timers));
@@ -267,8 +271,10 @@ where
         held.unsaved += usize::from(!entry.is_unsaved());
         entry.set_unsaved(true);
         entry.set_forgotten(false);
-        entry.outdate();
         entry.seen = *snapshots;
+        if entry.outdate() {
+            departures.note_change(routing, &located.key);
+        }
         Some(entry)
     }
 
@@ -282,6 +288,7 @@ where
             self.held.add(&entry);
             self.keys[index] += 1;
             self.states.insert(routing, entry);
+            self.departures.note_change(routing, key);
             return false;
         };
         if let Some(snapshot) = &mut self.snapshot {
@@ -291,7 +298,9 @@ where
         let was_gone = entry.is_gone();
         entry.set_gone(false);
         entry.set_unsaved(true);
-        entry.outdate();
+        if entry.outdate() {
+            self.departures.note_change(routing, key);
+        }
         entry.seen = self.snapshots;
         if occasion == Occasion::Record {
             entry.set_forgotten(false);
@@ -372,6 +381,12 @@ where
         let keys = self.keys[index] as u64;
         let (range, worker, state_bytes) = (self.range(index), self.worker, self.bytes(keys));
         ShardEpoch { range, worker, keys, state_bytes, statistics }
+    }
+
+    /// Takes note of the records in an epoch of shards that start here, ascending.
+    pub fn note_heat(&mut self, heat: impl Iterator<Item = (u64, u64)>) {
+        self.heat.clear();
+        self.heat.extend(heat);
     }
 
     /// Keys held, and their estimated length as encoded, in bytes.

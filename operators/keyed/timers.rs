@@ -52,9 +52,11 @@ impl<K: Hash + Eq + Clone> Timers<K> {
         self.times.insert(key, times.into());
     }
 
-    /// Makes a timer that is set due at its time again.
+    /// Makes a timer due at its time again, if it is still set.
     pub fn make_due(&mut self, timer: Timer<K>) {
-        self.due.entry(timer.time).or_default().insert(timer.key, timer.routing);
+        if self.of(&timer.key).contains(&timer.time) {
+            self.due.entry(timer.time).or_default().insert(timer.key, timer.routing);
+        }
     }
 
     /// Takes some of what is due at a time, `limit` at the most: still set, but due no longer.
@@ -83,18 +85,19 @@ impl<K: Hash + Eq + Clone> Timers<K> {
         }
     }
 
-    /// Takes all timers off a key that leaves; their times, ascending.
-    pub fn remove(&mut self, key: &K) -> Vec<u64> {
-        let times = self.times.remove(key).unwrap_or_default();
-        for time in &times {
-            if let Some(due) = self.due.get_mut(time) {
+    /// Takes all timers off a key that leaves, or of which a later copy has come.
+    pub fn remove(&mut self, key: &K) {
+        if self.times.is_empty() {
+            return;
+        }
+        for time in self.times.remove(key).unwrap_or_default() {
+            if let Some(due) = self.due.get_mut(&time) {
                 due.swap_remove(key);
                 if due.is_empty() {
-                    self.due.remove(time);
+                    self.due.remove(&time);
                 }
             }
         }
-        times.into_vec()
     }
 }
 
@@ -122,12 +125,13 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_leaves_takes_along_what_is_left_of_a_time() {
+    fn of_a_key_that_leaves_nothing_is_due_here() {
         let mut timers = Timers::new();
         (0..6u64).for_each(|key| _ = timers.set(&key, key, 5));
         let first: Vec<u64> = timers.take_due(5, 2).iter().map(|timer| timer.key).collect();
         let leaving = (0..6).find(|key| !first.contains(key)).unwrap();
-        assert_eq!(timers.remove(&leaving), [5]);
+        assert_eq!(timers.of(&leaving), [5]);
+        timers.remove(&leaving);
         assert!(timers.take_due(5, 9).iter().all(|timer| timer.key != leaving && !first.contains(&timer.key)));
     }
 }

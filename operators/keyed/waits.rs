@@ -7,6 +7,7 @@
 //! | to act on                             | wait until none of these may come, or is there to be acted on           |
 //! |---------------------------------------|-------------------------------------------------------------------------|
 //! | a boundary at `e`                     | data and timers before `e`; commands at or before `e`; arrivals before `e`, taken in or not |
+//! | …                                     | besides: keys that have left to be let go of here                       |
 //! | … with a checkpoint                   | besides: a snapshot in progress                                         |
 //! | data and timers at `t` of the epoch `e` | data before `t`; commands at or before `e`; a boundary at or before `e` |
 //! | … of one shard                        | besides: parts of that shard still to come                              |
@@ -54,6 +55,8 @@ pub(super) struct Waits<'a, T: Timestamp> {
     pub epochs: Epochs,
     /// The first time at which chunks, of other workers or of the store, are still to be taken in.
     pub arriving: Option<T>,
+    /// Keys that have left, or are about to, are still here.
+    pub leaving: bool,
     /// A snapshot is in progress.
     pub saving: bool,
 }
@@ -77,7 +80,7 @@ impl<T: Ticks> Waits<'_, T> {
                 let all_data = self.frontiers.is_complete_before(at);
                 let complete = all_data && !control.less_equal(at) && !arrivals.less_than(at);
                 let taken_in = self.arriving.as_ref().is_none_or(|arriving| arriving >= at);
-                let ready = complete && taken_in && !(checkpoint && self.saving);
+                let ready = complete && taken_in && !self.leaving && !(checkpoint && self.saving);
                 ready.then_some(Step::Boundary)
             }
             (_, Some(at)) => {
@@ -116,11 +119,13 @@ mod tests {
         control: u64,
         arrivals: u64,
         arriving: Option<u64>,
+        leaving: bool,
         saving: bool,
     }
 
     /// All is there for a boundary at 50, and nothing more than that.
-    const BOUNDARY: Case = Case { data: [50, 50], control: 51, arrivals: 50, arriving: None, saving: false };
+    const BOUNDARY: Case =
+        Case { data: [50, 50], control: 51, arrivals: 50, arriving: None, leaving: false, saving: false };
 
     /// All is there for data at 55, and nothing more than that.
     const DATA: Case = Case { data: [55, 55], ..BOUNDARY };
@@ -131,7 +136,7 @@ mod tests {
             let [control, arrivals] = [self.control, self.arrivals].map(MutableAntichain::from_elem);
             let frontiers = Frontiers { data: &data, control: &control, arrivals: &arrivals };
             let epochs = Epochs::of(10).unwrap();
-            ask(Waits { frontiers, epochs, arriving: self.arriving, saving: self.saving })
+            ask(Waits { frontiers, epochs, arriving: self.arriving, leaving: self.leaving, saving: self.saving })
         }
 
         fn boundary(self, checkpoint: bool) -> bool {
@@ -164,6 +169,12 @@ mod tests {
     fn a_boundary_waits_until_what_has_come_before_it_is_taken_in() {
         assert!(!Case { arriving: Some(49), ..BOUNDARY }.boundary(false));
         assert!(Case { arriving: Some(50), ..BOUNDARY }.boundary(false));
+    }
+
+    #[test]
+    fn a_boundary_waits_until_what_has_left_is_let_go_of() {
+        assert!(!Case { leaving: true, ..BOUNDARY }.boundary(false));
+        assert!(Case { leaving: true, ..DATA }.data());
     }
 
     #[test]

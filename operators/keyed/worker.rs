@@ -156,7 +156,8 @@ where
     fn waits<'a>(&self, frontiers: Frontiers<'a, T>) -> Waits<'a, T> {
         let restoring = self.restore.as_ref().map(|(_, capabilities)| capabilities.output.time());
         let arriving = self.arrivals.first().into_iter().chain(restoring).min().cloned();
-        Waits { frontiers, epochs: self.epochs, arriving, saving: self.shards.is_saving() }
+        let (leaving, saving) = (self.shards.are_leaving(), self.shards.is_saving());
+        Waits { frontiers, epochs: self.epochs, arriving, leaving, saving }
     }
 
     pub fn next_step(&self, frontiers: Frontiers<'_, T>) -> Option<Step> {
@@ -186,7 +187,7 @@ where
         let next = self.shards.assignment().apply_valid(commands.clone()).assignment;
         let at = at.clone();
         if let Some((capabilities, _)) = self.boundaries.get_mut(&at) {
-            self.shards.prepare(&next, self.leaving(&at, &capabilities));
+            self.shards.prepare(&next, at.ticks(), self.leaving(&at, &capabilities));
             self.prepared = Some(at);
         }
     }
@@ -289,6 +290,7 @@ where
             seen.sort_by_key(|report| report.range);
             seen.dedup_by(|later, report| report.range == later.range && report.update(later));
         }
+        self.shards.note_heat(seen.iter().map(|report| (report.range.start(), report.statistics.records())));
     }
 
     /// Does a bounded piece of what boundaries have left to do; `true` if more is left.

@@ -13,14 +13,12 @@ pub(crate) struct Directory {
     /// The binary logarithm of a slot's width.
     shift: u32,
     slots: Vec<Slot>,
-    /// The last one.
-    highest: Slot,
     /// Whether the slots are those of the starts.
     indexed: bool,
 }
 
 /// The ranges of the first and of the last key of a slot.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Slot {
     first: u32,
     last: u32,
@@ -29,8 +27,7 @@ struct Slot {
 impl Directory {
     /// Of ranges that start here: at 0, and ascending.
     pub fn new(starts: Vec<u64>) -> Self {
-        let (slots, highest) = (Vec::new(), Slot::default());
-        let mut directory = Directory { starts, base: 0, shift: 0, slots, highest, indexed: false };
+        let mut directory = Directory { starts, base: 0, shift: 0, slots: Vec::new(), indexed: false };
         directory.index();
         directory
     }
@@ -56,7 +53,7 @@ impl Directory {
     pub fn find(&self, key: u64) -> usize {
         debug_assert!(self.indexed, "it has changed since it was indexed");
         let slot = (key.saturating_sub(self.base) >> self.shift) as usize;
-        let Slot { first, last } = *self.slots.get(slot).unwrap_or(&self.highest);
+        let Some(Slot { first, last }) = self.slots.get(slot).or_else(|| self.slots.last()).copied() else { return 0 };
         if first == last {
             return first as usize;
         }
@@ -70,14 +67,44 @@ impl Directory {
 
     /// Divides the range before this index at `start`.
     pub fn insert(&mut self, index: usize, start: u64) {
+        let keeps_slots = self.keeps_slots(index, self.starts.len() + 1) && index < self.starts.len();
         self.starts.insert(index, start);
-        self.indexed = false;
+        if keeps_slots {
+            self.shift_slots(start, |range| range + 1);
+        }
+        self.indexed = keeps_slots;
     }
 
     /// Joins a range to the one before it; the first one to the one after it.
     pub fn remove(&mut self, index: usize) {
-        self.starts.remove(index.max(1));
-        self.indexed = false;
+        let index = index.max(1);
+        let keeps_slots = self.keeps_slots(index, self.starts.len() - 1) && index + 1 < self.starts.len();
+        let start = self.starts.remove(index);
+        if keeps_slots {
+            self.shift_slots(start, |range| range - 1);
+        }
+        self.indexed = keeps_slots;
+    }
+
+    /// Whether the slots stay as they are, but for the ranges that they know, when the start at this index comes or goes
+    /// and there are so many then: unless it is the last one.
+    fn keeps_slots(&self, index: usize, count: usize) -> bool {
+        let as_many = count.next_power_of_two() == self.starts.len().next_power_of_two();
+        self.indexed && as_many && index > 1
+    }
+
+    /// Renumbers the ranges that begin at or after `start`, which has come or gone.
+    fn shift_slots(&mut self, start: u64, renumber: impl Fn(u32) -> u32) {
+        let at = (start - self.base) >> self.shift;
+        let first_key = self.base + (at << self.shift);
+        let [slot, later @ ..] = &mut self.slots[at as usize..] else { return };
+        slot.last = renumber(slot.last);
+        if start == first_key {
+            slot.first = renumber(slot.first);
+        }
+        for slot in later {
+            *slot = Slot { first: renumber(slot.first), last: renumber(slot.last) };
+        }
     }
 
     /// Brings the slots up to date with what has been inserted and removed.
@@ -104,8 +131,7 @@ impl Directory {
             while range + 1 < self.starts.len() && begins(range + 1) {
                 range += 1;
             }
-            self.highest = Slot { first: first as u32, last: range as u32 };
-            self.slots.push(self.highest);
+            self.slots.push(Slot { first: first as u32, last: range as u32 });
             range += usize::from(next.is_some_and(|next| self.starts.get(range + 1) == Some(&next)));
         }
     }

@@ -17,17 +17,20 @@ where
     C: Codec<K, S>,
     H: Clone,
 {
-    /// Begins to copy ahead what leaves at a boundary from which `next` will hold. The chunks for another worker carry
-    /// what `hold` gives for it. No boundary may be crossed before, and no snapshot begin at it.
-    pub fn prepare(&mut self, next: &Assignment, hold: impl Fn(usize) -> H) {
+    /// Begins to copy ahead what leaves at a boundary from which `next` will hold, which is at this time. The chunks for
+    /// another worker carry what `hold` gives for it. No boundary may be crossed before, and no snapshot begin at it.
+    pub fn prepare(&mut self, next: &Assignment, at: u64, hold: impl Fn(usize) -> H) {
         debug_assert!(self.is_settled(), "what is still moving is not as it will be");
         let handovers = self.assignment.handovers(next);
-        self.departures.prepare(given_up(self.worker, &handovers).map(|h| (h.range, hold(h.to))));
+        let heat = |range| heat(&self.heat, range);
+        let ranges = given_up(self.worker, &handovers).map(|h| (h.range, heat(h.range), hold(h.to)));
+        self.departures.prepare(at, ranges);
     }
 
     /// Crosses a boundary from which `next` holds. The chunks for another worker that follow carry what `hold` gives
-    /// for it.
+    /// for it. What has left before must have been let go of.
     pub fn change(&mut self, next: Assignment, hold: impl Fn(usize) -> H) {
+        debug_assert!(!self.are_leaving(), "of what is let go of, something might come back");
         let handovers = self.assignment.handovers(&next);
         (self.places, self.keys) = next.iter().map(|(range, owner)| self.shard(range, owner, &handovers)).unzip();
         self.departures.begin(given_up(self.worker, &handovers).map(|h| (h.range, hold(h.to))));
@@ -81,7 +84,7 @@ where
         !self.are_leaving() && self.coming.is_empty()
     }
 
-    /// Whether state is on its way to other workers for a boundary that has been crossed.
+    /// Whether state is still to be sent to other workers for a boundary that has been crossed, or to be let go of.
     pub fn are_leaving(&self) -> bool {
         self.departures.are_leaving()
     }
@@ -96,11 +99,13 @@ where
                 if (self.place(index) == Place::Elsewhere) != (origin == Origin::Ahead) {
                     return;
                 }
-                let there = self.states.get_mut(routing, &key);
                 let entry = match origin {
-                    Origin::Store if there.is_some() => return,
+                    Origin::Store if self.states.get_mut(routing, &key).is_some() => return,
                     Origin::Store => Entry::restored((routing, key, state), self.snapshots, marks),
-                    Origin::Worker | Origin::Ahead => Entry::moved((routing, key, state), self.snapshots, marks),
+                    Origin::Worker | Origin::Ahead => {
+                        self.timers.remove(&key);
+                        Entry::moved((routing, key, state), self.snapshots, marks)
+                    }
                 };
                 if !times.is_empty() {
                     arrived.times.extend(&times);
@@ -141,13 +146,21 @@ where
             if coming.missing == 0
                 && let Some(coming) = self.coming.remove(&range.start())
             {
-                arrived.times.extend(coming.timers.iter().map(|timer| timer.time));
-                coming.timers.into_iter().for_each(|timer| self.timers.make_due(timer));
+                for timer in coming.timers {
+                    arrived.times.insert(timer.time);
+                    self.timers.make_due(timer);
+                }
                 arrived.complete.push(range);
                 self.places[index] = Place::Here;
             }
         }
     }
+}
+
+/// Records of the shards that start in the range, and of the one before.
+fn heat(records: &[(u64, u64)], range: KeyRange) -> u64 {
+    let from = records.partition_point(|(start, _)| *start <= range.start()).saturating_sub(1);
+    records[from..].iter().take_while(|(start, _)| *start <= range.last()).map(|(_, records)| records).sum()
 }
 
 /// What a worker gives up.

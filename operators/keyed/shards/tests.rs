@@ -16,18 +16,25 @@ type Worker = Shards<u64, u64, Columns, To>;
 
 const KEYS: u64 = 60;
 
+/// Ticks of an epoch.
+const EPOCH: u64 = 10;
+
 #[derive(Clone, Debug)]
 enum Step {
     /// Records of one batch.
     Count(Vec<u64>),
     Forget(u64),
+    /// Counts a key, and sets a timer of it so much later.
+    Schedule(u64, u64),
+    /// Time passes, but not beyond the next boundary.
+    Pass,
     /// Copies ahead what leaves at the next boundary.
     Prepare(Vec<(u64, usize)>),
     Change(Vec<(u64, usize)>),
     Snapshot {
         whole: bool,
     },
-    Work(usize),
+    Work(usize, bool),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -36,10 +43,12 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         8 => prop::collection::vec(0..KEYS, 1..4).prop_map(Step::Count),
         1 => (0..KEYS).prop_map(Step::Forget),
+        2 => (0..KEYS, 1..3 * EPOCH).prop_map(|(key, later)| Step::Schedule(key, later)),
+        1 => Just(Step::Pass),
         1 => prepare.prop_map(Step::Prepare),
         1 => change.prop_map(Step::Change),
         1 => prop::bool::weighted(0.2).prop_map(|whole| Step::Snapshot { whole }),
-        4 => (0..3usize).prop_map(Step::Work),
+        4 => (0..3usize, any::<bool>()).prop_map(|(worker, scan)| Step::Work(worker, scan)),
     ];
     prop::collection::vec(step, 0..300)
 }
@@ -67,7 +76,10 @@ struct World {
     sent: Vec<VecDeque<(bool, Chunk)>>,
     /// What will hold from the next boundary, if it is prepared.
     prepared: Option<Assignment>,
+    now: u64,
     expected: BTreeMap<u64, u64>,
+    /// Timers that are set: their times and keys.
+    timers: BTreeSet<(u64, u64)>,
     /// What the snapshot in progress must be, and what of it has been saved.
     snapshot: Option<Saving>,
     /// Chunks of the snapshots that the one in progress builds upon, and of itself: the latest ones last.
@@ -89,7 +101,9 @@ impl World {
             workers,
             sent: vec![VecDeque::new(); 3],
             prepared: None,
+            now: 0,
             expected: BTreeMap::new(),
+            timers: BTreeSet::new(),
             snapshot: None,
             chain: Vec::new(),
             changed: BTreeSet::new(),
@@ -101,26 +115,53 @@ impl World {
         self.workers.iter().any(Worker::are_leaving) || self.sent.iter().flatten().any(|(ahead, _)| !ahead)
     }
 
-    /// Counts keys, but for those whose state is on its way: their records would wait.
-    fn count(&mut self, keys: &[u64], forget: bool) {
-        let Self { workers, expected, changed, .. } = self;
+    /// Counts keys, but for those whose state is on its way: their records would wait. One with timers is not forgotten.
+    fn count(&mut self, keys: &[u64], forget: bool, timer: Option<u64>) {
+        let Self { workers, expected, changed, timers, .. } = self;
         for worker in workers {
             let is_here = |key: &u64| worker.place(worker.find(routing(*key))) == Place::Here;
             let keys: Vec<u64> = keys.iter().copied().filter(is_here).collect();
             let routing: Vec<u64> = keys.iter().map(|key| routing(*key)).collect();
             let indices: Vec<u32> = routing.iter().map(|routing| worker.find(*routing) as u32).collect();
             worker.locate(&routing, keys.into_iter());
-            worker.update_located(&routing, &indices, &mut Vec::new(), |key, count, _| {
+            worker.update_located(&routing, &indices, &mut Vec::new(), |key, count, times| {
                 changed.insert(*key);
                 *count += 1;
                 assert_eq!(*count, expected.get(key).map_or(1, |count| count + 1), "key {key}");
+                let forget = forget && timers.iter().all(|(_, scheduled)| scheduled != key);
                 if forget {
                     expected.remove(key);
                 } else {
                     expected.insert(*key, *count);
                 }
+                times.extend(timer);
+                timers.extend(timer.map(|time| (time, *key)));
                 forget
             });
+        }
+    }
+
+    /// The time of the next boundary.
+    fn boundary(&self) -> u64 {
+        (self.now / EPOCH + 1) * EPOCH
+    }
+
+    /// Time passes, up to but not including `until`, and what has become due is fired.
+    fn pass(&mut self, until: u64) {
+        while self.now < until {
+            (0..self.workers.len()).for_each(|worker| self.fire(worker, self.now));
+            self.now += 1;
+        }
+    }
+
+    fn fire(&mut self, worker: usize, time: u64) {
+        let worker = &mut self.workers[worker];
+        for timer in worker.take_due(time, 99) {
+            let Some(index) = worker.fire(&timer) else { continue };
+            let key = (timer.routing, &timer.key);
+            worker.update(index, key, Occasion::Timer, &mut Vec::new(), |_, _, _| false);
+            self.changed.insert(timer.key);
+            assert!(self.timers.remove(&(time, timer.key)), "{time} of key {} is not set", timer.key);
         }
     }
 
@@ -132,7 +173,8 @@ impl World {
         }
         self.settle(Self::moves);
         let next = self.next(moves);
-        self.workers.iter_mut().for_each(|worker| worker.prepare(&next, Some));
+        let at = self.boundary();
+        self.workers.iter_mut().for_each(|worker| worker.prepare(&next, at, Some));
         self.prepared = Some(next);
     }
 
@@ -141,6 +183,7 @@ impl World {
         if self.prepared.is_none() {
             self.settle(Self::moves);
         }
+        self.pass(self.boundary());
         let next = self.prepared.take().unwrap_or_else(|| self.next(moves));
         for worker in &mut self.workers {
             worker.change(next.clone(), Some);
@@ -171,6 +214,7 @@ impl World {
             self.change(&[]);
         }
         self.settle(|world| world.snapshot.is_some() || world.moves());
+        self.pass(self.boundary());
         self.workers.iter_mut().for_each(|worker| worker.begin_snapshot(whole, None));
         if whole {
             self.chain.clear();
@@ -209,17 +253,18 @@ impl World {
         let mut turns = 0..10_000;
         while unsettled(self) {
             assert!(turns.next().is_some(), "the work does not come to an end");
-            (0..self.workers.len()).for_each(|worker| self.work(worker));
+            (0..self.workers.len()).for_each(|worker| self.work(worker, true));
         }
     }
 
-    fn work(&mut self, worker: usize) {
+    fn work(&mut self, worker: usize, scan: bool) {
         let mut parcels = Vec::new();
         let ahead = !self.workers[worker].are_leaving();
-        self.workers[worker].work(true, &mut parcels);
+        self.workers[worker].work(scan, &mut parcels);
         if let Some((ahead, chunk)) = self.sent[worker].pop_front() {
             let origin = if ahead && self.prepared.is_some() { Origin::Ahead } else { Origin::Worker };
-            self.workers[worker].arrive(chunk, origin).unwrap();
+            let arrived = self.workers[worker].arrive(chunk, origin).unwrap();
+            arrived.times.range(..self.now).for_each(|time| self.fire(worker, *time));
         }
         for Parcel { chunk, hold } in parcels {
             match hold {
@@ -250,16 +295,20 @@ proptest! {
         let mut world = World::new();
         for step in steps {
             match step {
-                Step::Count(keys) => world.count(&keys, false),
-                Step::Forget(key) => world.count(&[key], true),
+                Step::Count(keys) => world.count(&keys, false, None),
+                Step::Forget(key) => world.count(&[key], true, None),
+                Step::Schedule(key, later) => world.count(&[key], false, Some(world.now + later)),
+                Step::Pass => world.pass((world.now + 2).min(world.boundary() - 1)),
                 Step::Prepare(moves) => world.prepare(&moves),
                 Step::Change(moves) => world.change(&moves),
                 Step::Snapshot { whole } => world.begin_snapshot(whole),
-                Step::Work(worker) => world.work(worker),
+                Step::Work(worker, scan) => world.work(worker, scan),
             }
         }
         world.begin_snapshot(false);
         world.settle(|world| world.snapshot.is_some());
+        world.pass(world.now + 4 * EPOCH);
+        prop_assert!(world.timers.is_empty(), "not fired: {:?}", world.timers);
         let keys: u64 = world.workers.iter().map(|worker| worker.size().0).sum();
         prop_assert_eq!(keys, world.expected.len() as u64);
         for worker in &world.workers {
@@ -277,7 +326,7 @@ fn a_key_that_moves_twice_and_is_forgotten_on_the_way_does_not_come_back() {
         .map(|to| Assignment::even(1, 3).unwrap().apply(&[Command::Move { shard: KeyRange::ALL, to }]).unwrap());
     let [mut s, mut r, mut z] = [0, 1, 2].map(|worker| Worker::new(worker, first.clone(), &[], 1000));
     (0..9).for_each(|key| count(&mut s, key, false));
-    [&mut s, &mut r, &mut z].into_iter().for_each(|worker| worker.prepare(&second, Some));
+    [&mut s, &mut r, &mut z].into_iter().for_each(|worker| worker.prepare(&second, 0, Some));
     let send = |from: &mut Worker, to: &mut Worker, origin| {
         let mut parcels = Vec::new();
         while from.work(true, &mut parcels) {}
@@ -289,11 +338,67 @@ fn a_key_that_moves_twice_and_is_forgotten_on_the_way_does_not_come_back() {
     assert!(!r.is_settled() && z.is_settled());
     send(&mut s, &mut r, Origin::Worker);
     assert!(r.is_settled());
-    [&mut s, &mut r, &mut z].into_iter().for_each(|worker| worker.prepare(&third, Some));
+    [&mut s, &mut r, &mut z].into_iter().for_each(|worker| worker.prepare(&third, 0, Some));
     send(&mut r, &mut z, Origin::Ahead);
     [&mut s, &mut r, &mut z].into_iter().for_each(|worker| worker.change(third.clone(), Some));
     send(&mut r, &mut z, Origin::Worker);
     assert_eq!([s.size().0, r.size().0, z.size().0], [0, 0, 8]);
+}
+
+/// Its copy has been replaced before the boundary by what has changed since, or has stayed as it was.
+#[test]
+fn a_timer_that_has_been_copied_ahead_fires_once_and_where_its_key_is_then() {
+    let [first, second] =
+        [0, 1].map(|to| Assignment::even(1, 2).unwrap().apply(&[Command::Move { shard: KeyRange::ALL, to }]).unwrap());
+    let [mut from, mut to] = [0, 1].map(|worker| Worker::new(worker, first.clone(), &[], 1000));
+    (0..3).for_each(|key| schedule(&mut from, key, 12));
+    schedule(&mut from, 3, 8);
+    [&mut from, &mut to].into_iter().for_each(|worker| worker.prepare(&second, 10, Some));
+    let mut parcels = Vec::new();
+    while from.work(true, &mut parcels) {}
+    // Which fires before the boundary is not copied.
+    assert_eq!(parcels.iter().map(|parcel| parcel.chunk.keys).sum::<u32>(), 3);
+    for parcel in parcels.drain(..) {
+        assert_eq!(to.arrive(parcel.chunk, Origin::Ahead).unwrap().times, BTreeSet::from([12]));
+    }
+    schedule(&mut from, 1, 11);
+    assert!(from.take_due(8, 9).iter().all(|timer| from.fire(timer).is_some()));
+    [&mut from, &mut to].into_iter().for_each(|worker| worker.change(second.clone(), Some));
+    assert!(to.take_due(12, 9).iter().all(|timer| to.fire(timer).is_none()), "what is coming waits");
+    while from.work(true, &mut parcels) {}
+    assert_eq!(parcels.iter().map(|parcel| parcel.chunk.keys).sum::<u32>(), 2, "what has changed or was not copied");
+    parcels.into_iter().for_each(|parcel| drop(to.arrive(parcel.chunk, Origin::Worker).unwrap()));
+    let mut fired = |time| to.take_due(time, 9).iter().filter(|timer| to.fire(timer).is_some()).count();
+    assert_eq!([8, 11, 12].map(&mut fired), [0, 1, 3]);
+    assert!(from.take_due(12, 9).is_empty() && from.size().0 == 0);
+}
+
+#[test]
+fn the_hottest_shard_is_copied_last() {
+    let start = Assignment::even(3, 1).unwrap();
+    let moves = |to| (0..3).map(move |index| Command::Move { shard: Assignment::even(3, 1).unwrap().range(index), to });
+    let both = Assignment::even(3, 2).unwrap().apply(&moves(0).collect::<Vec<_>>()).unwrap();
+    let mut worker = Worker::new(0, both.clone(), &[], 1000);
+    (0..KEYS).for_each(|key| count(&mut worker, key, false));
+    worker.note_heat((0..3).map(|index| start.range(index).start()).zip([5, 9, 2]));
+    worker.prepare(&both.apply(&moves(1).collect::<Vec<_>>()).unwrap(), 10, Some);
+    let mut order = Vec::new();
+    for _ in 0..3 {
+        let mut parcels = Vec::new();
+        while parcels.is_empty() {
+            worker.work(true, &mut parcels);
+        }
+        order.extend(parcels.iter().map(|parcel| start.find(parcel.chunk.range.start())));
+    }
+    assert_eq!(order, [2, 0, 1]);
+}
+
+fn schedule(worker: &mut Worker, key: u64, time: u64) {
+    let index = worker.find(routing(key));
+    worker.update(index, (routing(key), &key), Occasion::Record, &mut Vec::new(), |_, _, times| {
+        times.push(time);
+        false
+    });
 }
 
 /// Counts a key once, and says whether to forget it.

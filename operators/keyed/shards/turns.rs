@@ -2,10 +2,12 @@
 
 use std::hash::Hash;
 
-use super::Shards;
+use super::{Shards, Tally};
 use crate::keyed::codec::Codec;
+use crate::keyed::entry::Entry;
 use crate::keyed::leaving::{Parcel, Snapshot, Turn};
 use crate::keyed::states::{Visited, Which};
+use crate::keyed::timers::Timers;
 
 /// Places for keys looked at per call of [`Shards::work`], at the most; a full chunk ends it sooner. At some 50 ns per
 /// key this is about 50 µs.
@@ -22,7 +24,7 @@ where
     /// can be done: unless it may `scan`, the snapshot has to wait.
     pub fn work(&mut self, scan: bool, parcels: &mut Vec<Parcel<H>>) -> bool {
         if self.departures.are_leaving() {
-            self.let_go(parcels);
+            self.leave(parcels);
         } else if scan && self.is_saving() {
             self.scan();
         } else {
@@ -38,45 +40,68 @@ where
         self.departures.are_leaving() || self.departures.have_more_to_copy() || scan && self.is_saving()
     }
 
-    /// Sends some keys of the first shard that leaves, but for those that its new owner has already, and lets go of
-    /// them.
-    fn let_go(&mut self, parcels: &mut Vec<Parcel<H>>) {
-        let Some(mut first) = self.departures.by_start.first_entry() else { return };
+    /// Goes on with what has crossed its boundary: all that its next owners lack is sent before anything that they have is
+    /// let go of.
+    fn leave(&mut self, parcels: &mut Vec<Parcel<H>>) {
+        let Some(mut first) = self.departures.by_start.first_entry() else { return self.let_go() };
         let departure = first.get_mut();
         let Self { states, snapshot, timers, held, chunk_bytes, .. } = self;
+        for _ in 0..BUCKETS_PER_TURN {
+            let Some((routing, key)) = departure.changed.pop() else { break };
+            let Some(entry) = states.get_mut(routing, &key) else { continue };
+            if !parcels.is_empty() || !save_first(snapshot, routing, entry, timers, held) {
+                departure.changed.push((routing, key));
+                return;
+            }
+            departure.send(routing, entry, timers.of(&key), *chunk_bytes, parcels);
+        }
+        if !departure.changed.is_empty() {
+            return;
+        }
         let mut cursor = departure.cursor;
         states.walk(&mut cursor, Which::All, BUCKETS_PER_TURN, |routing, entry| {
-            if !parcels.is_empty() || snapshot.as_ref().is_some_and(Snapshot::has_full) {
+            if !parcels.is_empty() || !save_first(snapshot, routing, entry, timers, held) {
                 return Visited::Wait;
             }
-            if let Some(snapshot) = snapshot {
-                held.unsaved -= usize::from(snapshot.save(Turn::Early, routing, entry, timers));
-            }
-            if !(entry.is_copied() || entry.is_gone() && entry.is_unknown()) {
-                let times = timers.remove(&entry.key);
-                departure.send(entry.row(routing, &times), *chunk_bytes, parcels);
-            }
+            departure.send(routing, entry, timers.of(&entry.key), *chunk_bytes, parcels);
             held.remove(entry);
+            timers.remove(&entry.key);
             Visited::Remove
         });
         departure.cursor = cursor;
         if cursor.is_at_end() {
-            first.remove().finish(parcels);
+            let sent = first.remove().finish(parcels);
+            self.departures.sent.push(sent);
         }
     }
 
-    /// Copies some keys of a shard that is going to leave. Those with timers are left until they do.
+    /// Lets go of some keys that have been sent.
+    fn let_go(&mut self) {
+        let Self { states, timers, held, departures, .. } = self;
+        let Some(cursor) = departures.sent.last_mut() else { return };
+        states.walk(cursor, Which::All, BUCKETS_PER_TURN, |_, entry| {
+            held.remove(entry);
+            timers.remove(&entry.key);
+            Visited::Remove
+        });
+        if cursor.is_at_end() {
+            departures.sent.pop();
+        }
+    }
+
+    /// Copies some keys of a shard that is going to leave. Those with timers that fire before are left until they do.
     fn copy_ahead(&mut self, parcels: &mut Vec<Parcel<H>>) {
-        let Self { states, timers, departures, chunk_bytes, .. } = self;
+        let Self { states, snapshot, timers, held, departures, chunk_bytes, .. } = self;
+        let boundary = departures.boundary;
         let Some(departure) = departures.next_to_copy() else { return };
         let mut cursor = departure.cursor;
         states.walk(&mut cursor, Which::All, BUCKETS_PER_TURN, |routing, entry| {
-            if !parcels.is_empty() {
+            if !parcels.is_empty() || !save_first(snapshot, routing, entry, timers, held) {
                 return Visited::Wait;
             }
-            if !entry.is_gone() && !entry.is_copied() && timers.of(&entry.key).is_empty() {
-                entry.set_copied();
-                departure.send(entry.row(routing, &[]), *chunk_bytes, parcels);
+            match timers.of(&entry.key) {
+                [first, ..] if *first < boundary => departure.changed.push((routing, entry.key.clone())),
+                times => departure.send(routing, entry, times, *chunk_bytes, parcels),
             }
             Visited::Keep
         });
@@ -100,4 +125,20 @@ where
         });
         snapshot.cursor = cursor;
     }
+}
+
+/// Lets the snapshot in progress see a key before it goes elsewhere; `false` if that has to wait.
+fn save_first<K: Hash + Eq + Clone, S, C: Codec<K, S>, H: Clone>(
+    snapshot: &mut Option<Snapshot<K, S, C, H>>,
+    routing: u64,
+    entry: &mut Entry<K, S>,
+    timers: &Timers<K>,
+    held: &mut Tally,
+) -> bool {
+    let Some(snapshot) = snapshot else { return true };
+    let can_save = !snapshot.has_full();
+    if can_save {
+        held.unsaved -= usize::from(snapshot.save(Turn::Early, routing, entry, timers));
+    }
+    can_save
 }
