@@ -5,6 +5,9 @@ use super::sketches::Samples;
 /// Bits of a bitmap, as a power of two.
 pub(super) const BITS: u32 = (WORDS * 64).ilog2();
 
+/// So many shards are looked at, at most: their bitmaps take 256 MB. Fewer in tests of this.
+pub(super) const MOST: usize = if cfg!(test) { 300 } else { u16::MAX as usize };
+
 /// Of the shards of which records are looked at one by one, what these touch. Each is known by the number of its bitmap.
 #[derive(Debug)]
 pub(super) struct Details {
@@ -28,15 +31,15 @@ impl Details {
         self.rows.len() - 1
     }
 
-    /// Goes on with the distinct keys of a shard; the number of its bitmap, or 0 if there is no room.
-    pub(super) fn add(&mut self, row: usize, statistics: &mut Statistics) -> u16 {
-        let Ok(number) = u16::try_from(self.rows.len()) else { return 0 };
+    /// Goes on with the distinct keys of a shard; the number of its bitmap, if there is room.
+    pub(super) fn add(&mut self, row: usize, statistics: &mut Statistics) -> Option<u16> {
+        let number = u16::try_from(self.rows.len()).ok().filter(|_| self.count() < MOST)?;
         self.bitmaps.push(*statistics.outgrow().words());
         if self.samples.len() < self.bitmaps.len() {
             self.samples.push(Samples::default());
         }
         self.rows.push(row);
-        number
+        Some(number)
     }
 
     /// Sets bits: of each the bitmap, above [`BITS`], and its place.

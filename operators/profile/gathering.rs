@@ -60,7 +60,8 @@ impl Gathering {
     }
 
     /// Looks at the records of a shard one by one only from this share of all records of an epoch on; before, it counts
-    /// them and sums them up. Of a shard that had as much in the epoch before, all records are looked at.
+    /// them and sums them up. Of a shard that had as much in the epoch before, all records are looked at. No more than 65,535
+    /// shards are looked at in an epoch.
     pub fn with_detail(mut self, share: f64) -> Self {
         self.heaviest.share = share;
         self
@@ -201,7 +202,12 @@ impl Gathering {
                 return 0;
             }
             if *undetailed == 0 && slot.bitmap == 0 {
-                slot.bitmap = self.details.add(row, statistics);
+                if let Some(bitmap) = self.details.add(row, statistics) {
+                    slot.bitmap = bitmap;
+                } else {
+                    statistics.forget_first();
+                    *undetailed = u64::MAX;
+                }
             }
             tally.grant(slot, if *undetailed > 0 { *undetailed } else { u64::MAX }, statistics);
         }

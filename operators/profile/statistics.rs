@@ -167,6 +167,11 @@ impl Statistics {
         std::mem::take(&mut self.detail.sketches().distinct)
     }
 
+    /// Leaves no more of the first records than of those that are only counted.
+    pub(super) fn forget_first(&mut self) {
+        self.detail = Detail::default();
+    }
+
     /// Where [`Sums`](super::moments::Sums) of the values to come begin.
     pub(super) fn centre(&self) -> f64 {
         self.moments.centre()

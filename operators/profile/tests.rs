@@ -400,6 +400,17 @@ fn a_shard_that_is_looked_at_sees_its_own_records_among_those_of_others() {
 }
 
 #[test]
+fn shards_beyond_those_that_can_be_looked_at_are_counted() {
+    let shards = details::MOST as u64 + 20;
+    let record = |i: u64| ((i % shards) as u32, Record { key: i, value: 1.0, size: 8 });
+    let records: Vec<(u32, Record)> = (0..100 * shards).map(record).collect();
+    let summaries: Vec<Summary> = gathered(&records, &[1_024], true, 1.0).values().map(|s| s.summary(1)).collect();
+    assert!(summaries.iter().all(|summary| summary.records == 100));
+    let counted = summaries.iter().filter(|summary| summary.distinct == 0.0 && summary.sample.is_empty());
+    assert_eq!(counted.count(), 20);
+}
+
+#[test]
 fn a_zipf_stream_in_batches_is_described() {
     let stream = zipf(300_000, 200_000, 3);
     let records: Vec<(u32, Record)> = stream.iter().map(|r| (0, *r)).collect();
