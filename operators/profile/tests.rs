@@ -384,7 +384,7 @@ fn shards_are_looked_at_once_they_are_heavy() {
 fn a_shard_that_is_looked_at_sees_its_own_records_among_those_of_others() {
     let mut random = Random::new(1);
     let mut record = |i: u64| {
-        let shard = if i % 3 == 0 { 2 + random.below(50) } else { random.below(2) };
+        let shard = if i.is_multiple_of(3) { 2 + random.below(50) } else { random.below(2) };
         let key = shard * 1_000 + random.below(300);
         (shard as u32, Record { key, value: key as f64, size: key as usize })
     };
