@@ -1,4 +1,4 @@
-use super::bitmaps::Bitmaps;
+use super::details::Details;
 use super::heaviest::Heaviest;
 use super::noted::{CHUNK, Noted};
 use super::tally::{Alike, Slot, Tally};
@@ -30,8 +30,7 @@ pub struct Gathering {
     tallies: Vec<Tally>,
     /// By row, the rest.
     shards: Vec<Shard>,
-    /// Of the shards that are looked at, distinct keys.
-    bitmaps: Bitmaps,
+    details: Details,
     alike: Alike,
     heaviest: Heaviest,
     noted: Box<Noted>,
@@ -53,7 +52,7 @@ impl Gathering {
             slots: Vec::new(),
             tallies: vec![Tally::default()],
             shards: vec![Shard::default()],
-            bitmaps: Bitmaps::default(),
+            details: Details::default(),
             alike: Alike::Unknown,
             heaviest: Heaviest::default(),
             noted: Box::default(),
@@ -61,7 +60,8 @@ impl Gathering {
     }
 
     /// Looks at the records of a shard one by one only from this share of all records of an epoch on; before, it counts
-    /// them and sums them up. Of a shard that had as much in the epoch before, all records are looked at.
+    /// them and sums them up. Of a shard that had as much in the epoch before, all records are looked at. No more than 65,535
+    /// shards are looked at in an epoch.
     pub fn with_detail(mut self, share: f64) -> Self {
         self.heaviest.share = share;
         self
@@ -123,11 +123,13 @@ impl Gathering {
             let mut statistics = std::mem::take(&mut self.shards[row].statistics);
             let slot = std::mem::take(&mut self.slots[number as usize]);
             if slot.bitmap > 0 {
-                statistics.finish(self.bitmaps.distinct(slot.bitmap));
+                let (distinct, samples) = self.details.of(slot.bitmap);
+                statistics.take_in(samples, self.sampler.every());
+                statistics.finish(distinct);
             }
             each(number, statistics);
         }
-        self.bitmaps.clear();
+        self.details.clear();
         self.tallies.truncate(1);
         self.shards.truncate(1);
     }
@@ -153,7 +155,7 @@ impl Gathering {
             self.noted.bitmaps[done] = self.unusual(shards[done], keys[done], measures(&records[done]));
             done += 1;
         }
-        if self.bitmaps.count() > 0 {
+        if self.details.count() > 0 {
             self.look(&keys[..count], |at| MEASURED.then(|| size(&records[at]) as u64));
         }
     }
@@ -200,7 +202,12 @@ impl Gathering {
                 return 0;
             }
             if *undetailed == 0 && slot.bitmap == 0 {
-                slot.bitmap = self.bitmaps.add(row, statistics);
+                if let Some(bitmap) = self.details.add(row, statistics) {
+                    slot.bitmap = bitmap;
+                } else {
+                    statistics.forget_first();
+                    *undetailed = u64::MAX;
+                }
             }
             tally.grant(slot, if *undetailed > 0 { *undetailed } else { u64::MAX }, statistics);
         }
@@ -212,13 +219,16 @@ impl Gathering {
     /// sizes too, unless they are known.
     #[inline]
     fn look(&mut self, keys: &[u64], size: impl Fn(usize) -> Option<u64>) {
-        let Self { sampler, shards, noted, bitmaps, .. } = self;
+        let Self { sampler, shards, noted, details, .. } = self;
         let looked = noted.look(keys);
-        bitmaps.observe(looked.bits);
+        details.set(looked.bits);
         let weight = sampler.every();
         sampler.pick(looked.keys.len(), |at| {
-            let statistics = &mut shards[bitmaps.row(looked.bitmaps[at])].statistics;
-            statistics.observe_sampled(looked.keys[at], size(looked.position(at)), weight);
+            let bitmap = usize::from(looked.bitmaps[at]);
+            let samples = &mut details.samples[bitmap];
+            if samples.observe(looked.keys[at], size(looked.position(at))) {
+                shards[details.rows[bitmap]].statistics.take_in(samples, weight);
+            }
         });
     }
 

@@ -20,9 +20,9 @@
 //! Two runs on the same input agree in all that sees every record. What is sampled depends on the order in which
 //! records reach a worker; on the same order it is the same.
 
-mod bitmaps;
 mod config;
 mod counters;
+mod details;
 mod distinct;
 mod gathering;
 mod head;

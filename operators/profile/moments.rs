@@ -87,9 +87,9 @@ impl Moments {
 /// cancels is small against what is left, wherever the values lie.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sums {
-    origin: f64,
     sum: f64,
     squares: f64,
+    origin: f64,
 }
 
 impl Sums {

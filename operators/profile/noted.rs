@@ -1,4 +1,4 @@
-use super::bitmaps::BITS;
+use super::details::BITS;
 use super::distinct::{hash, place};
 
 /// Records that are taken in at a time: what is noted of them stays in the first-level cache.

@@ -22,9 +22,15 @@ impl SizeCounts {
         self.0[at] = self.0[at].saturating_add(weight);
     }
 
-    pub(super) fn merge(&mut self, other: &SizeCounts) {
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// Takes in the counts of another, so many times.
+    pub(super) fn merge(&mut self, other: &SizeCounts, times: u64) {
         self.0.resize(self.0.len().max(other.0.len()), 0);
-        self.0.iter_mut().zip(&other.0).for_each(|(ours, theirs)| *ours = ours.saturating_add(*theirs));
+        let counts = self.0.iter_mut().zip(&other.0);
+        counts.for_each(|(ours, theirs)| *ours = ours.saturating_add(theirs.saturating_mul(times)));
     }
 
     /// The size that this share of the records does not exceed.
@@ -85,7 +91,7 @@ mod tests {
         fn quantiles_are_those_of_the_sorted_sizes(mut sizes in prop::collection::vec(0..2_000_000u64, 1..300), cut: prop::sample::Index) {
             let (left, right) = sizes.split_at(cut.index(sizes.len()));
             let mut merged = of(left);
-            merged.merge(&of(right));
+            merged.merge(&of(right), 1);
             let bytes = postcard::to_allocvec(&merged).unwrap();
             let counts: SizeCounts = postcard::from_bytes(&bytes).unwrap();
             prop_assert_eq!(&counts.0, &of(&sizes).0);

@@ -8,8 +8,8 @@ use super::heavy::Heavy;
 use super::keysample::KeySample;
 use super::sizes::SizeCounts;
 
-/// Sampled keys that are gathered before they are sorted and counted: then what they are counted in is in the cache, and
-/// a key that comes often is counted once.
+/// Sampled keys that are gathered before they are sorted and counted: then all that takes part is in the cache, and a key
+/// that comes often is counted once.
 const FRESH: usize = 4096;
 
 /// What is known of the records of a busy shard beyond counts and sums.
@@ -22,11 +22,31 @@ pub(super) struct Sketches {
     pub(super) heavy: Heavy,
     pub(super) sizes: SizeCounts,
     pub(super) keys: KeySample,
-    /// Keys that `heavy` and `keys` are still to see, all of one weight.
+    /// Records that the others are still to see, all of one weight.
     #[serde(skip)]
-    fresh: Vec<u64>,
+    fresh: Samples,
     #[serde(skip)]
     weight: u64,
+}
+
+/// Sampled records, up to so many.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Samples {
+    keys: Vec<u64>,
+    /// Each of weight 1.
+    sizes: SizeCounts,
+}
+
+impl Samples {
+    /// Takes in a record, its size unless it is known; whether they are to be handed over now.
+    #[inline]
+    pub(super) fn observe(&mut self, key: u64, size: Option<u64>) -> bool {
+        self.keys.push(key);
+        if let Some(size) = size {
+            self.sizes.observe(size, 1);
+        }
+        self.keys.len() >= FRESH
+    }
 }
 
 impl Sketches {
@@ -36,7 +56,7 @@ impl Sketches {
             heavy: Heavy::default(),
             sizes: SizeCounts::default(),
             keys: KeySample::new(head.seed),
-            fresh: Vec::new(),
+            fresh: Samples::default(),
             weight: 0,
         };
         sketches.absorb(head);
@@ -45,30 +65,38 @@ impl Sketches {
 
     /// A sampled record, which stands for `weight` of them. Its key is for [`Distinct`] to see apart.
     #[inline]
-    pub(super) fn observe(&mut self, key: u64, size: Option<u64>, weight: u64) {
-        if self.weight != weight || self.fresh.len() >= FRESH {
+    pub(super) fn observe(&mut self, key: u64, size: u64, weight: u64) {
+        if self.weight != weight {
             self.settle();
             self.weight = weight;
         }
-        self.fresh.push(key);
-        if let Some(size) = size {
-            self.sizes.observe(size, weight);
+        if self.fresh.observe(key, Some(size)) {
+            self.settle();
         }
     }
 
-    /// Shows the fresh keys to those that are to see them.
+    /// Takes in sampled records, of which each stands for `weight`, and leaves none.
+    pub(super) fn take_in(&mut self, samples: &mut Samples, weight: u64) {
+        if !samples.keys.is_empty() {
+            self.keys.absorb(&mut samples.keys, weight);
+            self.heavy.absorb(&mut samples.keys, weight);
+            self.sizes.merge(&samples.sizes, weight);
+            samples.keys.clear();
+            samples.sizes.clear();
+        }
+    }
+
+    /// Takes in the fresh records.
     #[cold]
-    pub(super) fn settle(&mut self) {
-        if !self.fresh.is_empty() {
-            self.keys.absorb(&mut self.fresh, self.weight);
-            self.heavy.absorb(&mut self.fresh, self.weight);
-            self.fresh.clear();
-        }
+    fn settle(&mut self) {
+        let mut fresh = std::mem::take(&mut self.fresh);
+        self.take_in(&mut fresh, self.weight);
+        self.fresh = fresh;
     }
 
-    /// Without fresh keys.
+    /// Without fresh records.
     pub(super) fn settled(&self) -> Cow<'_, Self> {
-        if self.fresh.is_empty() {
+        if self.fresh.keys.is_empty() {
             return Cow::Borrowed(self);
         }
         let mut settled = self.clone();
@@ -79,7 +107,7 @@ impl Sketches {
     pub(super) fn absorb(&mut self, head: &Head) {
         for (key, size) in head.iter() {
             self.distinct.observe(key);
-            self.observe(key, Some(size), 1);
+            self.observe(key, size, 1);
         }
     }
 
@@ -88,12 +116,12 @@ impl Sketches {
         let other = other.settled();
         self.distinct.merge(&other.distinct);
         self.heavy.merge(&other.heavy);
-        self.sizes.merge(&other.sizes);
+        self.sizes.merge(&other.sizes, 1);
         self.keys.merge(&other.keys);
     }
 }
 
-/// Sends sketches without fresh keys.
+/// Sends sketches without fresh records.
 pub(super) fn serialize<S: Serializer>(sketches: &Sketches, serializer: S) -> Result<S::Ok, S::Error> {
     sketches.settled().serialize(serializer)
 }

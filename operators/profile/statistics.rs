@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use super::distinct::Distinct;
 use super::head::Head;
 use super::moments::Moments;
-use super::sketches::{self, Sketches};
+use super::sketches::{self, Samples, Sketches};
 use super::{Sampler, Sizes, Summary};
 
 /// What is known of some records of one shard, usually those of one epoch. Mergeable, and small on the wire.
@@ -61,7 +61,7 @@ impl Statistics {
             let sketches = self.detail.sketches();
             sketches.distinct.observe(routing);
             if sampled {
-                sketches.observe(routing, Some(size), sampler.every());
+                sketches.observe(routing, size, sampler.every());
             }
         }
         sampled
@@ -84,7 +84,7 @@ impl Statistics {
         self.bytes = self.bytes.saturating_add(length.saturating_mul(records));
         self.largest = self.largest.max(length);
         sketches.distinct.observe(routing);
-        (0..sampler.sample_run(records)).for_each(|_| sketches.observe(routing, Some(length), sampler.every()));
+        (0..sampler.sample_run(records)).for_each(|_| sketches.observe(routing, length, sampler.every()));
     }
 
     /// Adds time spent on the records, in nanoseconds. The time that a sampled record took is to be multiplied by
@@ -167,16 +167,21 @@ impl Statistics {
         std::mem::take(&mut self.detail.sketches().distinct)
     }
 
+    /// Leaves no more of the first records than of those that are only counted.
+    pub(super) fn forget_first(&mut self) {
+        self.detail = Detail::default();
+    }
+
     /// Where [`Sums`](super::moments::Sums) of the values to come begin.
     pub(super) fn centre(&self) -> f64 {
         self.moments.centre()
     }
 
-    /// Takes in a record that the sampler picked, but for counts, sums and distinct keys; its size unless it is known.
-    #[inline]
-    pub(super) fn observe_sampled(&mut self, routing: u64, size: Option<u64>, weight: u64) {
+    /// Takes in records that the sampler picked, of which each stands for `weight`, but for counts, sums and distinct keys;
+    /// leaves none.
+    pub(super) fn take_in(&mut self, samples: &mut Samples, weight: u64) {
         if let Detail::Sketches(sketches) = &mut self.detail {
-            sketches.observe(routing, size, weight);
+            sketches.take_in(samples, weight);
         }
     }
 
@@ -204,7 +209,6 @@ impl Statistics {
     pub(super) fn finish(&mut self, distinct: Distinct) {
         if let Detail::Sketches(sketches) = &mut self.detail {
             sketches.distinct = distinct;
-            sketches.settle();
             sketches.heavy.shrink();
         }
     }

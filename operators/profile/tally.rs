@@ -33,12 +33,12 @@ pub(super) struct Slot {
 #[derive(Debug, Default)]
 #[repr(align(64))]
 pub(super) struct Tally {
-    /// The room that the slot was given.
-    granted: u16,
     sums: Sums,
     bytes: u64,
     /// A larger size is to be looked at.
     largest: u64,
+    /// The room that the slot was given.
+    granted: u16,
 }
 
 impl Tally {

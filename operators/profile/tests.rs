@@ -381,6 +381,36 @@ fn shards_are_looked_at_once_they_are_heavy() {
 }
 
 #[test]
+fn a_shard_that_is_looked_at_sees_its_own_records_among_those_of_others() {
+    let mut random = Random::new(1);
+    let mut record = |i: u64| {
+        let shard = if i.is_multiple_of(3) { 2 + random.below(50) } else { random.below(2) };
+        let key = shard * 1_000 + random.below(300);
+        (shard as u32, Record { key, value: key as f64, size: key as usize })
+    };
+    let records: Vec<(u32, Record)> = (0..20_000).map(&mut record).collect();
+    let mut gathering = Gathering::new(1.0, 1).with_detail(0.1);
+    gather(&mut gathering, &records, &[700], false);
+    let (ours, naive) = (gather(&mut gathering, &records, &[700], false), one_by_one(&records));
+    assert!(ours.keys().eq(naive.keys()));
+    for shard in [0, 1] {
+        assert_same(&ours[&shard].summary(1), &naive[&shard].summary(1));
+    }
+    assert!(ours.range(2..).all(|(_, statistics)| statistics.summary(1).distinct == 0.0));
+}
+
+#[test]
+fn shards_beyond_those_that_can_be_looked_at_are_counted() {
+    let shards = details::MOST as u64 + 20;
+    let record = |i: u64| ((i % shards) as u32, Record { key: i, value: 1.0, size: 8 });
+    let records: Vec<(u32, Record)> = (0..100 * shards).map(record).collect();
+    let summaries: Vec<Summary> = gathered(&records, &[1_024], true, 1.0).values().map(|s| s.summary(1)).collect();
+    assert!(summaries.iter().all(|summary| summary.records == 100));
+    let counted = summaries.iter().filter(|summary| summary.distinct == 0.0 && summary.sample.is_empty());
+    assert_eq!(counted.count(), 20);
+}
+
+#[test]
 fn a_zipf_stream_in_batches_is_described() {
     let stream = zipf(300_000, 200_000, 3);
     let records: Vec<(u32, Record)> = stream.iter().map(|r| (0, *r)).collect();
