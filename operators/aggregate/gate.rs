@@ -113,7 +113,7 @@ where
             while let Some((at, (capability, results), mut batches)) =
                 held.release_if(|at, _| routing.is_settled(at, control_frontier))
             {
-                let assignment = Rc::clone(routing.versions.borrow().at(&at));
+                let assignment = routing.versions.borrow().at(&at).clone();
                 folder.take_folded(&at, assignment.folded(), &mut batches, &results);
                 records.session(&capability).give_containers(batches.iter_mut());
             }
