@@ -22,6 +22,8 @@ mod common;
 mod exact;
 #[path = "hot_keys/ours.rs"]
 mod ours;
+#[path = "hot_keys/partials.rs"]
+mod partials;
 #[path = "hot_keys/stream.rs"]
 mod stream;
 #[path = "hot_keys/units.rs"]
@@ -69,12 +71,13 @@ fn main() -> Result<()> {
     let nanos = |seconds: f64| seconds * 1e9;
     println!(
         "CPU ns: {:.1} to apply a record, {:.1} to fold it, {:.1} to pass it on at a gate that folds others, {:.1} at one \
-         that found none\n        {:.1} for a partial, {:.1} for a key that moves\n",
+         that found none\n        {:.1} for a partial where it is begun, {:.1} where it is taken in, {:.1} for a key that moves\n",
         nanos(units.apply),
         nanos(units.fold),
         nanos(units.pass),
         nanos(units.spot),
-        nanos(units.partial),
+        nanos(units.begin),
+        nanos(units.merge),
         nanos(units.r#move)
     );
     println!("{:24}{:18}{:^32}  {:^18}", "", "", "busiest worker over applying all", "over its own mean");
@@ -86,6 +89,7 @@ fn main() -> Result<()> {
     for workers in WORKERS {
         for exponent in EXPONENTS {
             let name = format!("zipf {exponent:.1}, {workers} workers");
+            if std::env::var("HK").is_ok_and(|only| !name.contains(&only)) { continue; }
             found.push((name.clone(), show(&name, &simulate(&arguments, exponent, workers, &units)?)));
         }
     }
@@ -118,6 +122,7 @@ fn simulate(arguments: &Arguments, exponent: f64, workers: usize, units: &Units)
         let optimum = records as f64 * units.apply / workers as f64;
         for (arm, epochs) in arms.iter_mut().zip(&mut epochs) {
             let work = arm.epoch(number, &keys);
+            if std::env::var("HKW").is_ok() { work.show(number, units); }
             ensure!(work.records() == records as u64, "records are lost");
             if number >= REDRAWN_EVERY {
                 let even = work.total(units) / workers as f64 / optimum;

@@ -97,7 +97,8 @@ impl Arm for Choosing {
         }
         for (holders, candidates) in holders.iter().zip(&self.candidates) {
             let others = holders & !(1 << candidates[0]);
-            work.done[usize::from(candidates[0])].partials += u64::from(others.count_ones());
+            work.done[usize::from(candidates[0])].merged += u64::from(others.count_ones());
+            (0..workers).filter(|worker| others >> worker & 1 == 1).for_each(|worker| work.done[worker].begun += 1);
         }
         work
     }

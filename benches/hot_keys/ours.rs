@@ -86,7 +86,8 @@ impl Ours {
             }
         }
         for key in hot.keys() {
-            work.done[self.assignment.owner_of(key)].partials += 1;
+            work.done[worker].begun += 1;
+            work.done[self.assignment.owner_of(key)].merged += 1;
         }
         let report = |Folded { key, records }| Report::Folded { worker, key, records };
         hot.folded().into_iter().map(report).collect()

@@ -88,7 +88,7 @@ fn live(arguments: &Arguments, found: &mut Found, verdicts: &mut Vec<Verdict>) {
         let [a, b, c, d] = sizes.map(|sizes| move || Loop::new(decides, sizes).seconds(4) / sizes.live as f64);
         let samples = interleave(arguments.pairs().min(5), [&a, &b, &c, &d]);
         let nanos = samples.each_ref().map(|sample| sample.median() * 1e9);
-        if decides == Decides::Static {
+        if decides == Decides::Profiles {
             profiles = nanos;
         }
         let beside: [f64; 4] = std::array::from_fn(|i| nanos[i] - profiles[i]);
@@ -96,7 +96,7 @@ fn live(arguments: &Arguments, found: &mut Found, verdicts: &mut Vec<Verdict>) {
         println!("{:>12}{}   {}", decides.name(), line(nanos), line(beside));
         found.push((format!("live, {}", decides.name()), json!({ "nanos": nanos, "policy_nanos": beside })));
         let target = match decides {
-            Decides::Static => continue,
+            Decides::Profiles => continue,
             Decides::Reactive => REACTIVE_TARGET,
             Decides::Proactive => PROACTIVE_TARGET,
         };
