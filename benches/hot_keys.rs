@@ -53,9 +53,8 @@ const KEY_BYTES: f64 = 64.0;
 const TO_OPTIMUM: f64 = 1.03;
 const TO_CHOICES: f64 = 0.5;
 
-const ARMS: [&str; 6] = ["hash", "two choices", "W-Choices", "  anew each epoch", "commands alone", "ours"];
+/// Of the arms.
 const CHOICES: usize = 2;
-const OURS: usize = 5;
 
 /// An epoch of an arm, in CPU time over the optimum.
 struct Epoch {
@@ -89,7 +88,6 @@ fn main() -> Result<()> {
     for workers in WORKERS {
         for exponent in EXPONENTS {
             let name = format!("zipf {exponent:.1}, {workers} workers");
-            if std::env::var("HK").is_ok_and(|only| !name.contains(&only)) { continue; }
             found.push((name.clone(), show(&name, &simulate(&arguments, exponent, workers, &units)?)));
         }
     }
@@ -102,28 +100,39 @@ fn main() -> Result<()> {
 }
 
 /// Runs all arms on the same records.
-fn simulate(arguments: &Arguments, exponent: f64, workers: usize, units: &Units) -> Result<Vec<Vec<Epoch>>> {
+fn simulate(
+    arguments: &Arguments,
+    exponent: f64,
+    workers: usize,
+    units: &Units,
+) -> Result<Vec<(&'static str, Vec<Epoch>)>> {
     let records = workers * RECORDS_PER_WORKER;
-    let redraws = arguments.sized(3, 16);
+    let redraws = arguments.sized(5, 16);
     let mut stream = Stream::new(exponent, 1);
     let choosing = |choices| -> Box<dyn Arm> { Box::new(Choosing::new(choices, workers, &stream.routing)) };
-    let mut arms =
-        [Choices::One, Choices::Two, Choices::All, Choices::AllAnew].map(choosing).into_iter().collect::<Vec<_>>();
-    for spots in [false, true] {
-        arms.push(Box::new(Ours::new(workers, &stream.routing, spots)?));
+    let ours = |spots| -> Result<Box<dyn Arm>> { Ok(Box::new(Ours::new(workers, &stream.routing, spots)?)) };
+    let mut arms = vec![
+        ("hash", choosing(Choices::One)),
+        ("two choices", choosing(Choices::Two)),
+        ("W-Choices", choosing(Choices::All)),
+    ];
+    if !arguments.is_quick() {
+        arms.extend([("  anew each epoch", choosing(Choices::AllAnew)), ("commands alone", ours(false)?)]);
     }
-    let mut epochs: Vec<Vec<Epoch>> = arms.iter().map(|_| Vec::new()).collect();
+    arms.push(("ours", ours(true)?));
+    let mut epochs: Vec<(&str, Vec<Epoch>)> = arms.iter().map(|(name, _)| (*name, Vec::new())).collect();
     for number in 0..redraws * REDRAWN_EVERY {
         let is_redrawn = number % REDRAWN_EVERY == 0;
         if is_redrawn {
             stream.redraw();
         }
         let keys = stream.epoch(records);
+        let mut expected = vec![0; stream.routing.len()];
+        keys.iter().for_each(|key| expected[*key as usize] += 1);
         let optimum = records as f64 * units.apply / workers as f64;
-        for (arm, epochs) in arms.iter_mut().zip(&mut epochs) {
+        for ((_, arm), (_, epochs)) in arms.iter_mut().zip(&mut epochs) {
             let work = arm.epoch(number, &keys);
-            if std::env::var("HKW").is_ok() { work.show(number, units); }
-            ensure!(work.records() == records as u64, "records are lost");
+            ensure!(work.counts == expected, "counts are not those of the stream");
             if number >= REDRAWN_EVERY {
                 let even = work.total(units) / workers as f64 / optimum;
                 epochs.push(Epoch { is_redrawn, makespan: work.makespan(units) / optimum, even });
@@ -139,8 +148,8 @@ fn of(epochs: &[Epoch], is_redrawn: bool, what: impl Fn(&Epoch) -> f64) -> Sampl
 }
 
 /// Prints the lines of a case, and gives its figures.
-fn show(name: &str, arms: &[Vec<Epoch>]) -> Value {
-    for (arm, epochs) in ARMS.iter().zip(arms) {
+fn show(name: &str, arms: &[(&str, Vec<Epoch>)]) -> Value {
+    for (arm, epochs) in arms {
         let makespan = |is_redrawn| of(epochs, is_redrawn, |epoch| epoch.makespan).median();
         let spread = |is_redrawn| of(epochs, is_redrawn, |epoch| epoch.makespan / epoch.even).median();
         let worst = epochs.iter().map(|epoch| epoch.makespan).fold(0.0, f64::max);
@@ -152,10 +161,11 @@ fn show(name: &str, arms: &[Vec<Epoch>]) -> Value {
             spread(false)
         );
     }
-    let ours = |is_redrawn| of(&arms[OURS], is_redrawn, |epoch| epoch.makespan);
-    let one = |is_redrawn| of(&arms[OURS], is_redrawn, |_| 1.0);
-    let even = |is_redrawn| of(&arms[OURS], is_redrawn, |epoch| epoch.even);
-    let choices = of(&arms[CHOICES], true, |epoch| epoch.makespan);
+    let epochs = &arms[arms.len() - 1].1;
+    let ours = |is_redrawn| of(epochs, is_redrawn, |epoch| epoch.makespan);
+    let one = |is_redrawn| of(epochs, is_redrawn, |_| 1.0);
+    let even = |is_redrawn| of(epochs, is_redrawn, |epoch| epoch.even);
+    let choices = of(&arms[CHOICES].1, true, |epoch| epoch.makespan);
     let figures = [
         ("redrawn_to_applying_all", ours(true).ratio(&one(true)), TO_OPTIMUM),
         ("else_to_applying_all", ours(false).ratio(&one(false)), TO_OPTIMUM),

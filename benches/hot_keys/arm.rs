@@ -5,6 +5,8 @@ use super::units::Units;
 pub struct Work {
     /// By worker.
     pub done: Vec<Done>,
+    /// By key, the records that have been counted in the end.
+    pub counts: Vec<u64>,
 }
 
 /// What one worker did.
@@ -25,8 +27,8 @@ pub struct Done {
 }
 
 impl Work {
-    pub fn new(workers: usize) -> Self {
-        Work { done: vec![Done::default(); workers] }
+    pub fn new(workers: usize, keys: usize) -> Self {
+        Work { done: vec![Done::default(); workers], counts: vec![0; keys] }
     }
 
     /// The busiest worker's CPU time.
@@ -34,25 +36,9 @@ impl Work {
         self.done.iter().map(|done| units.seconds(done)).fold(0.0, f64::max)
     }
 
-    pub fn show(&self, number: u64, units: &Units) {
-        let each = |d: &Done| [d.applied as f64*units.apply, d.folded as f64*units.fold, d.passed as f64*units.pass, d.begun as f64*units.begin, d.merged as f64*units.merge, d.moved as f64*units.r#move];
-        let busiest = self.done.iter().max_by(|a, b| units.seconds(a).total_cmp(&units.seconds(b))).unwrap();
-        let mean = self.total(units) / self.done.len() as f64;
-        let pct = |x: [f64; 6]| x.map(|x| format!("{:6.2}", 100.0 * x / mean)).join(" ");
-        let mut sum = [0.0; 6];
-        for d in &self.done { each(d).iter().zip(&mut sum).for_each(|(a, b)| *b += a / self.done.len() as f64); }
-        let max: [f64; 6] = std::array::from_fn(|i| self.done.iter().map(|d| each(d)[i]).fold(0.0, f64::max));
-        println!("{number:3} applied/folded/passed/begun/merged/moved mean {} | busiest {} = {:.1} | max {}", pct(sum), pct(each(busiest)), 100.0 * units.seconds(busiest) / mean, pct(max));
-    }
-
     /// The CPU time of all workers.
     pub fn total(&self, units: &Units) -> f64 {
         self.done.iter().map(|done| units.seconds(done)).sum()
-    }
-
-    /// All records that were applied or folded.
-    pub fn records(&self) -> u64 {
-        self.done.iter().map(|done| done.applied + done.folded).sum()
     }
 }
 

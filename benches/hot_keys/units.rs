@@ -14,7 +14,7 @@ use super::partials;
 const KEYS: u64 = 2_048;
 
 /// Keys that a gate folds while it looks at others in vain.
-const HOT: u64 = 100;
+const HOT: u64 = 500;
 
 /// Records of a key in an epoch, in the two runs between which the cost of a record is told from that of a key.
 const FEW: u64 = 1;
