@@ -143,7 +143,7 @@ fn seconds(form: Form, records: u64, epochs: u64) -> f64 {
 
 /// CPU time of a record that a gate passes on, while it folds so many other keys.
 fn pass(hot: u64, epochs: u64) -> f64 {
-    let (mut taken, records) = (0, KEYS * MANY);
+    let (mut taken, records) = (0, super::RECORDS_PER_WORKER as u64);
     let batches: Vec<Vec<u64>> =
         (0..records).collect::<Vec<_>>().chunks(1024).map(|batch| batch.iter().map(|i| KEYS + i).collect()).collect();
     let hot: Vec<u64> = (0..hot).map(|key| stable_hash(&key)).collect();

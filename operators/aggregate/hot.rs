@@ -163,6 +163,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::keyspace::stable_hash;
 
     fn spotted(spotting: Spotting, records: &[u64]) -> Vec<Folded> {
         let mut hot = HotKeys::new(spotting, &[]);

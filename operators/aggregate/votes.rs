@@ -9,8 +9,8 @@ use crate::keyspace::stable_hash;
 const SLOTS_PER_WORKER: usize = 64;
 
 /// Records of an epoch after which a gate looks at one in two of them, then at one in three, and so on: a key found early
-/// is folded for the rest of the epoch. Of 50,000 records it so looks at a third; with one in four throughout, as many
-/// looks, the busiest of 64 workers had 6 % more to do where the hot keys were new.
+/// is folded for the rest of the epoch. With one in four throughout, the busiest of 64 workers had 6 % more to do where
+/// the hot keys were new.
 const DENSE: u64 = 8192;
 
 /// It looks at one in so many at the least: a key may turn hot in the midst of an epoch.
@@ -85,12 +85,16 @@ impl Votes {
 
     /// Counts a look at a key; whether the key is hot.
     pub(super) fn cast(&mut self, key: u64) -> bool {
-        // Without branches, as none of them could be predicted.
         let slot = &mut self.slots[top_bits(key ^ self.salt, self.slots.len().ilog2())];
-        let leading = if slot.lead == 0 { key } else { slot.key };
-        let lead = if leading == key { slot.lead + 1 } else { slot.lead.wrapping_sub(1) };
-        let is_hot = lead == LEAD;
-        *slot = Slot { key: leading, lead: if is_hot { 0 } else { lead } };
+        match slot.lead {
+            0 => *slot = Slot { key, lead: 1 },
+            _ if slot.key == key => slot.lead += 1,
+            _ => slot.lead -= 1,
+        }
+        let is_hot = slot.lead == LEAD;
+        if is_hot {
+            slot.lead = 0;
+        }
         is_hot
     }
 
