@@ -197,11 +197,12 @@ mod tests {
 
     #[test]
     fn what_was_found_need_not_be_found_again() {
-        let records: Vec<u64> = (0..1_000).map(|i| if i % 2 == 0 { 7 } else { i % 6 }).collect();
+        // Half of them are of a key that is found, a quarter of one folded by a command.
+        let records: Vec<u64> = (0..1_000).map(|i| [7, 5, 7, 10 + i][i as usize % 4]).collect();
         let mut first = HotKeys::new(Spotting::new(8, 1), &[5]);
         first.spot(&records, |key| *key);
         let taken = records.iter().filter(|key| first.take(**key)).count();
-        assert_eq!((taken, first.worthwhile()), (1_000 - 334, vec![7]));
+        assert_eq!((taken, first.worthwhile()), (750, vec![7]));
         let mut next = HotKeys::new(Spotting::new(8, 1), &[]).with(&first.worthwhile());
         assert!(next.take(7) && !next.take(5) && next.worthwhile().is_empty());
         (1..WORTHWHILE).for_each(|_| assert!(next.take(7)));
