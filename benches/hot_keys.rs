@@ -4,14 +4,19 @@
 //! Workers are *logical*: which of them gets what is simulated record by record, with the arms' own decisions, so that
 //! 64 need no 64 cores. Of ours, gates find hot keys and the orchestrator decides by the library's own code, and commands
 //! take effect after the default lead. What a record, a partial or a move costs a worker is *measured* in this process,
-//! as CPU time in a dataflow of one worker, but for moves: these are `MOVE_COST` for each byte. So the makespan is the busiest worker's CPU time in an epoch: of applying
-//! records to states, folding them at gates, looking at them there in vain, taking in partials, and moving states.
+//! as CPU time in a dataflow of one worker, but for moves: these are `MOVE_COST` for each byte. So the makespan is the
+//! busiest worker's CPU time in an epoch: of applying records to states, folding them at gates, looking at them there in
+//! vain, beginning partials and sending them, taking in partials, and moving states.
 //!
 //! It is told over the CPU time of applying all records one by one, divided evenly by the workers, where nothing is
-//! merged, moved or looked at; and over the fractional optimum, the arm's own work divided evenly. What the source itself costs, choosing a worker, the sketch of W-Choices and the orchestrator are
-//! in no arm. Two choices and W-Choices merge the partials of an epoch at a key's first choice. Left out are the epochs
-//! before the first redraw: a cold start. That counts are exact is checked in a dataflow of four
-//! workers, whose policy and gates are the default.
+//! merged, moved or looked at; and over the fractional optimum, the arm's own work divided evenly. What the source itself
+//! costs, choosing a worker, the sketch of W-Choices and the orchestrator are in no arm. Two choices and W-Choices merge
+//! the partials of an epoch at a key's first choice. Left out are the epochs before the first redraw: a cold start. The
+//! counts of each arm are compared with the stream in every epoch, and those of a dataflow of four workers, whose policy
+//! and gates are the default, besides.
+//!
+//! With `--quick`, two arms are left out: W-Choices with a fresh sketch in each epoch, and commands alone, without gates
+//! that find keys.
 
 #[path = "hot_keys/arm.rs"]
 mod arm;
@@ -22,6 +27,8 @@ mod common;
 mod exact;
 #[path = "hot_keys/ours.rs"]
 mod ours;
+#[path = "hot_keys/partials.rs"]
+mod partials;
 #[path = "hot_keys/stream.rs"]
 mod stream;
 #[path = "hot_keys/units.rs"]
@@ -51,9 +58,8 @@ const KEY_BYTES: f64 = 64.0;
 const TO_OPTIMUM: f64 = 1.03;
 const TO_CHOICES: f64 = 0.5;
 
-const ARMS: [&str; 6] = ["hash", "two choices", "W-Choices", "  anew each epoch", "commands alone", "ours"];
+/// Of the arms.
 const CHOICES: usize = 2;
-const OURS: usize = 5;
 
 /// An epoch of an arm, in CPU time over the optimum.
 struct Epoch {
@@ -69,12 +75,13 @@ fn main() -> Result<()> {
     let nanos = |seconds: f64| seconds * 1e9;
     println!(
         "CPU ns: {:.1} to apply a record, {:.1} to fold it, {:.1} to pass it on at a gate that folds others, {:.1} at one \
-         that found none\n        {:.1} for a partial, {:.1} for a key that moves\n",
+         that found none\n        {:.1} for a partial where it is begun, {:.1} where it is taken in, {:.1} for a key that moves\n",
         nanos(units.apply),
         nanos(units.fold),
         nanos(units.pass),
         nanos(units.spot),
-        nanos(units.partial),
+        nanos(units.begin),
+        nanos(units.merge),
         nanos(units.r#move)
     );
     println!("{:24}{:18}{:^32}  {:^18}", "", "", "busiest worker over applying all", "over its own mean");
@@ -98,27 +105,39 @@ fn main() -> Result<()> {
 }
 
 /// Runs all arms on the same records.
-fn simulate(arguments: &Arguments, exponent: f64, workers: usize, units: &Units) -> Result<Vec<Vec<Epoch>>> {
+fn simulate(
+    arguments: &Arguments,
+    exponent: f64,
+    workers: usize,
+    units: &Units,
+) -> Result<Vec<(&'static str, Vec<Epoch>)>> {
     let records = workers * RECORDS_PER_WORKER;
-    let redraws = arguments.sized(3, 16);
+    let redraws = arguments.sized(5, 16);
     let mut stream = Stream::new(exponent, 1);
     let choosing = |choices| -> Box<dyn Arm> { Box::new(Choosing::new(choices, workers, &stream.routing)) };
-    let mut arms =
-        [Choices::One, Choices::Two, Choices::All, Choices::AllAnew].map(choosing).into_iter().collect::<Vec<_>>();
-    for spots in [false, true] {
-        arms.push(Box::new(Ours::new(workers, &stream.routing, spots)?));
+    let ours = |spots| -> Result<Box<dyn Arm>> { Ok(Box::new(Ours::new(workers, &stream.routing, spots)?)) };
+    let mut arms = vec![
+        ("hash", choosing(Choices::One)),
+        ("two choices", choosing(Choices::Two)),
+        ("W-Choices", choosing(Choices::All)),
+    ];
+    if !arguments.is_quick() {
+        arms.extend([("  anew each epoch", choosing(Choices::AllAnew)), ("commands alone", ours(false)?)]);
     }
-    let mut epochs: Vec<Vec<Epoch>> = arms.iter().map(|_| Vec::new()).collect();
+    arms.push(("ours", ours(true)?));
+    let mut epochs: Vec<(&str, Vec<Epoch>)> = arms.iter().map(|(name, _)| (*name, Vec::new())).collect();
     for number in 0..redraws * REDRAWN_EVERY {
         let is_redrawn = number % REDRAWN_EVERY == 0;
         if is_redrawn {
             stream.redraw();
         }
         let keys = stream.epoch(records);
+        let mut expected = vec![0; stream.routing.len()];
+        keys.iter().for_each(|key| expected[*key as usize] += 1);
         let optimum = records as f64 * units.apply / workers as f64;
-        for (arm, epochs) in arms.iter_mut().zip(&mut epochs) {
+        for ((_, arm), (_, epochs)) in arms.iter_mut().zip(&mut epochs) {
             let work = arm.epoch(number, &keys);
-            ensure!(work.records() == records as u64, "records are lost");
+            ensure!(work.counts == expected, "counts are not those of the stream");
             if number >= REDRAWN_EVERY {
                 let even = work.total(units) / workers as f64 / optimum;
                 epochs.push(Epoch { is_redrawn, makespan: work.makespan(units) / optimum, even });
@@ -134,8 +153,8 @@ fn of(epochs: &[Epoch], is_redrawn: bool, what: impl Fn(&Epoch) -> f64) -> Sampl
 }
 
 /// Prints the lines of a case, and gives its figures.
-fn show(name: &str, arms: &[Vec<Epoch>]) -> Value {
-    for (arm, epochs) in ARMS.iter().zip(arms) {
+fn show(name: &str, arms: &[(&str, Vec<Epoch>)]) -> Value {
+    for (arm, epochs) in arms {
         let makespan = |is_redrawn| of(epochs, is_redrawn, |epoch| epoch.makespan).median();
         let spread = |is_redrawn| of(epochs, is_redrawn, |epoch| epoch.makespan / epoch.even).median();
         let worst = epochs.iter().map(|epoch| epoch.makespan).fold(0.0, f64::max);
@@ -147,10 +166,11 @@ fn show(name: &str, arms: &[Vec<Epoch>]) -> Value {
             spread(false)
         );
     }
-    let ours = |is_redrawn| of(&arms[OURS], is_redrawn, |epoch| epoch.makespan);
-    let one = |is_redrawn| of(&arms[OURS], is_redrawn, |_| 1.0);
-    let even = |is_redrawn| of(&arms[OURS], is_redrawn, |epoch| epoch.even);
-    let choices = of(&arms[CHOICES], true, |epoch| epoch.makespan);
+    let epochs = &arms[arms.len() - 1].1;
+    let ours = |is_redrawn| of(epochs, is_redrawn, |epoch| epoch.makespan);
+    let one = |is_redrawn| of(epochs, is_redrawn, |_| 1.0);
+    let even = |is_redrawn| of(epochs, is_redrawn, |epoch| epoch.even);
+    let choices = of(&arms[CHOICES].1, true, |epoch| epoch.makespan);
     let figures = [
         ("redrawn_to_applying_all", ours(true).ratio(&one(true)), TO_OPTIMUM),
         ("else_to_applying_all", ours(false).ratio(&one(false)), TO_OPTIMUM),

@@ -5,6 +5,8 @@ use super::units::Units;
 pub struct Work {
     /// By worker.
     pub done: Vec<Done>,
+    /// By key, the records that have been counted in the end.
+    pub counts: Vec<u64>,
 }
 
 /// What one worker did.
@@ -16,15 +18,17 @@ pub struct Done {
     pub folded: u64,
     /// Records looked at by a gate that folds, and passed on.
     pub passed: u64,
+    /// Partials begun, and sent to where they are merged.
+    pub begun: u64,
     /// Partials taken in.
-    pub partials: u64,
+    pub merged: u64,
     /// Keys whose state came or went.
     pub moved: u64,
 }
 
 impl Work {
-    pub fn new(workers: usize) -> Self {
-        Work { done: vec![Done::default(); workers] }
+    pub fn new(workers: usize, keys: usize) -> Self {
+        Work { done: vec![Done::default(); workers], counts: vec![0; keys] }
     }
 
     /// The busiest worker's CPU time.
@@ -35,11 +39,6 @@ impl Work {
     /// The CPU time of all workers.
     pub fn total(&self, units: &Units) -> f64 {
         self.done.iter().map(|done| units.seconds(done)).sum()
-    }
-
-    /// All records that were applied or folded.
-    pub fn records(&self) -> u64 {
-        self.done.iter().map(|done| done.applied + done.folded).sum()
     }
 }
 

@@ -81,10 +81,10 @@ fn least(sent: &[u64]) -> usize {
 
 impl Arm for Choosing {
     fn epoch(&mut self, _: u64, records: &[u32]) -> Work {
-        let workers = self.sources.len();
-        let mut work = Work::new(workers);
-        // By key, the workers that have records of it.
-        let mut holders = vec![0u64; self.candidates.len()];
+        let (workers, keys) = (self.sources.len(), self.candidates.len());
+        let mut work = Work::new(workers, keys);
+        // By worker and key.
+        let mut counts = vec![vec![0u32; keys]; workers];
         for (source, records) in self.sources.iter_mut().zip(records.chunks(records.len().div_ceil(workers))) {
             if self.choices == Choices::AllAnew {
                 source.sketch = SpaceSaving::new(source.sketch.capacity);
@@ -92,12 +92,18 @@ impl Arm for Choosing {
             for key in records {
                 let worker = source.choose(self.choices, *key, self.candidates[*key as usize]);
                 work.done[worker].applied += 1;
-                holders[*key as usize] |= 1 << worker;
+                counts[worker][*key as usize] += 1;
             }
         }
-        for (holders, candidates) in holders.iter().zip(&self.candidates) {
-            let others = holders & !(1 << candidates[0]);
-            work.done[usize::from(candidates[0])].partials += u64::from(others.count_ones());
+        for (worker, counts) in counts.iter().enumerate() {
+            for (key, records) in counts.iter().enumerate().filter(|(_, records)| **records > 0) {
+                let owner = usize::from(self.candidates[key][0]);
+                if worker != owner {
+                    work.done[worker].begun += 1;
+                    work.done[owner].merged += 1;
+                }
+                work.counts[key] += u64::from(*records);
+            }
         }
         work
     }

@@ -1,5 +1,6 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
+use foldhash::fast::RandomState;
 use thalweg::aggregate::{Folded, HotKeys, Spotting};
 use thalweg::keyed::Report;
 use thalweg::orchestrate::{Orchestrator, Space};
@@ -28,6 +29,8 @@ pub struct Ours {
     commands: BTreeMap<u64, Vec<Command>>,
     /// By worker.
     spotting: Vec<Spotting>,
+    /// Keys that the gates fold besides.
+    worthwhile: Vec<Vec<u64>>,
     samplers: Vec<Sampler>,
     /// Ascending.
     routing: Vec<u64>,
@@ -49,6 +52,7 @@ impl Ours {
             lead: config.lead,
             commands: BTreeMap::new(),
             spotting: each.clone().map(spotting).collect(),
+            worthwhile: vec![Vec::new(); workers],
             samplers: each.map(|worker| Sampler::new(sample, worker)).collect(),
             routing: routing.to_vec(),
         })
@@ -74,20 +78,29 @@ impl Ours {
     }
 
     /// What a worker's gate makes of its records: the records by key that it passes on. What it folds goes to owners.
-    fn gate(&self, worker: usize, records: &[u32], passed: &mut [u32], work: &mut Work) -> Vec<Report> {
-        let mut hot = HotKeys::new(self.spotting[worker], self.assignment.folded());
+    fn gate(&mut self, worker: usize, records: &[u32], passed: &mut [u32], work: &mut Work) -> Vec<Report> {
+        let mut partials: HashMap<u64, u64, RandomState> = HashMap::default();
+        let mut hot = HotKeys::new(self.spotting[worker], self.assignment.folded()).with(&self.worthwhile[worker]);
         for batch in records.chunks(BATCH) {
             hot.spot(batch, |key| self.routing[*key as usize]);
             for key in batch {
-                let is_folded = hot.take(self.routing[*key as usize]);
+                let routing = self.routing[*key as usize];
+                let is_folded = hot.take(routing);
+                if is_folded {
+                    *partials.entry(routing).or_default() += 1;
+                }
                 work.done[worker].folded += u64::from(is_folded);
                 work.done[worker].passed += u64::from(!is_folded);
                 passed[*key as usize] += u32::from(!is_folded);
             }
         }
         for key in hot.keys() {
-            work.done[self.assignment.owner_of(key)].partials += 1;
+            work.done[worker].begun += 1;
+            work.done[self.assignment.owner_of(key)].merged += 1;
+            let records = partials.remove(&key).unwrap_or_default();
+            self.routing.binary_search(&key).iter().for_each(|key| work.counts[*key] += records);
         }
+        self.worthwhile[worker] = hot.worthwhile();
         let report = |Folded { key, records }| Report::Folded { worker, key, records };
         hot.folded().into_iter().map(report).collect()
     }
@@ -95,10 +108,12 @@ impl Ours {
     /// What the shards see of the records that come to them.
     fn apply(&mut self, passed: &[u32], work: &mut Work) -> Vec<Report> {
         let mut shards: BTreeMap<usize, Statistics> = BTreeMap::new();
-        for (routing, records) in self.routing.iter().zip(passed).filter(|(_, records)| **records > 0) {
+        let counts = self.routing.iter().zip(passed).enumerate();
+        for (key, (routing, records)) in counts.filter(|(_, (_, records))| **records > 0) {
             let shard = self.assignment.find(*routing);
             let owner = self.assignment.owner(shard);
             work.done[owner].applied += u64::from(*records);
+            work.counts[key] += u64::from(*records);
             let statistics = shards.entry(shard).or_default();
             statistics.observe_run(*routing, VALUE, SIZE, u64::from(*records), &mut self.samplers[owner]);
         }
@@ -114,7 +129,7 @@ impl Ours {
 impl Arm for Ours {
     fn epoch(&mut self, number: u64, records: &[u32]) -> Work {
         let workers = self.assignment.workers();
-        let mut work = Work::new(workers);
+        let mut work = Work::new(workers, self.routing.len());
         self.cross(number, &mut work);
         let (mut passed, mut reports) = (vec![0; self.routing.len()], Vec::new());
         for (worker, records) in records.chunks(records.len().div_ceil(workers)).enumerate() {

@@ -1,19 +1,20 @@
 //! What each thing that workers do costs, measured in this process.
 
 use thalweg::aggregate::{HotKeys, Spotting};
-use thalweg::policy::{PolicyConfig, Script};
+use thalweg::policy::{PolicyConfig, Static};
 use thalweg::{Config, Rebalance, stable_hash};
 use timely::dataflow::operators::{Input, Probe};
 use timely::dataflow::{InputHandle, ProbeHandle};
 
 use super::arm::Done;
-use super::common::{Sample, cpu_seconds, interleave};
+use super::common::{cpu_seconds, interleave};
+use super::partials;
 
 /// Keys of the dataflows from which costs are taken: as many as are hot, and their states lie near.
 const KEYS: u64 = 2_048;
 
 /// Keys that a gate folds while it looks at others in vain.
-const HOT: u64 = 100;
+const HOT: u64 = 500;
 
 /// Records of a key in an epoch, in the two runs between which the cost of a record is told from that of a key.
 const FEW: u64 = 1;
@@ -30,8 +31,10 @@ pub struct Units {
     pub pass: f64,
     /// The same at a gate that has found no key hot.
     pub spot: f64,
-    /// A partial: beginning it, sending it, taking it in, and telling of it.
-    pub partial: f64,
+    /// A partial where it is begun: making it, sending it, and telling of it.
+    pub begin: f64,
+    /// A partial where it is taken in.
+    pub merge: f64,
     /// A key that comes or goes.
     pub r#move: f64,
 }
@@ -39,50 +42,51 @@ pub struct Units {
 impl Units {
     pub fn measure(pairs: usize, epochs: u64) -> Self {
         let per_record = |form, records| move || seconds(form, records, epochs) / (epochs * KEYS * records) as f64;
-        let [source, applied_few, applied_many, folded_few, folded_many, passed, spotted] = interleave(
-            pairs,
-            [
-                &per_record(Form::Source, MANY),
-                &per_record(Form::Apply, FEW),
-                &per_record(Form::Apply, MANY),
-                &per_record(Form::Fold, FEW),
-                &per_record(Form::Fold, MANY),
-                &|| pass(HOT, epochs),
-                &|| pass(0, epochs),
-            ],
-        );
-        let median = |sample: &Sample| sample.median();
+        let folded = |each| move || partials::fold(KEYS, each, epochs) / (epochs * KEYS * each) as f64;
+        let merged = |each| move || partials::merge(KEYS, each, epochs) / (epochs * KEYS * each) as f64;
+        let [source, applied_few, applied_many, folded_few, folded_many, merged_few, merged_many, passed, spotted] =
+            interleave(
+                pairs,
+                [
+                    &per_record(Form::Source, MANY),
+                    &per_record(Form::Apply, FEW),
+                    &per_record(Form::Apply, MANY),
+                    &folded(FEW),
+                    &folded(MANY),
+                    &merged(FEW),
+                    &merged(MANY),
+                    &|| pass(HOT, epochs),
+                    &|| pass(0, epochs),
+                ],
+            )
+            .map(|sample| sample.median());
         // A record in so many of its key costs `record + key / many`.
         let (few, many) = (FEW as f64, MANY as f64);
         let split = |few_records: f64, many_records: f64| {
             let key = (few_records - many_records) / (1.0 / few - 1.0 / many);
-            (many_records - key / many, key)
+            (many_records - key / many - source, key)
         };
-        let (apply, key) = split(median(&applied_few), median(&applied_many));
-        let (fold, key_with_partial) = split(median(&folded_few), median(&folded_many));
-        let apply = apply - median(&source);
-        Units {
-            apply,
-            fold: fold - median(&source),
-            pass: median(&passed),
-            spot: median(&spotted),
-            partial: key_with_partial - key,
-            r#move: apply * PolicyConfig::MOVE_COST * super::KEY_BYTES,
-        }
+        let (apply, _) = split(applied_few, applied_many);
+        let (fold, begin) = split(folded_few, folded_many);
+        let (merge, _) = split(merged_few, merged_many);
+        let r#move = apply * PolicyConfig::MOVE_COST * super::KEY_BYTES;
+        Units { apply, fold, pass: passed, spot: spotted, begin, merge, r#move }
     }
 
     /// Relative to applying a record.
     pub fn json(&self) -> serde_json::Value {
-        let [fold, pass, spot, partial] = [self.fold, self.pass, self.spot, self.partial].map(|unit| unit / self.apply);
-        serde_json::json!({ "fold": fold, "pass": pass, "spot": spot, "partial": partial })
+        let units = [self.fold, self.pass, self.spot, self.begin, self.merge];
+        let [fold, pass, spot, begin, merge] = units.map(|unit| unit / self.apply);
+        serde_json::json!({ "fold": fold, "pass": pass, "spot": spot, "begin": begin, "merge": merge })
     }
 
     pub fn seconds(&self, done: &Done) -> f64 {
-        let Done { applied, folded, passed, partials, moved } = *done;
+        let Done { applied, folded, passed, begun, merged, moved } = *done;
         applied as f64 * self.apply
             + folded as f64 * self.fold
             + passed as f64 * self.pass
-            + partials as f64 * self.partial
+            + begun as f64 * self.begin
+            + merged as f64 * self.merge
             + moved as f64 * self.r#move
     }
 }
@@ -93,8 +97,6 @@ enum Form {
     Source,
     /// All records go to the states of their keys.
     Apply,
-    /// All keys are folded by a command.
-    Fold,
 }
 
 /// CPU time of a worker for so many epochs, in each of which all keys have so many records.
@@ -110,11 +112,9 @@ fn seconds(form: Form, records: u64, epochs: u64) -> f64 {
                 data.probe_with(&probe);
                 return;
             }
-            let fold = |key: u64| format!("{} fold {:#x}", config.lead, stable_hash(&key));
-            let folds = (0..KEYS).filter(|_| form == Form::Fold).map(fold).collect::<Vec<_>>().join("\n");
             let counts = data
                 .rebalance(&config, stable_hash::<u64>)
-                .and_then(|stage| stage.policy(folds.parse::<Script>().expect("the script is valid")))
+                .and_then(|stage| stage.policy(Static))
                 .expect("the configuration is valid")
                 .fold_epochs(
                     |key| *key,
@@ -143,7 +143,7 @@ fn seconds(form: Form, records: u64, epochs: u64) -> f64 {
 
 /// CPU time of a record that a gate passes on, while it folds so many other keys.
 fn pass(hot: u64, epochs: u64) -> f64 {
-    let (mut taken, records) = (0, KEYS * MANY);
+    let (mut taken, records) = (0, super::RECORDS_PER_WORKER as u64);
     let batches: Vec<Vec<u64>> =
         (0..records).collect::<Vec<_>>().chunks(1024).map(|batch| batch.iter().map(|i| KEYS + i).collect()).collect();
     let hot: Vec<u64> = (0..hot).map(|key| stable_hash(&key)).collect();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use thalweg::keyed::Report;
 use thalweg::orchestrate::{Orchestrator, Space};
-use thalweg::policy::{Policy, PolicyConfig, Proactive, Reactive, Static};
+use thalweg::policy::{Policy, PolicyConfig, Proactive, Reactive, Sight, View};
 use thalweg::profile::{ProfileConfig, Sampler, ShardEpoch, Statistics};
 use thalweg::{Assignment, Command, Config, stable_hash};
 
@@ -27,9 +27,23 @@ const LOADS: u64 = 3;
 /// What decides.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Decides {
-    Static,
+    /// Nothing: what is left are the profiles.
+    Profiles,
     Reactive,
     Proactive,
+}
+
+/// Looks on.
+struct Looks;
+
+impl Policy for Looks {
+    fn decide(&mut self, _: &View<'_>) -> Vec<Command> {
+        Vec::new()
+    }
+
+    fn sight(&self) -> Sight {
+        Sight::Epoch
+    }
 }
 
 /// How much there is of what.
@@ -81,11 +95,11 @@ pub struct Loop {
 }
 
 impl Decides {
-    pub const ALL: [Decides; 3] = [Decides::Static, Decides::Reactive, Decides::Proactive];
+    pub const ALL: [Decides; 3] = [Decides::Profiles, Decides::Reactive, Decides::Proactive];
 
     pub fn name(self) -> &'static str {
         match self {
-            Decides::Static => "static",
+            Decides::Profiles => "profiles",
             Decides::Reactive => "reactive",
             Decides::Proactive => "proactive",
         }
@@ -95,7 +109,7 @@ impl Decides {
         let config = PolicyConfig { max_shards: 1 << 21, ..PolicyConfig::default() };
         let valid = "the configuration is valid";
         match self {
-            Decides::Static => Box::new(Static),
+            Decides::Profiles => Box::new(Looks),
             Decides::Reactive => Box::new(Reactive::new(config).expect(valid)),
             Decides::Proactive => Box::new(Proactive::new(config).expect(valid)),
         }

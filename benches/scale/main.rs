@@ -88,7 +88,7 @@ fn live(arguments: &Arguments, found: &mut Found, verdicts: &mut Vec<Verdict>) {
         let [a, b, c, d] = sizes.map(|sizes| move || Loop::new(decides, sizes).seconds(4) / sizes.live as f64);
         let samples = interleave(arguments.pairs().min(5), [&a, &b, &c, &d]);
         let nanos = samples.each_ref().map(|sample| sample.median() * 1e9);
-        if decides == Decides::Static {
+        if decides == Decides::Profiles {
             profiles = nanos;
         }
         let beside: [f64; 4] = std::array::from_fn(|i| nanos[i] - profiles[i]);
@@ -96,7 +96,7 @@ fn live(arguments: &Arguments, found: &mut Found, verdicts: &mut Vec<Verdict>) {
         println!("{:>12}{}   {}", decides.name(), line(nanos), line(beside));
         found.push((format!("live, {}", decides.name()), json!({ "nanos": nanos, "policy_nanos": beside })));
         let target = match decides {
-            Decides::Static => continue,
+            Decides::Profiles => continue,
             Decides::Reactive => REACTIVE_TARGET,
             Decides::Proactive => PROACTIVE_TARGET,
         };
@@ -171,7 +171,8 @@ fn operator(arguments: &Arguments, found: &mut Found, verdicts: &mut Vec<Verdict
     println!("\nCPU µs per epoch of a dataflow with so many shards, one worker, Static; and 2^20 over 2^8\n");
     println!("{:>12}{:>12}{:>12}{:>12}{:>12}   ratio", "live shards", "2^8", "2^12", "2^16", "2^20");
     for live in [0, LIVE] {
-        let [a, b, c, d] = SHARDS.map(|shards| move || dataflow::run(shards, live, 50).seconds);
+        let [a, b, c, d] =
+            SHARDS.map(|shards| move || dataflow::run(dataflow::Decides::Static, shards, live, 50).seconds);
         let samples = interleave(arguments.pairs(), [&a, &b, &c, &d]);
         let ratio = samples[3].ratio(&samples[0]);
         let [a, b, c, d] = samples.each_ref().map(micros);
@@ -192,23 +193,20 @@ fn memory(arguments: &Arguments, found: &mut Found, verdicts: &mut Vec<Verdict>)
         println!("{name:>40}{idle:10.1}{live:10.1}");
         found.push((format!("memory, {name}"), json!({ "idle": idle, "live": live })));
     };
-    let assignment = per_shard(&looped::assignment_bytes);
-    line("an assignment", [assignment; 2]);
-    let orchestrators = Decides::ALL.map(|decides| {
-        [1 << 8, usize::MAX]
-            .map(|live| per_shard(&|shards| looped::bytes(decides, Sizes::of(shards, live.min(shards), 8))))
-    });
-    // With what worker 0 has besides.
-    let dataflow = [0, 1].map(|live| per_shard(&|shards| dataflow::run(shards, live * shards, 4).bytes));
-    let worker: [f64; 2] = std::array::from_fn(|i| dataflow[i] - orchestrators[0][i]);
-    line("a worker's operators", worker);
-    for (decides, bytes) in Decides::ALL.into_iter().zip(orchestrators) {
-        line(&format!("on worker 0 besides, {}", decides.name()), bytes);
+    line("an assignment", [per_shard(&looped::assignment_bytes); 2]);
+    for decides in Decides::ALL {
+        let sizes = |shards: usize, live: usize| Sizes::of(shards, live.min(shards), 8);
+        let bytes = [1 << 8, usize::MAX].map(|live| per_shard(&|shards| looped::bytes(decides, sizes(shards, live))));
+        line(&format!("what decides alone, {}", decides.name()), bytes);
     }
-    let [.., proactive] = orchestrators;
-    verdicts.push(Verdict::at_most("bytes per idle shard on a worker".to_owned(), worker[0], MEMORY_TARGET));
-    let what = "bytes per idle shard on worker 0 besides, proactive".to_owned();
-    verdicts.push(Verdict::at_most(what, proactive[0], MEMORY_TARGET));
-    let what = "bytes per idle shard on worker 0, both together".to_owned();
-    verdicts.push(Verdict::at_most(what, worker[0] + proactive[0], MEMORY_TARGET));
+    let whole = [
+        ("a worker with all, static", dataflow::Decides::Static),
+        ("a worker with all, proactive", dataflow::Decides::Proactive),
+        ("the same, shards have changed", dataflow::Decides::Splitting),
+    ];
+    for (name, decides) in whole {
+        let bytes = [0, 1].map(|live| per_shard(&|shards| dataflow::run(decides, shards, live * shards, 4).bytes));
+        line(name, bytes);
+        verdicts.push(Verdict::at_most(format!("bytes per idle shard: {name}"), bytes[0], MEMORY_TARGET));
+    }
 }

@@ -96,7 +96,8 @@ where
     let mut control = builder.new_input(control, Pipeline);
     let mut routing = Settling::new(initial, epochs);
     let versions = Rc::clone(&routing.versions);
-    let mut folder = Folder { epochs, aggregate: Rc::clone(aggregate), routing_key, spotting, open: Pending::new() };
+    let (aggregate, worthwhile, open) = (Rc::clone(aggregate), Vec::new(), Pending::new());
+    let mut folder = Folder { epochs, aggregate, routing_key, spotting, worthwhile, open };
     builder.build(move |initial| {
         drop(initial);
         let mut held: Pending<T, Vec<Vec<D>>, Gating<T>> = Pending::new();
@@ -113,7 +114,7 @@ where
             while let Some((at, (capability, results), mut batches)) =
                 held.release_if(|at, _| routing.is_settled(at, control_frontier))
             {
-                let assignment = Rc::clone(routing.versions.borrow().at(&at));
+                let assignment = routing.versions.borrow().at(&at).clone();
                 folder.take_folded(&at, assignment.folded(), &mut batches, &results);
                 records.session(&capability).give_containers(batches.iter_mut());
             }
@@ -141,6 +142,8 @@ struct Folder<T: Ticks, K, P, A, H> {
     aggregate: Rc<A>,
     routing_key: H,
     spotting: Spotting,
+    /// Keys to be folded besides those that commands say, as the last complete epoch has shown.
+    worthwhile: Vec<u64>,
     /// By the last time of an epoch.
     open: Pending<T, Open<K, P>, Results<T>>,
 }
@@ -157,7 +160,7 @@ impl<T: Ticks, K: Hash + Eq, P: Default, A, H> Folder<T, K, P, A, H> {
         }
         let (_, last) = self.epochs.around(at);
         let open = self.open.entry(&last, || results.delayed(&last));
-        let hot = open.hot.get_or_insert_with(|| HotKeys::new(self.spotting, folded));
+        let hot = open.hot.get_or_insert_with(|| HotKeys::new(self.spotting, folded).with(&self.worthwhile));
         batches.iter().for_each(|batch| hot.spot(batch, &self.routing_key));
         if hot.is_empty() {
             return;
@@ -176,6 +179,7 @@ impl<T: Ticks, K: Hash + Eq, P: Default, A, H> Folder<T, K, P, A, H> {
     /// epoch is settled as a whole.
     fn release(&mut self, data: &MutableAntichain<T>) -> Option<(Results<T>, Open<K, P>)> {
         let (_, results, open) = self.open.release(data)?;
+        self.worthwhile = open.hot.as_ref().map_or(Vec::new(), HotKeys::worthwhile);
         Some((results, open))
     }
 }

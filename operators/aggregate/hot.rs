@@ -3,30 +3,25 @@ use std::collections::HashMap;
 use foldhash::fast::RandomState;
 
 use super::Folded;
-use crate::keyspace::stable_hash;
+use super::votes::{Filter, Votes};
 use crate::policy::FOLDED_PER_WORKER;
 
-/// Slots in which keys stand against each other, for each worker. A key is found once it outnumbers the rest of its
-/// slot: so the more workers there are, the smaller a key's share may be to be found, as it overloads its owner by a
-/// smaller one.
-const SLOTS_PER_WORKER: usize = 64;
+/// Records of a key in an epoch from which a gate that found it folds it in the next one from the start. A record that is
+/// folded, rather than sent on and applied, spares about a fifth of what a partial costs.
+const WORTHWHILE: u64 = 8;
 
-/// A gate looks at one record in so many. At 4 the busiest of 8 or 64 workers had 4 to 13 % less to do than at 8, and a
-/// look costs a few ns.
-const EVERY: u64 = 4;
+/// Keys that a gate so knows from the start, for each worker, at the most.
+const KEPT_PER_WORKER: usize = 64;
 
 /// Keys that a gate tells of one by one, for each worker, of those that it has found: each has so large a part of the
 /// records that no more can have. As many as policies fold at the most.
 pub const NAMED_PER_WORKER: u64 = FOLDED_PER_WORKER as u64;
 
-/// By how many looks a key must be ahead of all others of its slot. At 1 each key looked at would be folded.
-const LEAD: u8 = 2;
-
 /// What a gate does to find keys that are hot, besides those that are folded by a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spotting {
-    workers: usize,
-    seed: u64,
+    pub(super) workers: usize,
+    pub(super) seed: u64,
 }
 
 impl Spotting {
@@ -46,7 +41,8 @@ impl Spotting {
 /// `lead` epochs after that. But a gate sees it coming: it looks at some of the records, and folds those of a key from
 /// then on, to the end of the epoch, of which it has seen more than of all others with which the key shares a slot, two
 /// times over: a majority vote per slot (Boyer and Moore, "MJRTY: a fast majority vote algorithm", 1991). A key that is
-/// cold is rarely found, and then has one partial instead of a few records.
+/// cold is rarely found, and then has one partial instead of a few records. What was found and was
+/// [`worthwhile`](HotKeys::worthwhile) need not be found again in the next epoch.
 ///
 /// ```
 /// use thalweg::aggregate::{HotKeys, Spotting};
@@ -63,6 +59,7 @@ impl Spotting {
 /// ```
 #[derive(Clone, Debug)]
 pub struct HotKeys {
+    spotting: Spotting,
     records: HashMap<u64, Taken, RandomState>,
     filter: Filter,
     votes: Option<Votes>,
@@ -84,7 +81,32 @@ impl HotKeys {
         let records = folded.iter().map(|key| (*key, Taken { records: 0, is_told: true })).collect();
         let mut filter = Filter::default();
         folded.iter().for_each(|key| filter.add(*key));
-        HotKeys { records, filter, votes: (spotting != Spotting::OFF).then(|| Votes::new(spotting)), all: 0 }
+        let votes = (spotting != Spotting::OFF).then(|| Votes::new(spotting));
+        HotKeys { spotting, records, filter, votes, all: 0 }
+    }
+
+    /// The same, with these keys as if they had been found already: such as were [`worthwhile`](HotKeys::worthwhile) in the
+    /// epoch before.
+    pub fn with(mut self, keys: &[u64]) -> Self {
+        for key in keys {
+            self.records.entry(*key).or_default();
+            self.filter.add(*key);
+        }
+        self
+    }
+
+    /// The keys not folded by a command that had so many records that it pays to fold them in the next epoch from the
+    /// start, in no particular order.
+    pub fn worthwhile(&self) -> Vec<u64> {
+        let is_worthwhile = |taken: &Taken| !taken.is_told && taken.records >= WORTHWHILE;
+        let keys = self.records.iter().filter(|(_, taken)| is_worthwhile(taken));
+        let mut keys: Vec<(u64, u64)> = keys.map(|(key, taken)| (taken.records, *key)).collect();
+        let most = KEPT_PER_WORKER * self.spotting.workers;
+        if keys.len() > most {
+            keys.select_nth_unstable_by(most, |a, b| b.cmp(a));
+            keys.truncate(most);
+        }
+        keys.into_iter().map(|(_, key)| key).collect()
     }
 
     /// Whether no key is folded by now.
@@ -117,7 +139,7 @@ impl HotKeys {
     /// The records of keys that were folded by a command, of those found that have many, and of the others together; in
     /// no particular order.
     pub fn folded(&self) -> Vec<Folded> {
-        let workers = self.votes.as_ref().map_or(0, |votes| votes.spotting.workers as u64);
+        let workers = self.spotting.workers as u64;
         let is_named = |taken: &Taken| taken.is_told || taken.records * NAMED_PER_WORKER * workers >= self.all as u64;
         let (mut folded, mut others) = (Vec::new(), 0);
         for (key, taken) in self.records.iter().filter(|(_, taken)| taken.records > 0) {
@@ -136,103 +158,12 @@ impl HotKeys {
     }
 }
 
-/// Which keys may be folded: it spares most others a search in the map.
-#[derive(Clone, Debug)]
-struct Filter([u64; Filter::WORDS]);
-
-impl Filter {
-    /// Eight cache lines: with 500 keys, one in nine others passes.
-    const WORDS: usize = 64;
-
-    fn place(key: u64) -> (usize, u64) {
-        let bit = top_bits(key, Self::WORDS.ilog2() + 6);
-        (bit / 64, 1 << (bit % 64))
-    }
-
-    fn add(&mut self, key: u64) {
-        let (word, bit) = Self::place(key);
-        self.0[word] |= bit;
-    }
-
-    #[inline]
-    fn may_have(&self, key: u64) -> bool {
-        let (word, bit) = Self::place(key);
-        self.0[word] & bit != 0
-    }
-}
-
-impl Default for Filter {
-    fn default() -> Self {
-        Filter([0; Filter::WORDS])
-    }
-}
-
-/// A vote per slot.
-#[derive(Clone, Debug)]
-struct Votes {
-    spotting: Spotting,
-    slots: Box<[Slot]>,
-    /// How many records from the next one on the next look is.
-    next: usize,
-    /// What keys are mixed with, so that others share a slot at other gates.
-    salt: u64,
-    random: u64,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Slot {
-    key: u64,
-    lead: u8,
-}
-
-impl Votes {
-    fn new(spotting: Spotting) -> Self {
-        let salt = stable_hash(&spotting.seed);
-        let mut votes = Votes {
-            spotting,
-            slots: vec![Slot::default(); (SLOTS_PER_WORKER * spotting.workers).next_power_of_two()].into_boxed_slice(),
-            next: 0,
-            salt,
-            random: salt,
-        };
-        votes.next = votes.gap() - 1;
-        votes
-    }
-
-    /// Counts a look at a key; whether the key is hot.
-    fn cast(&mut self, key: u64) -> bool {
-        let slot = &mut self.slots[top_bits(key ^ self.salt, self.slots.len().ilog2())];
-        match slot.lead {
-            0 => *slot = Slot { key, lead: 1 },
-            _ if slot.key == key => slot.lead += 1,
-            _ => slot.lead -= 1,
-        }
-        let is_hot = slot.lead == LEAD;
-        if is_hot {
-            slot.lead = 0;
-        }
-        is_hot
-    }
-
-    /// The records from one look to the next: pseudo-random, so that an input with a period of its own is looked at
-    /// fairly, between 1 and `2 * EVERY - 1`.
-    fn gap(&mut self) -> usize {
-        // A linear congruential generator (Knuth's MMIX), of which the top bits are good.
-        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        1 + (((self.random >> 32) * (2 * EVERY - 1)) >> 32) as usize
-    }
-}
-
-/// The top bits of a product with 2^64 over the golden ratio (Knuth, 1973): routing keys may lie close together.
-fn top_bits(key: u64, bits: u32) -> usize {
-    (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - bits)) as usize
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::keyspace::stable_hash;
 
     fn spotted(spotting: Spotting, records: &[u64]) -> Vec<Folded> {
         let mut hot = HotKeys::new(spotting, &[]);
@@ -262,6 +193,20 @@ mod tests {
         let found = spotted(Spotting::new(8, 1), &records);
         let folded: u64 = found.iter().map(|found| found.records).sum();
         assert!(folded < 2_000, "{folded} records");
+    }
+
+    #[test]
+    fn what_was_found_need_not_be_found_again() {
+        // Half of them are of a key that is found, a quarter of one folded by a command.
+        let records: Vec<u64> = (0..1_000).map(|i| [7, 5, 7, 10 + i][i as usize % 4]).collect();
+        let mut first = HotKeys::new(Spotting::new(8, 1), &[5]);
+        first.spot(&records, |key| *key);
+        let taken = records.iter().filter(|key| first.take(**key)).count();
+        assert_eq!((taken, first.worthwhile()), (750, vec![7]));
+        let mut next = HotKeys::new(Spotting::new(8, 1), &[]).with(&first.worthwhile());
+        assert!(next.take(7) && !next.take(5) && next.worthwhile().is_empty());
+        (1..WORTHWHILE).for_each(|_| assert!(next.take(7)));
+        assert_eq!(next.worthwhile(), [7]);
     }
 
     proptest! {

@@ -8,6 +8,7 @@
 mod gate;
 mod hot;
 mod sides;
+mod votes;
 
 use std::hash::Hash;
 

@@ -1,12 +1,15 @@
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
+use super::division::Division;
 use super::edit::Edit;
-use super::{Command, Directory, Identity, KeyRange, RoutingError};
+use super::{Command, Directory, KeyRange, RoutingError};
 
 /// Which worker owns each shard, for all of the key space, and which keys are folded.
 ///
 /// Looking up a routing key reads one slot of a directory; where shards begin inside that slot, a binary search among
-/// those few follows.
+/// those few follows. A copy costs next to nothing, as it has all in common with the original.
 ///
 /// ```
 /// use thalweg::{Assignment, Command, KeyRange};
@@ -22,13 +25,9 @@ use super::{Command, Directory, Identity, KeyRange, RoutingError};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Shards", into = "Shards")]
 pub struct Assignment {
-    shards: Directory,
-    owners: Vec<u32>,
+    division: Arc<Division>,
     /// Routing keys, ascending.
-    folded: Vec<u64>,
-    workers: usize,
-    /// Of the shards and their owners.
-    identity: Identity,
+    folded: Arc<[u64]>,
 }
 
 /// A part of the key space that changes its owner between two assignments.
@@ -58,7 +57,7 @@ impl Assignment {
     pub fn even(shards: usize, workers: usize) -> Result<Self, RoutingError> {
         check_bounds(shards, workers)?;
         let start = |i: usize| ((i as u128) << 64).div_ceil(shards as u128) as u64;
-        Ok(Self::of(Directory::new((0..shards).map(start).collect()), dealt(shards, workers), Vec::new(), workers))
+        Ok(Self::unfolded(Directory::new((0..shards).map(start).collect()), dealt(shards, workers), workers))
     }
 
     /// These shards with their owners, in order of their ranges. No key is folded.
@@ -82,35 +81,39 @@ impl Assignment {
         check_bounds(starts.len(), workers)?;
         match previous {
             Some(last) if last.last() < u64::MAX => Err(RoutingError::Gap { range: KeyRange::from(last.last() + 1..) }),
-            _ => Ok(Self::of(Directory::new(starts), owners, Vec::new(), workers)),
+            _ => Ok(Self::unfolded(Directory::new(starts), owners, workers)),
         }
     }
 
-    fn of(shards: Directory, owners: Vec<u32>, folded: Vec<u64>, workers: usize) -> Self {
-        Assignment { shards, owners, folded, workers, identity: Identity::default() }
+    fn unfolded(shards: Directory, owners: Vec<u32>, workers: usize) -> Self {
+        Self::of(Division::new(shards, owners, workers), Arc::default())
+    }
+
+    pub(super) fn of(division: Arc<Division>, folded: Arc<[u64]>) -> Self {
+        Assignment { division, folded }
     }
 
     /// The number of shards.
     #[allow(clippy::len_without_is_empty, reason = "there is always a shard")]
     pub fn len(&self) -> usize {
-        self.shards.len()
+        self.division.shards.len()
     }
 
     /// The number of workers that may own shards.
     pub fn workers(&self) -> usize {
-        self.workers
+        self.division.workers
     }
 
     /// The index of the shard that holds the routing key.
     #[inline]
     pub fn find(&self, key: u64) -> usize {
-        self.shards.find(key)
+        self.division.shards.find(key)
     }
 
     /// The worker that owns the shard at this index. Panics if there is none.
     #[inline]
     pub fn owner(&self, index: usize) -> usize {
-        self.owners[index] as usize
+        self.division.owners[index] as usize
     }
 
     /// The range of the shard that holds the routing key.
@@ -126,12 +129,12 @@ impl Assignment {
 
     /// The range of the shard at this index. Panics if there is none.
     pub fn range(&self, index: usize) -> KeyRange {
-        self.shards.range(index)
+        self.division.shards.range(index)
     }
 
     /// The index of the shard with just this range.
     pub fn position(&self, range: KeyRange) -> Option<usize> {
-        self.shards.starts().binary_search(&range.start()).ok().filter(|i| self.range(*i) == range)
+        self.division.shards.starts().binary_search(&range.start()).ok().filter(|i| self.range(*i) == range)
     }
 
     /// The shards and their owners, in order of their ranges.
@@ -177,7 +180,7 @@ impl Assignment {
         let (mut old, mut new) = (0, 0);
         while old < self.len() && new < next.len() {
             let (before, after) = (self.range(old), next.range(new));
-            if self.owners[old] != next.owners[new]
+            if self.division.owners[old] != next.division.owners[new]
                 && let Some(range) = before.intersection(&after)
             {
                 handovers.push(Handover { range, from: self.owner(old), to: next.owner(new) });
@@ -192,38 +195,32 @@ impl Assignment {
     /// anew in turn.
     pub fn rescaled(&self, workers: usize) -> Result<Self, RoutingError> {
         check_bounds(self.len(), workers)?;
-        let owners = if workers == self.workers { self.owners.clone() } else { dealt(self.len(), workers) };
-        Ok(Self::of(self.shards.clone(), owners, self.folded.clone(), workers))
+        if workers == self.workers() {
+            return Ok(self.clone());
+        }
+        let division = Division::new(self.division.shards.clone(), dealt(self.len(), workers), workers);
+        Ok(Self::of(division, Arc::clone(&self.folded)))
     }
 
-    /// What copies with the same shards and owners have in common, whichever keys are folded.
-    pub(crate) fn identity(&self) -> &Identity {
-        &self.identity
+    /// Whether it is a copy of the other one, or was made of a copy in the same way, whichever keys are folded. What has
+    /// the same shards and owners by chance is not.
+    pub(crate) fn is_divided_like(&self, other: &Assignment) -> bool {
+        Arc::ptr_eq(&self.division, &other.division)
     }
 
     /// Where the shards start.
     pub(crate) fn starts(&self) -> &[u64] {
-        self.shards.starts()
+        self.division.shards.starts()
     }
 
     /// Their owners.
     pub(crate) fn owners(&self) -> &[u32] {
-        &self.owners
+        &self.division.owners
     }
 
-    /// The same workers with other shards and folded keys.
-    pub(super) fn redivided(&self, starts: Vec<u64>, owners: Vec<u32>, folded: Vec<u64>) -> Self {
-        Self::of(Directory::new(starts), owners, folded, self.workers)
-    }
-
-    /// The same shards, those at some indices with other owners, and with other folded keys.
-    pub(super) fn reassigned(&self, owners: impl Iterator<Item = (usize, u32)>, folded: Vec<u64>) -> Self {
-        let mut next = Assignment { folded, ..self.clone() };
-        for (index, owner) in owners {
-            next.owners[index] = owner;
-            next.identity = Identity::default();
-        }
-        next
+    /// What copies have in common, whichever keys are folded.
+    pub(super) fn division(&self) -> &Arc<Division> {
+        &self.division
     }
 }
 
@@ -257,7 +254,11 @@ struct Shards {
 
 impl From<Assignment> for Shards {
     fn from(assignment: Assignment) -> Self {
-        Shards { workers: assignment.workers, shards: assignment.iter().collect(), folded: assignment.folded }
+        Shards {
+            workers: assignment.workers(),
+            shards: assignment.iter().collect(),
+            folded: assignment.folded.to_vec(),
+        }
     }
 }
 
@@ -351,13 +352,16 @@ mod tests {
     }
 
     #[test]
-    fn copies_have_their_identity_in_common_until_a_shard_changes() {
+    fn what_is_made_in_the_same_way_is_there_once() {
         let two = Assignment::even(2, 2).unwrap();
-        let is = |other: &Assignment| two.identity().is(other.identity());
-        assert!(is(&two.clone()) && is(&two.apply([&Command::Fold { key: 7 }, &Command::Checkpoint]).unwrap()));
-        let moved = two.apply([&Command::Move { shard: two.range(0), to: 1 }]).unwrap();
-        let back = moved.apply([&Command::Move { shard: two.range(0), to: 0 }]).unwrap();
-        assert!(!is(&moved) && !is(&back) && back == two);
+        let folded = two.apply([&Command::Fold { key: 7 }, &Command::Checkpoint]).unwrap();
+        assert!(folded.is_divided_like(&two) && two.rescaled(2).unwrap().is_divided_like(&two));
+        let shift = |shard: usize, to| Command::Move { shard: two.range(shard), to };
+        let moved = folded.apply([&shift(0, 1)]).unwrap();
+        let again = two.apply_valid(vec![shift(0, 1), Command::Unfold { key: 1 }]).assignment;
+        assert!(again.is_divided_like(&moved) && (again.folded(), moved.folded()) == (&[][..], &[7][..]));
+        let (other, back) = (two.apply([&shift(1, 0)]).unwrap(), moved.apply([&shift(0, 0)]).unwrap());
+        assert!([&moved, &other, &back].iter().all(|one| !one.is_divided_like(&two)) && back == folded);
     }
 
     /// Ends of shards, some of them crowded into one slot of the directory.

@@ -1,15 +1,14 @@
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::assignment::check_worker;
-use super::{Assignment, Command, KeyRange, RoutingError};
+use super::division::{Changes, Division};
+use super::{Assignment, Command, Directory, KeyRange, RoutingError};
 
 /// An assignment in the making: commands carried out one after the other, so that a boundary takes time in proportion to
 /// the shards and the commands, and not to their product.
 pub(super) struct Edit<'a> {
     before: &'a Assignment,
-    /// The shards that are not as they were, by where they start, each with the last of its routing keys and its owner.
-    /// Together they cover shards as they were.
-    changed: BTreeMap<u64, (u64, u32)>,
+    changed: Changes,
     /// Whether there are other shards now, rather than other owners only.
     divided: bool,
     /// Routing keys, ascending.
@@ -18,7 +17,7 @@ pub(super) struct Edit<'a> {
 
 impl<'a> Edit<'a> {
     pub(super) fn new(before: &'a Assignment) -> Self {
-        Edit { before, changed: BTreeMap::new(), divided: false, folded: before.folded().to_vec() }
+        Edit { before, changed: Changes::new(), divided: false, folded: before.folded().to_vec() }
     }
 
     /// Carries out a command, or changes nothing.
@@ -53,13 +52,13 @@ impl<'a> Edit<'a> {
     }
 
     /// What has become of it.
-    pub(super) fn finish(self) -> Assignment {
-        if self.divided {
-            let (starts, owners) = self.shards();
-            return self.before.redivided(starts, owners, self.folded);
-        }
-        let owners = self.changed.iter().map(|(start, (_, owner))| (self.before.find(*start), *owner));
-        self.before.reassigned(owners, self.folded)
+    pub(super) fn finish(mut self) -> Assignment {
+        let (division, changed) = (self.before.division(), std::mem::take(&mut self.changed));
+        let division = match changed.is_empty() {
+            true => Arc::clone(division),
+            false => division.next(changed, |changed| self.division(changed)),
+        };
+        Assignment::of(division, self.folded.into())
     }
 
     fn merge(&mut self, left: KeyRange, right: KeyRange) -> Result<(), RoutingError> {
@@ -104,13 +103,25 @@ impl<'a> Edit<'a> {
         }
     }
 
+    /// All shards, and their owners.
+    fn division(&self, changed: &Changes) -> Arc<Division> {
+        let before = self.before.division();
+        if self.divided {
+            let (starts, owners) = self.shards(changed);
+            return Division::new(Directory::new(starts), owners, before.workers);
+        }
+        let mut owners = before.owners.clone();
+        changed.iter().for_each(|(start, (_, owner))| owners[before.shards.find(*start)] = *owner);
+        Division::new(before.shards.clone(), owners, before.workers)
+    }
+
     /// Where all shards start, and their owners.
-    fn shards(&self) -> (Vec<u64>, Vec<u32>) {
+    fn shards(&self, changed: &Changes) -> (Vec<u64>, Vec<u32>) {
         let (old_starts, old_owners) = (self.before.starts(), self.before.owners());
-        let most = old_starts.len() + self.changed.len();
+        let most = old_starts.len() + changed.len();
         let (mut starts, mut owners) = (Vec::with_capacity(most), Vec::with_capacity(most));
         let mut from = 0;
-        for (start, (last, owner)) in &self.changed {
+        for (start, (last, owner)) in changed {
             let first = self.before.find(*start).max(from);
             starts.extend_from_slice(&old_starts[from..first]);
             owners.extend_from_slice(&old_owners[from..first]);

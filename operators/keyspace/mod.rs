@@ -8,9 +8,9 @@
 mod assignment;
 mod command;
 mod directory;
+mod division;
 mod edit;
 mod hash;
-mod identity;
 mod order;
 mod range;
 mod routing_error;
@@ -19,7 +19,6 @@ pub use assignment::{Applied, Assignment, Handover};
 pub use command::Command;
 pub(crate) use directory::Directory;
 pub use hash::{StableHash, stable_hash};
-pub(crate) use identity::Identity;
 pub use order::{OrderedKey, ordered_key};
 pub use range::KeyRange;
 pub use routing_error::RoutingError;

@@ -1,4 +1,4 @@
-use crate::keyspace::{Assignment, Identity, KeyRange};
+use crate::keyspace::{Assignment, KeyRange};
 
 /// What is known of each shard whether it sees records or not: where it is at home, and what state it has.
 ///
@@ -7,10 +7,10 @@ use crate::keyspace::{Assignment, Identity, KeyRange};
 pub(crate) struct Holdings {
     /// The assignment of the first view: where each routing key is at home.
     home: Assignment,
-    /// That of the shards as they are now.
-    identity: Identity,
-    /// Where each shard starts, and the bytes of its state.
-    state: Vec<(u64, f64)>,
+    /// The one that is followed.
+    now: Assignment,
+    /// The bytes of each shard's state.
+    state: Vec<f64>,
     /// The indices of the shards that are not as they were at the start, ascending.
     strayed: Vec<usize>,
     /// How many shards each worker has.
@@ -20,11 +20,10 @@ pub(crate) struct Holdings {
 impl Holdings {
     /// At the start, with nothing known of any state.
     pub(crate) fn new(home: &Assignment) -> Self {
-        let state = home.iter().map(|(range, _)| (range.start(), 0.0)).collect();
         Holdings {
             home: home.clone(),
-            identity: home.identity().clone(),
-            state,
+            now: home.clone(),
+            state: vec![0.0; home.len()],
             strayed: Vec::new(),
             owned: owned(home),
         }
@@ -38,64 +37,55 @@ impl Holdings {
     /// Takes the shards as they are now, and says whether they may be others. What is divided of the state is divided as
     /// `share` says of a part and the whole that it was of.
     pub(crate) fn follow(&mut self, now: &Assignment, share: impl Fn(KeyRange, KeyRange) -> f64) -> bool {
-        if self.identity.is(now.identity()) {
+        if self.now.is_divided_like(now) {
             return false;
         }
-        let starts = now.starts();
+        let (before, starts) = (self.now.starts(), now.starts());
         let mut from = 0;
         let mut state = Vec::with_capacity(starts.len());
         for (index, start) in starts.iter().enumerate() {
-            while self.start(from + 1).is_some_and(|next| next <= *start) {
+            while before.get(from + 1).is_some_and(|next| next <= start) {
                 from += 1;
             }
-            let is_as_before =
-                self.start(from) == Some(*start) && self.start(from + 1) == starts.get(index + 1).copied();
-            let bytes = match is_as_before {
-                true => self.state[from].1,
+            let is_as_before = before[from] == *start && before.get(from + 1) == starts.get(index + 1);
+            state.push(match is_as_before {
+                true => self.state[from],
                 false => self.bytes_from(from, now.range(index), &share),
-            };
-            state.push((*start, bytes));
+            });
         }
         self.state = state;
         self.strayed = strayed(&self.home, now);
         self.owned = owned(now);
-        self.identity = now.identity().clone();
+        self.now = now.clone();
         true
     }
 
     /// Takes the state that a profile gives. Its range may be of an older assignment: several shards now, or a part of
     /// one, of whose other parts nothing new is known.
-    pub(crate) fn set_state(
-        &mut self,
-        now: &Assignment,
-        range: KeyRange,
-        bytes: f64,
-        share: impl Fn(KeyRange, KeyRange) -> f64,
-    ) {
-        for index in now.find(range.start())..self.state.len() {
-            let known = self.range(index);
+    pub(crate) fn set_state(&mut self, range: KeyRange, bytes: f64, share: impl Fn(KeyRange, KeyRange) -> f64) {
+        for index in self.now.find(range.start())..self.state.len() {
+            let known = self.now.range(index);
             if known.start() > range.last() {
                 break;
             }
-            self.state[index].1 = match range {
+            self.state[index] = match range {
                 _ if range == known => bytes,
                 _ if range.covers(&known) => bytes * share(known, range),
-                _ => self.state[index].1.max(bytes),
+                _ => self.state[index].max(bytes),
             };
         }
     }
 
-    /// The state of a range: where it is a part of a shard, as `share` says of a part and the whole. The assignment is the
-    /// one that is followed.
-    pub(crate) fn bytes(&self, now: &Assignment, range: KeyRange, share: impl Fn(KeyRange, KeyRange) -> f64) -> f64 {
-        self.bytes_from(now.find(range.start()), range, share)
+    /// The state of a range: where it is a part of a shard, as `share` says of a part and the whole.
+    pub(crate) fn bytes(&self, range: KeyRange, share: impl Fn(KeyRange, KeyRange) -> f64) -> f64 {
+        self.bytes_from(self.now.find(range.start()), range, share)
     }
 
     /// The same of a range that begins in this shard.
     fn bytes_from(&self, first: usize, range: KeyRange, share: impl Fn(KeyRange, KeyRange) -> f64) -> f64 {
         let mut bytes = 0.0;
         for index in first..self.state.len() {
-            let (shard, state) = (self.range(index), self.state[index].1);
+            let (shard, state) = (self.now.range(index), self.state[index]);
             if let Some(part) = shard.intersection(&range) {
                 bytes += if part == shard || state == 0.0 { state } else { state * share(part, shard) };
             }
@@ -106,10 +96,10 @@ impl Holdings {
         bytes
     }
 
-    /// The state of each worker, by the assignment that is followed.
-    pub(crate) fn bytes_by_worker(&self, now: &Assignment) -> Vec<f64> {
-        let mut bytes = vec![0.0; now.workers()];
-        self.state.iter().enumerate().for_each(|(index, shard)| bytes[now.owner(index)] += shard.1);
+    /// The state of each worker.
+    pub(crate) fn bytes_by_worker(&self) -> Vec<f64> {
+        let mut bytes = vec![0.0; self.now.workers()];
+        self.state.iter().enumerate().for_each(|(index, shard)| bytes[self.now.owner(index)] += shard);
         bytes
     }
 
@@ -127,15 +117,6 @@ impl Holdings {
     pub(crate) fn home(&self, range: KeyRange) -> (KeyRange, usize) {
         let index = self.home.find(range.start());
         (self.home.range(index), self.home.owner(index))
-    }
-
-    fn start(&self, index: usize) -> Option<u64> {
-        self.state.get(index).map(|shard| shard.0)
-    }
-
-    fn range(&self, index: usize) -> KeyRange {
-        let end = self.start(index + 1).map_or(1 << 64, u128::from);
-        KeyRange::new(self.state[index].0, end).expect("shards are not empty")
     }
 }
 
@@ -174,9 +155,7 @@ mod tests {
 
     fn holdings(home: &Assignment) -> Holdings {
         let mut holdings = Holdings::new(home);
-        home.iter()
-            .enumerate()
-            .for_each(|(i, (range, _))| holdings.set_state(home, range, (1 + i) as f64 * 64.0, by_width));
+        home.iter().enumerate().for_each(|(i, (range, _))| holdings.set_state(range, (1 + i) as f64 * 64.0, by_width));
         holdings
     }
 
@@ -204,14 +183,14 @@ mod tests {
             let before = holdings.state.clone();
             let now = changed(&home, &changes);
             holdings.follow(&now, by_width);
-            let (all, there) = (before.iter().map(|s| s.1).sum::<f64>(), holdings.bytes_by_worker(&now));
+            let (all, there) = (before.iter().sum::<f64>(), holdings.bytes_by_worker());
             prop_assert!((there.iter().sum::<f64>() - all).abs() < 1e-6 * all);
-            prop_assert!((holdings.bytes(&now, KeyRange::ALL, by_width) - all).abs() < 1e-6 * all);
+            prop_assert!((holdings.bytes(KeyRange::ALL, by_width) - all).abs() < 1e-6 * all);
             prop_assert_eq!(holdings.owned().iter().sum::<usize>(), now.len());
             let is_home = |index: usize| home.position(now.range(index)).is_some_and(|at| home.owner(at) == now.owner(index));
             prop_assert!((0..now.len()).filter(|index| !is_home(*index)).eq(holdings.strayed().iter().copied()));
             for shard in now.iter() {
-                prop_assert_eq!(holdings.bytes(&now, shard.0, by_width), holdings.state[now.find(shard.0.start())].1);
+                prop_assert_eq!(holdings.bytes(shard.0, by_width), holdings.state[now.find(shard.0.start())]);
                 prop_assert_eq!(holdings.home(shard.0), (home.shard_of(shard.0.start()), home.owner_of(shard.0.start())));
             }
         }

@@ -70,7 +70,7 @@ impl Loads {
         let have_changed = holdings.follow(view.assignment, |part, whole| self.share(part, whole));
         for profile in view.profiles {
             let share = |part, whole| self.share(part, whole);
-            holdings.set_state(view.assignment, profile.range, profile.state_bytes as f64, share);
+            holdings.set_state(profile.range, profile.state_bytes as f64, share);
         }
         self.holdings = Some(holdings);
         if is_new || have_changed {
@@ -78,7 +78,7 @@ impl Loads {
         }
         let newest = self.epochs.range(self.live.len()..).map(|epoch| epoch.shards(view.assignment));
         self.live.extend(newest.collect::<Vec<_>>());
-        let shards = self.shards(view.assignment, &self.listed(view.assignment));
+        let shards = self.shards(&self.listed(view.assignment));
         self.learn_error(&shards, view.boundary.saturating_sub(view.epoch).max(1) as usize);
         shards
     }
@@ -97,8 +97,8 @@ impl Loads {
     }
 
     /// The state of each worker, by the view's assignment.
-    pub(crate) fn bytes_by_worker(&self, assignment: &Assignment) -> Vec<f64> {
-        self.holdings.as_ref().map_or(Vec::new(), |holdings| holdings.bytes_by_worker(assignment))
+    pub(crate) fn bytes_by_worker(&self) -> Vec<f64> {
+        self.holdings.as_ref().map_or(Vec::new(), Holdings::bytes_by_worker)
     }
 
     /// Records expected per epoch of the folded keys.
@@ -134,8 +134,8 @@ impl Loads {
         self.epochs.iter().chain(self.foreseen.iter().map(|f| &f.0))
     }
 
-    /// The shards with these owners, which are in order, where the view's assignment is this one.
-    pub(crate) fn shards(&self, assignment: &Assignment, owners: &[(KeyRange, usize)]) -> Vec<ShardLoad> {
+    /// The shards with these owners, which are in order.
+    pub(crate) fn shards(&self, owners: &[(KeyRange, usize)]) -> Vec<ShardLoad> {
         let Some(holdings) = &self.holdings else { return Vec::new() };
         let ranges: Vec<KeyRange> = owners.iter().map(|o| o.0).collect();
         (owners.iter().zip(self.recent(&ranges)))
@@ -145,7 +145,7 @@ impl Loads {
                 home: holdings.home(range).1,
                 load: self.expected(&recent),
                 recent,
-                bytes: holdings.bytes(assignment, range, |part, whole| self.share(part, whole)),
+                bytes: holdings.bytes(range, |part, whole| self.share(part, whole)),
             })
             .collect()
     }
@@ -271,7 +271,7 @@ mod tests {
         let mut loads = Loads::default();
         observe(&mut loads, &before, 2, &[profile(KeyRange::ALL, 400, &[10, 10, 10, 90])]);
         observe(&mut loads, &after, 2, &[profile(KeyRange::ALL, 800, &[10, 10, 90, 90])]);
-        let shards = loads.shards(&after, &after.iter().collect::<Vec<_>>());
+        let shards = loads.shards(&after.iter().collect::<Vec<_>>());
         assert_eq!((&shards[0].recent[..], &shards[1].recent[..]), (&[300.0, 400.0][..], &[100.0, 400.0][..]));
         assert_eq!((shards[0].bytes, shards[1].bytes), (50.0, 50.0));
         assert_eq!(shards[0].load, 300.0 + ALPHA * 100.0);
@@ -288,7 +288,7 @@ mod tests {
             observe(&mut loads, &now, 2, &profiles);
             let listed = loads.listed(&now);
             assert!(listed.is_sorted() && listed.len() < now.len(), "{listed:?}");
-            let all = loads.shards(&now, &now.iter().collect::<Vec<_>>());
+            let all = loads.shards(&now.iter().collect::<Vec<_>>());
             for shard in all.iter().filter(|shard| !listed.contains(&(shard.range, shard.owner))) {
                 assert_eq!(loads.home(shard.range), Some((shard.range, shard.owner)));
                 assert!(shard.recent.iter().all(|records| *records == 0.0), "{shard:?} in epoch {epoch}");
@@ -315,7 +315,7 @@ mod tests {
         let folded = one.apply([&Command::Fold { key: 10 }]).unwrap();
         // Still seen in its shard, as the command is on its way.
         observe(&mut loads, &folded, 1, &[profile(KeyRange::ALL, 400, &[10, 10, 10, 90])]);
-        let load = |loads: &Loads| loads.shards(&one, &[(KeyRange::ALL, 0)])[0].load;
+        let load = |loads: &Loads| loads.shards(&[(KeyRange::ALL, 0)])[0].load;
         assert_eq!((load(&loads), loads.folded()), (100.0, 300.0));
         observe(&mut loads, &one, 1, &[profile(KeyRange::ALL, 400, &[10, 10, 10, 90])]);
         assert_eq!((load(&loads), loads.folded()), (400.0, 0.0));
@@ -352,7 +352,7 @@ mod tests {
         let two = one.apply(&[Command::Split { shard: KeyRange::ALL, at: 1 << 63 }]).unwrap();
         observe(&mut loads, &two, 1, &[]);
         let bytes = |a: &Assignment| -> Vec<f64> {
-            loads.shards(a, &a.iter().collect::<Vec<_>>()).iter().map(|s| s.bytes).collect()
+            loads.shards(&a.iter().collect::<Vec<_>>()).iter().map(|s| s.bytes).collect()
         };
         assert_eq!(bytes(&two), [75.0, 25.0]);
         assert_eq!(bytes(&one), [100.0]);

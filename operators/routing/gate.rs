@@ -36,7 +36,7 @@ pub struct Gated<'scope, T: Ticks, D: 'static> {
 impl<T: Ticks, D> Gated<'_, T, D> {
     /// The assignment that holds from the latest time on.
     pub fn latest(&self) -> Assignment {
-        self.versions.borrow().latest().as_ref().clone()
+        self.versions.borrow().latest().clone()
     }
 }
 

@@ -78,7 +78,7 @@ pub struct RoutedPusher<T, D, H, P> {
     senders: Vec<P>,
     builders: Vec<CapacityContainerBuilder<Vec<D>>>,
     /// The stamp of the records in the builders, and the assignment in force at its time.
-    current: Option<(Stamp<T>, Rc<Assignment>)>,
+    current: Option<(Stamp<T>, Assignment)>,
     versions: SharedVersions<T>,
     routing_key: H,
 }
@@ -105,7 +105,7 @@ where
     fn turn_to(&mut self, stamp: &Stamp<T>) -> bool {
         if self.current.as_ref().is_none_or(|(current, _)| current != stamp) {
             self.flush();
-            self.current = stamp.least().map(|time| (stamp.clone(), Rc::clone(self.versions.borrow().at(time))));
+            self.current = stamp.least().map(|time| (stamp.clone(), self.versions.borrow().at(time).clone()));
         }
         self.current.is_some()
     }

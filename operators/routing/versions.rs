@@ -21,7 +21,7 @@ use crate::keyspace::Assignment;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Versions<T> {
-    versions: BTreeMap<T, Rc<Assignment>>,
+    versions: BTreeMap<T, Assignment>,
 }
 
 /// Shared by the gate, which learns of changes, and the pact behind it, which routes by them: both run on one thread.
@@ -30,22 +30,22 @@ pub type SharedVersions<T> = Rc<RefCell<Versions<T>>>;
 impl<T: Timestamp + TotalOrder> Versions<T> {
     /// One assignment that holds from the beginning.
     pub fn new(initial: Assignment) -> Self {
-        Versions { versions: BTreeMap::from([(T::minimum(), Rc::new(initial))]) }
+        Versions { versions: BTreeMap::from([(T::minimum(), initial)]) }
     }
 
     /// The assignment in force at `time`. Panics if it has been dropped.
-    pub fn at(&self, time: &T) -> &Rc<Assignment> {
+    pub fn at(&self, time: &T) -> &Assignment {
         self.versions.range(..=time).next_back().expect("assignments are dropped only behind the frontier").1
     }
 
     /// The assignment that holds from the latest time on.
-    pub fn latest(&self) -> &Rc<Assignment> {
+    pub fn latest(&self) -> &Assignment {
         self.versions.last_key_value().expect("there is always a version").1
     }
 
     /// From `time` on, `assignment` holds.
     pub fn install(&mut self, time: T, assignment: Assignment) {
-        self.versions.insert(time, Rc::new(assignment));
+        self.versions.insert(time, assignment);
     }
 
     /// Drops what is not in force at `time` or later.
