@@ -168,13 +168,8 @@ impl<T: Ticks, L: Logic<T>, C: Codec<L::Key, L::State>> Applying<'_, T, L, C> {
     }
 
     /// Takes those records that come next, whose places these are, into the states of their keys.
-    fn update<D>(
-        &mut self,
-        side: &mut D,
-        records: &mut vec::IntoIter<D::Record>,
-        places: &Places,
-        those: Range<usize>,
-    ) where
+    fn update<D>(&mut self, side: &mut D, records: &mut vec::IntoIter<D::Record>, places: &Places, those: Range<usize>)
+    where
         D: Side<T, Key = L::Key, State = L::State, Output = L::Output>,
     {
         let (time, epochs) = (self.at, self.epochs);
