@@ -25,6 +25,8 @@ pub(super) struct States<K, S> {
     len: usize,
     /// The number of the latest arrangement.
     arrangements: u32,
+    /// [`SEGMENT_BUCKETS`].
+    segment_buckets: usize,
 }
 
 /// The keys of a part of the key space.
@@ -146,7 +148,8 @@ pub(super) enum Visited {
 impl<K: Hash + Eq, S> States<K, S> {
     pub fn new() -> Self {
         let (directory, segments) = (Directory::new(vec![0]), vec![Segment::new(0)]);
-        States { directory, segments, hasher: RandomState::default(), len: 0, arrangements: 0 }
+        let hasher = RandomState::default();
+        States { directory, segments, hasher, len: 0, arrangements: 0, segment_buckets: SEGMENT_BUCKETS }
     }
 
     /// Entries, of keys that are gone too.
@@ -194,7 +197,8 @@ impl<K: Hash + Eq, S> States<K, S> {
     }
 
     fn insert_in(&mut self, mut index: usize, routing: u64, entry: Entry<K, S>) {
-        if self.segments[index].is_full() {
+        // A segment that has given up some keys may have no room yet: their places are not empty to those who look on.
+        while self.segments[index].is_full() {
             self.make_room(index);
             index = self.directory.find(routing);
         }
@@ -236,7 +240,7 @@ impl<K: Hash + Eq, S> States<K, S> {
         segment.arrangement = next;
         // Of a large table with little in it, the room of keys that have been taken out is used again.
         let (keys, buckets) = (segment.table.len(), segment.table.num_buckets());
-        let is_full = buckets >= SEGMENT_BUCKETS && keys > SEGMENT_BUCKETS / 2;
+        let is_full = buckets >= self.segment_buckets && keys > self.segment_buckets / 2;
         if !(is_full && self.divide(index)) {
             let capacity = if keys > buckets / 2 { keys * 2 } else { keys + 1 };
             self.segments[index].resize(capacity, &self.hasher);
@@ -267,7 +271,7 @@ impl<K: Hash + Eq, S> States<K, S> {
         let (unlike, like) = (differing[bit], segment.table.len() - differing[bit]);
         let takes_upper = (one < start) == (unlike <= like);
         let keys = unlike.min(like);
-        let capacity = (keys * 4).min(SEGMENT_BUCKETS / 2).max(keys + 1);
+        let capacity = (keys * 4).min(self.segment_buckets / 2).max(keys + 1);
         let mut part = Segment { arrangement: next, ..Segment::like(segment, capacity) };
         for place in 0..segment.table.num_buckets() {
             if (segment.routing[place] >= start) == takes_upper

@@ -85,3 +85,20 @@ fn where_keys_come_and_go_in_order_segments_go_too() {
     }
     assert!(states.len() == 10 && states.segments.len() <= 10, "{} segments", states.segments.len());
 }
+
+/// Where a table takes out a key that stands among many, the key's place is of use to no other one.
+#[test]
+fn a_segment_that_gives_up_few_keys_may_have_to_make_room_again() {
+    for _ in 0..200 {
+        let mut states = States::<u64, u64>::new();
+        states.segment_buckets = 64;
+        for key in 0..100u64 {
+            let routing = if key % 50 == 0 { (key + 1) << 56 } else { key };
+            states.insert(routing, Entry::new(routing, key, 0, key));
+        }
+        for key in 0..100u64 {
+            let routing = if key % 50 == 0 { (key + 1) << 56 } else { key };
+            assert_eq!(states.get_mut(routing, &key).map(|entry| entry.state), Some(key));
+        }
+    }
+}
