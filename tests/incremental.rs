@@ -75,7 +75,8 @@ fn refused(name: &str) -> Error {
 
 #[test]
 fn after_an_abandoned_checkpoint_all_is_saved() {
-    let (memory, run) = (Memory::default(), run());
+    // Long enough for the thread that writes to have its turn before the end.
+    let (memory, run) = (Memory::default(), Run { epochs: 240, ..run() });
     let before_put = |_: &Memory, name: &str, _: &[u8]| {
         let epoch: u64 = name.split(['/', '-', '.']).nth(1).unwrap().parse().unwrap();
         if (20..23).contains(&epoch) { Err(refused(name)) } else { Ok(()) }

@@ -1,10 +1,10 @@
-//! Threads whose work for checkpoints nobody waits for. Where no core is to spare they take what the workers leave.
+//! The threads that write and merge checkpoints. Where no core is to spare, the workers come first.
 
-/// By how much they are nicer than the workers: one that never sleeps leaves them a quarter of its core.
+/// By how much they are nicer than the workers: where both always have something to do, one of these gets a quarter of the
+/// core, so that a checkpoint is there nevertheless.
 ///
-/// The thread that writes is none of them: where all cores are busy, a checkpoint would be there so much later that it is
-/// hardly of use. Nor does anybody give way between two pieces of work, by `yield_now`: on Linux that costs a thread its
-/// turn, and the turns of a nice one are far apart.
+/// They don't give way between two pieces of work by `yield_now`: on Linux that costs a thread its turn, and the turns of a
+/// nice one are far apart.
 #[cfg(target_os = "linux")]
 const NICER: i32 = 5;
 

@@ -5,6 +5,7 @@ use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
+use super::background;
 use super::compact::InUse;
 use super::manifest::Manifest;
 use super::object::Object;
@@ -117,7 +118,10 @@ impl Writer {
         let (report, results) = channel();
         let thread = thread::Builder::new()
             .name("checkpoint".into())
-            .spawn(move || run(&*store, &queue, &report, wake))
+            .spawn(move || {
+                background::begin();
+                run(&*store, &queue, &report, wake);
+            })
             .map_err(|e| Error::store("start the thread that writes to", "the store", e))?;
         Ok(Writer { jobs: Some(jobs), results, pending: VecDeque::new(), thread: Some(thread) })
     }

@@ -64,7 +64,8 @@ pub struct Columns;
 
 /// Whether the codec with this number makes words of eight bytes.
 pub(crate) fn makes_words(codec: u16) -> bool {
-    codec == <Columns as Codec<u64, u64>>::ID
+    // Of either byte order.
+    matches!(codec, 5 | 6)
 }
 
 impl<K: Columnar, S: Columnar> Codec<K, S> for Columns {

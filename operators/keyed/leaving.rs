@@ -23,7 +23,8 @@ pub(super) struct Departure<K, S, C: Codec<K, S>, H> {
     heat: u64,
     /// How far it has been gone over.
     pub cursor: Cursor,
-    /// Keys behind the cursor of which the next owner may have no copy as they are: to be looked at from the boundary on.
+    /// Keys of which the next owner may have no copy as they are, wherever the cursor is: to be looked at from the boundary
+    /// on.
     pub changed: Vec<(u64, K)>,
     builder: ChunkBuilder<K, S, C>,
     hold: H,

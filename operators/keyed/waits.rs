@@ -55,7 +55,7 @@ pub(super) struct Waits<'a, T: Timestamp> {
     pub epochs: Epochs,
     /// The first time at which chunks, of other workers or of the store, are still to be taken in.
     pub arriving: Option<T>,
-    /// Keys that have left, or are about to, are still here.
+    /// Keys whose boundary has been crossed are still to be sent, or to be let go of here.
     pub leaving: bool,
     /// A snapshot is in progress.
     pub saving: bool,
@@ -103,7 +103,8 @@ impl<T: Ticks> Waits<'_, T> {
         let (start, _) = self.epochs.around(last);
         let complete =
             self.frontiers.is_complete_through(last) && !control.less_equal(&start) && !arrivals.less_equal(&start);
-        complete && self.arriving.as_ref().is_none_or(|arriving| *arriving > start)
+        // What has been sent and not let go of would be told of here and there.
+        complete && !self.leaving && self.arriving.as_ref().is_none_or(|arriving| *arriving > start)
     }
 }
 
@@ -224,5 +225,6 @@ mod tests {
         assert!(!is_over(Case { arrivals: 50, ..over }));
         assert!(!is_over(Case { arriving: Some(50), ..over }));
         assert!(is_over(Case { arriving: Some(60), ..over }));
+        assert!(!is_over(Case { leaving: true, ..over }));
     }
 }

@@ -209,6 +209,8 @@ where
             self.shards.begin_snapshot(whole, Hold::Saving { snapshots: capabilities.snapshots.clone() });
         }
         if next != *self.shards.assignment() {
+            let before = self.shards.assignment().clone();
+            self.traces.gathering.renumber(|shard| next.find(before.range(shard as usize).start()) as u32);
             self.shards.change(next, self.leaving(&at, &capabilities));
         }
         if checkpoint {

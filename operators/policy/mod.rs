@@ -85,7 +85,7 @@ pub trait Policy: 'static {
     /// The commands for the view's boundary, to be applied in their order.
     fn decide(&mut self, view: &View<'_>) -> Vec<Command>;
 
-    /// What it looks at of profiles: what it doesn't, costs nothing.
+    /// What it looks at of profiles: of what it doesn't, none are made of the workers' reports.
     fn sight(&self) -> Sight {
         Sight::Window
     }

@@ -112,6 +112,11 @@ impl Gathering {
         self.shards[row].statistics.add_busy(nanos);
     }
 
+    /// Shards have other numbers from the next epoch on. What there is has been [taken](Self::take).
+    pub fn renumber(&mut self, number: impl Fn(u32) -> u32) {
+        self.heaviest.renumber(number);
+    }
+
     /// Gives the shards with records or time, in the order of their numbers, and begins anew.
     pub fn take(&mut self, mut each: impl FnMut(u32, Statistics)) {
         self.settle();

@@ -18,12 +18,20 @@ impl Heaviest {
         if is_known { 0 } else { (self.share * self.before.max(self.records) as f64) as u64 }
     }
 
-    /// Ends the epoch, with the records of each shard, which ascend. One without records says nothing of the next.
+    /// Shards have other numbers from now on.
+    pub fn renumber(&mut self, number: impl Fn(u32) -> u32) {
+        self.shards.iter_mut().for_each(|shard| *shard = number(*shard));
+        self.shards.sort_unstable();
+        self.shards.dedup();
+    }
+
+    /// Ends the epoch, with the records of each shard, which ascend. One without records says nothing of the next, and one
+    /// with few, which may be what is left of an epoch, not that all shards are light.
     pub fn turn_over(&mut self, shards: impl Iterator<Item = (u32, u64)>) {
         if self.records == 0 {
             return;
         }
-        self.before = std::mem::take(&mut self.records);
+        self.before = std::mem::take(&mut self.records).max(self.before / 2);
         let least = self.share * self.before as f64;
         self.shards.clear();
         self.shards.extend(shards.filter(|(_, records)| *records as f64 >= least).map(|(shard, _)| shard));

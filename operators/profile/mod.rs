@@ -5,7 +5,8 @@
 //! both for a stream, record by record. What the figures promise, at the default share of sampled records:
 //!
 //! Of a shard with less than [`ProfileConfig::detail`] of its worker's records these are only counted and summed up: it
-//! has no distinct or heavy keys, no sample and no quantiles.
+//! has no distinct or heavy keys, no sample and no quantiles. Where it becomes heavier within an epoch, these are of the
+//! records from then on.
 //!
 //! | figure | sees | error |
 //! |---|---|---|

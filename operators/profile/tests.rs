@@ -411,6 +411,20 @@ fn shards_beyond_those_that_can_be_looked_at_are_counted() {
 }
 
 #[test]
+fn heavy_shards_are_known_by_their_new_numbers() {
+    let mut gathering = Gathering::new(1.0, 1).with_detail(0.1);
+    let record = |key| (2, Record { key, value: 1.0, size: 1 });
+    let mut distinct = |gathering: &mut Gathering, shard: u32| {
+        let records: Vec<_> = (0..2_000).map(record).map(|(_, record)| (shard, record)).collect();
+        gather(gathering, &records, &[100], true)[&shard].summary(1).distinct
+    };
+    distinct(&mut gathering, 2);
+    gathering.renumber(|shard| shard + 5);
+    assert!(distinct(&mut gathering, 7) > 1_950.0, "from the first record on");
+    assert!(distinct(&mut gathering, 1) < 1_850.0, "once it has a tenth");
+}
+
+#[test]
 fn a_zipf_stream_in_batches_is_described() {
     let stream = zipf(300_000, 200_000, 3);
     let records: Vec<(u32, Record)> = stream.iter().map(|r| (0, *r)).collect();

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use thalweg::checkpoint::{CheckpointConfig, Checkpoints, Fingerprint, Manifest, Memory};
 use thalweg::keyed::Fault;
 use thalweg::observe::{EpochEvent, Event};
-use thalweg::policy::{Policy, PolicyConfig, Script, View};
+use thalweg::policy::{Policy, PolicyConfig, Script, Sight, View};
 use thalweg::{Assignment, Command, Config, Epochs, Error, KeySpace, Loop, stable_hash};
 use timely::dataflow::operators::{Input, Inspect, Probe};
 use timely::dataflow::{InputHandle, ProbeHandle, StreamVec};
@@ -163,6 +163,10 @@ struct Boxed(Box<dyn Policy>);
 impl Policy for Boxed {
     fn decide(&mut self, view: &View<'_>) -> Vec<Command> {
         self.0.decide(view)
+    }
+
+    fn sight(&self) -> Sight {
+        self.0.sight()
     }
 
     fn known(&mut self, start: &Assignment, from: u64) -> Result<BTreeMap<u64, Vec<Command>>, Error> {

@@ -18,7 +18,7 @@ where
     H: Clone,
 {
     /// Begins to copy ahead what leaves at a boundary from which `next` will hold, which is at this time. The chunks for
-    /// another worker carry what `hold` gives for it. No boundary may be crossed before, and no snapshot begin at it.
+    /// another worker carry what `hold` gives for it. No boundary may be crossed before that one, and no snapshot begin at it.
     pub fn prepare(&mut self, next: &Assignment, at: u64, hold: impl Fn(usize) -> H) {
         debug_assert!(self.is_settled(), "what is still moving is not as it will be");
         let handovers = self.assignment.handovers(next);

@@ -345,6 +345,31 @@ fn a_key_that_moves_twice_and_is_forgotten_on_the_way_does_not_come_back() {
     assert_eq!([s.size().0, r.size().0, z.size().0], [0, 0, 8]);
 }
 
+/// Copying ahead passes over it, while a snapshot in progress can't go on: when it comes back, it has to be told.
+#[test]
+fn a_key_that_is_gone_and_comes_back_after_it_has_been_passed_over_is_sent() {
+    let [first, second] =
+        [0, 1].map(|to| Assignment::even(1, 2).unwrap().apply(&[Command::Move { shard: KeyRange::ALL, to }]).unwrap());
+    let [mut from, mut to] = [0, 1].map(|worker| Worker::new(worker, first.clone(), &[], 1000));
+    (0..3).for_each(|key| count(&mut from, key, false));
+    from.begin_snapshot(false, None);
+    while from.work(true, &mut Vec::new()) {}
+    count(&mut from, 1, true);
+    from.begin_snapshot(false, None);
+    let send = |from: &mut Worker, to: &mut Worker, origin| {
+        let mut parcels = Vec::new();
+        while from.work(false, &mut parcels) {}
+        let moved = parcels.into_iter().filter(|parcel| parcel.hold.is_some());
+        moved.for_each(|parcel| drop(to.arrive(parcel.chunk, origin).unwrap()));
+    };
+    [&mut from, &mut to].into_iter().for_each(|worker| worker.prepare(&second, 10, Some));
+    send(&mut from, &mut to, Origin::Ahead);
+    count(&mut from, 1, false);
+    [&mut from, &mut to].into_iter().for_each(|worker| worker.change(second.clone(), Some));
+    send(&mut from, &mut to, Origin::Worker);
+    assert_eq!((from.size().0, to.size().0), (0, 3));
+}
+
 /// Its copy has been replaced before the boundary by what has changed since, or has stayed as it was.
 #[test]
 fn a_timer_that_has_been_copied_ahead_fires_once_and_where_its_key_is_then() {

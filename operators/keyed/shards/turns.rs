@@ -103,7 +103,8 @@ where
                 [first, ..] if *first < boundary => departure.changed.push((routing, entry.key.clone())),
                 times => departure.send(routing, entry, times, *chunk_bytes, parcels),
             }
-            Visited::Keep
+            // Of a key that nobody knows any more, coming back would go unnoticed.
+            if entry.is_gone() && entry.is_unknown() { Visited::Remove } else { Visited::Keep }
         });
         departure.cursor = cursor;
         if cursor.is_at_end() {
