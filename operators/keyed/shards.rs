@@ -264,7 +264,7 @@ where
     #[inline(never)]
     fn note_located(&mut self, located: &Located<K>, routing: u64) -> Option<&mut Entry<K, S>> {
         let Self { states, snapshot, snapshots, timers, held, departures, .. } = self;
-        let entry = states.touch_located(located, routing).filter(|entry| !entry.is_gone())?;
+        let entry = states.touch_located(located).filter(|entry| !entry.is_gone())?;
         if let Some(snapshot) = snapshot {
             held.unsaved -= usize::from(snapshot.save(Turn::Early, routing, entry, timers));
         }

@@ -65,6 +65,10 @@ impl<K: Hash + Eq, S> Segment<K, S> {
     /// The place of what is kept for the key with this routing key.
     fn position(&self, hash: u64, routing: u64, key: &K) -> Option<usize> {
         let is_of = |entry: &Entry<K, S>| entry.key == *key;
+        let first = self.table.find_bucket_index(hash, is_of)?;
+        if self.routing[first] == routing {
+            return Some(first);
+        }
         let mut places = self.table.iter_hash_buckets(hash).filter(|place| self.routing[*place] == routing);
         places.find(|place| self.table.get_bucket(*place).is_some_and(is_of))
     }
@@ -181,13 +185,10 @@ impl<K: Hash + Eq, S> States<K, S> {
         self.segments.get_mut(*segment as usize)?.table.find_mut(*hash, |entry| entry.is_of(*check, key))
     }
 
-    /// What is kept for a key that changes, which the next snapshot must see, if no key has changed its segment since it
-    /// was located.
-    pub fn touch_located(&mut self, located: &Located<K>, routing: u64) -> Option<&mut Entry<K, S>> {
-        let segment = self.segments.get_mut(located.segment as usize)?;
-        segment.touched = true;
-        let place = segment.position(located.hash, routing, &located.key)?;
-        segment.table.get_bucket_mut(place)
+    /// As [`get_located`](Self::get_located), of a key that changes, which the next snapshot must see.
+    pub fn touch_located(&mut self, located: &Located<K>) -> Option<&mut Entry<K, S>> {
+        self.segments.get_mut(located.segment as usize)?.touched = true;
+        self.get_located(located)
     }
 
     /// Keeps this for its key, for which nothing is kept yet.
