@@ -98,8 +98,8 @@ impl Votes {
         is_hot
     }
 
-    /// The records from one look to the next: pseudo-random, so that an input with a period of its own is looked at
-    /// fairly, between 1 and `2 * every() - 1`.
+    /// The records from one look to the next, which may be in a later batch: pseudo-random, so that an input with a period
+    /// of its own is looked at fairly, and the more the more there have been in the epoch.
     pub(super) fn gap(&mut self) -> usize {
         // A linear congruential generator (Knuth's MMIX), of which the top bits are good.
         self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
