@@ -414,7 +414,7 @@ fn shards_beyond_those_that_can_be_looked_at_are_counted() {
 fn heavy_shards_are_known_by_their_new_numbers() {
     let mut gathering = Gathering::new(1.0, 1).with_detail(0.1);
     let record = |key| (2, Record { key, value: 1.0, size: 1 });
-    let mut distinct = |gathering: &mut Gathering, shard: u32| {
+    let distinct = |gathering: &mut Gathering, shard: u32| {
         let records: Vec<_> = (0..2_000).map(record).map(|(_, record)| (shard, record)).collect();
         gather(gathering, &records, &[100], true)[&shard].summary(1).distinct
     };
