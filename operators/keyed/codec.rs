@@ -62,14 +62,16 @@ pub trait Codec<K, S>: 'static {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Columns;
 
+/// The numbers of columns: of machines whose words begin with the lowest byte, and of others.
+const COLUMNS: [u16; 2] = [5, 6];
+
 /// Whether the codec with this number makes words of eight bytes.
 pub(crate) fn makes_words(codec: u16) -> bool {
-    // Of either byte order.
-    matches!(codec, 5 | 6)
+    COLUMNS.contains(&codec)
 }
 
 impl<K: Columnar, S: Columnar> Codec<K, S> for Columns {
-    const ID: u16 = if cfg!(target_endian = "little") { 5 } else { 6 };
+    const ID: u16 = COLUMNS[cfg!(target_endian = "big") as usize];
 
     type Encoder = ContainerOf<Row<K, S>>;
 

@@ -19,8 +19,6 @@ pub(super) struct Parcel<H> {
 /// A part of the key space that another worker takes over.
 pub(super) struct Departure<K, S, C: Codec<K, S>, H> {
     range: KeyRange,
-    /// Records that there have been of late.
-    heat: u64,
     /// How far it has been gone over.
     pub cursor: Cursor,
     /// Keys of which the next owner may have no copy as they are, wherever the cursor is: to be looked at from the boundary
@@ -31,9 +29,9 @@ pub(super) struct Departure<K, S, C: Codec<K, S>, H> {
 }
 
 impl<K: Clone, S, C: Codec<K, S>, H: Clone> Departure<K, S, C, H> {
-    pub fn new(range: KeyRange, heat: u64, hold: H) -> Self {
+    pub fn new(range: KeyRange, hold: H) -> Self {
         let (cursor, changed, builder) = (Cursor::over(range), Vec::new(), ChunkBuilder::new());
-        Departure { range, heat, cursor, changed, builder, hold }
+        Departure { range, cursor, changed, builder, hold }
     }
 
     /// Appends a key to the chunk being filled, unless its next owner has it as it is, or need not know that it is gone;
@@ -75,6 +73,8 @@ impl<K: Clone, S, C: Codec<K, S>, H: Clone> Departure<K, S, C, H> {
 /// next one is crossed only when nothing is leaving any more.
 pub(super) struct Departures<K, S, C: Codec<K, S>, H> {
     pub by_start: BTreeMap<u64, Departure<K, S, C, H>>,
+    /// The starts of those that are not all copied ahead, the hottest first.
+    to_copy: Vec<u64>,
     /// Their boundary has been crossed; before, keys are copied ahead.
     pub leaving: bool,
     /// When it will be: timers before it fire here.
@@ -85,7 +85,7 @@ pub(super) struct Departures<K, S, C: Codec<K, S>, H> {
 
 impl<K: Clone, S, C: Codec<K, S>, H: Clone> Departures<K, S, C, H> {
     pub fn new() -> Self {
-        Departures { by_start: BTreeMap::new(), leaving: false, boundary: 0, sent: Vec::new() }
+        Departures { by_start: BTreeMap::new(), to_copy: Vec::new(), leaving: false, boundary: 0, sent: Vec::new() }
     }
 
     pub fn are_leaving(&self) -> bool {
@@ -93,7 +93,7 @@ impl<K: Clone, S, C: Codec<K, S>, H: Clone> Departures<K, S, C, H> {
     }
 
     pub fn have_more_to_copy(&self) -> bool {
-        !self.leaving && self.by_start.values().any(|departure| !departure.cursor.is_at_end())
+        !self.to_copy.is_empty()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -103,22 +103,32 @@ impl<K: Clone, S, C: Codec<K, S>, H: Clone> Departures<K, S, C, H> {
     /// The coldest one of which not all has been copied ahead: of the hottest fewer keys change between copy and boundary
     /// the later it is copied.
     pub fn next_to_copy(&mut self) -> Option<&mut Departure<K, S, C, H>> {
-        let left = self.by_start.values_mut().filter(|departure| !departure.cursor.is_at_end());
-        left.min_by_key(|departure| departure.heat)
+        self.by_start.get_mut(self.to_copy.last()?)
+    }
+
+    /// All of that one has been copied ahead.
+    pub fn has_been_copied(&mut self) {
+        self.to_copy.pop();
     }
 
     /// Copies ahead what is in these ranges, with the records that there have been of late, which leave at `boundary`.
     pub fn prepare(&mut self, boundary: u64, ranges: impl Iterator<Item = (KeyRange, u64, H)>) {
-        let departures = ranges.map(|(range, heat, hold)| (range.start(), Departure::new(range, heat, hold)));
-        self.by_start = departures.collect();
         (self.leaving, self.boundary) = (false, boundary);
+        let mut heats = Vec::new();
+        for (range, heat, hold) in ranges {
+            heats.push((heat, range.start()));
+            self.by_start.insert(range.start(), Departure::new(range, hold));
+        }
+        heats.sort_unstable_by(|a, b| b.cmp(a));
+        self.to_copy = heats.into_iter().map(|(_, start)| start).collect();
     }
 
     /// Sends what of these ranges has not been copied ahead. If there are any that have been prepared, they are the same.
     pub fn begin(&mut self, ranges: impl Iterator<Item = (KeyRange, H)>) {
         for (range, hold) in ranges {
-            self.by_start.entry(range.start()).or_insert_with(|| Departure::new(range, 0, hold));
+            self.by_start.entry(range.start()).or_insert_with(|| Departure::new(range, hold));
         }
+        self.to_copy.clear();
         self.leaving = true;
     }
 

@@ -74,11 +74,10 @@ impl<K: Hash + Eq, S> Segment<K, S> {
     }
 
     /// Keeps what nothing is kept for yet. There is room for it.
-    fn add(&mut self, routing: u64, entry: Entry<K, S>, hasher: &RandomState) {
+    fn add(&mut self, hash: u64, routing: u64, entry: Entry<K, S>, hasher: &RandomState) {
         debug_assert!(!self.is_full(), "keys would change their places");
         self.gone += usize::from(entry.is_gone());
         self.touched |= entry.is_unsaved();
-        let hash = hasher.hash_one(&entry.key);
         let place = self.table.insert_unique(hash, entry, |entry| hasher.hash_one(&entry.key)).bucket_index();
         self.routing[place] = routing;
     }
@@ -98,7 +97,7 @@ impl<K: Hash + Eq, S> Segment<K, S> {
     fn resize(&mut self, capacity: usize, hasher: &RandomState) {
         let mut from = std::mem::replace(self, Segment::like(self, capacity));
         (0..from.table.num_buckets()).filter_map(|place| from.take(place)).for_each(|(routing, entry)| {
-            self.add(routing, entry, hasher);
+            self.add(hasher.hash_one(&entry.key), routing, entry, hasher);
         });
     }
 }
@@ -193,17 +192,17 @@ impl<K: Hash + Eq, S> States<K, S> {
 
     /// Keeps this for its key, for which nothing is kept yet.
     pub fn insert(&mut self, routing: u64, entry: Entry<K, S>) {
-        let index = self.directory.find(routing);
-        self.insert_in(index, routing, entry);
+        let (hash, index) = (self.hasher.hash_one(&entry.key), self.directory.find(routing));
+        self.insert_in(index, hash, routing, entry);
     }
 
-    fn insert_in(&mut self, mut index: usize, routing: u64, entry: Entry<K, S>) {
+    fn insert_in(&mut self, mut index: usize, hash: u64, routing: u64, entry: Entry<K, S>) {
         // A segment that has given up some keys may have no room yet: their places are not empty to those who look on.
         while self.segments[index].is_full() {
             self.make_room(index);
             index = self.directory.find(routing);
         }
-        self.segments[index].add(routing, entry, &self.hasher);
+        self.segments[index].add(hash, routing, entry, &self.hasher);
         self.len += 1;
     }
 
@@ -217,7 +216,7 @@ impl<K: Hash + Eq, S> States<K, S> {
             segment.gone = segment.gone + usize::from(entry.is_gone()) - usize::from(there.is_gone());
             return Some(std::mem::replace(there, entry));
         }
-        self.insert_in(index, routing, entry);
+        self.insert_in(index, hash, routing, entry);
         None
     }
 
@@ -278,7 +277,7 @@ impl<K: Hash + Eq, S> States<K, S> {
             if (segment.routing[place] >= start) == takes_upper
                 && let Some((routing, entry)) = segment.take(place)
             {
-                part.add(routing, entry, &self.hasher);
+                part.add(self.hasher.hash_one(&entry.key), routing, entry, &self.hasher);
             }
         }
         if !takes_upper {

@@ -25,13 +25,18 @@ impl Heaviest {
         self.shards.dedup();
     }
 
-    /// Ends the epoch, with the records of each shard, which ascend. One without records says nothing of the next, and one
-    /// with few, which may be what is left of an epoch, not that all shards are light.
+    /// Ends the epoch, with the records of each shard, which ascend. One with less than half of the records of the one
+    /// before may be what was left of that, and says nothing of the next; if more such follow, it does.
     pub fn turn_over(&mut self, shards: impl Iterator<Item = (u32, u64)>) {
         if self.records == 0 {
             return;
         }
-        self.before = std::mem::take(&mut self.records).max(self.before / 2);
+        let records = std::mem::take(&mut self.records);
+        if records < self.before / 2 {
+            self.before /= 2;
+            return;
+        }
+        self.before = records;
         let least = self.share * self.before as f64;
         self.shards.clear();
         self.shards.extend(shards.filter(|(_, records)| *records as f64 >= least).map(|(shard, _)| shard));

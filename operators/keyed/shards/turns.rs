@@ -109,6 +109,7 @@ where
         departure.cursor = cursor;
         if cursor.is_at_end() {
             departure.flush(parcels);
+            departures.has_been_copied();
         }
     }
 

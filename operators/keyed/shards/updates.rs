@@ -1,0 +1,163 @@
+//! Keys that records and timers change.
+
+use std::hash::Hash;
+
+use super::{Occasion, Shards};
+use crate::keyed::codec::Codec;
+use crate::keyed::entry::Entry;
+use crate::keyed::leaving::Turn;
+use crate::keyed::states::Located;
+
+impl<K, S, C, H> Shards<K, S, C, H>
+where
+    K: Hash + Eq + Clone,
+    S: Default,
+    C: Codec<K, S>,
+    H: Clone,
+{
+    /// Lets `logic` change the state of a key whose shard, at this index, is here. It pushes the times for which it
+    /// schedules the key, and says whether the key is to be forgotten. Times at which timers have been set are appended
+    /// to `set`.
+    #[inline]
+    pub fn update(
+        &mut self,
+        index: usize,
+        (routing, key): (u64, &K),
+        occasion: Occasion,
+        set: &mut Vec<u64>,
+        logic: impl FnOnce(&K, &mut S, &mut Vec<u64>) -> bool,
+    ) {
+        let forgotten = self.note_change(index, (routing, key), occasion);
+        let entry = self.states.get_mut(routing, key).expect("it was there, or has been put there");
+        let forget = logic(&entry.key, &mut entry.state, &mut self.scheduled);
+        if forget || forgotten || !self.scheduled.is_empty() {
+            self.follow(index, (routing, key), forget, set);
+        }
+    }
+
+    /// Keys with these routing keys are to be updated together.
+    #[inline]
+    pub fn locate(&mut self, routing: &[u64], keys: impl Iterator<Item = K>) {
+        let Self { located, states, .. } = self;
+        located.extend(routing.iter().zip(keys).map(|(routing, key)| states.locate(*routing, key)));
+    }
+
+    /// As [`update`](Self::update) for each of the keys that have been located, as records do. Given are their routing
+    /// keys and the indices of their shards.
+    #[inline]
+    pub fn update_located(
+        &mut self,
+        routing: &[u64],
+        indices: &[u32],
+        set: &mut Vec<u64>,
+        mut logic: impl FnMut(&K, &mut S, &mut Vec<u64>) -> bool,
+    ) {
+        let mut scheduled = std::mem::take(&mut self.scheduled);
+        let mut located = std::mem::take(&mut self.located);
+        let mut done = 0;
+        while done < located.len() {
+            let mut forget = false;
+            for (key, routing) in located[done..].iter().zip(&routing[done..]) {
+                let Some(entry) = self.states.get_located(key) else { break };
+                let is_noted = entry.is_noted(self.snapshots);
+                let noted = if is_noted { Some(entry) } else { self.note_located(key, *routing) };
+                let Some(entry) = noted else { break };
+                forget = logic(&entry.key, &mut entry.state, &mut scheduled);
+                done += 1;
+                if forget || !scheduled.is_empty() {
+                    break;
+                }
+            }
+            let at = |at: usize| (indices[at] as usize, (routing[at], &located[at].key));
+            if forget || !scheduled.is_empty() {
+                let (index, key) = at(done - 1);
+                std::mem::swap(&mut self.scheduled, &mut scheduled);
+                self.follow(index, key, forget, set);
+                std::mem::swap(&mut self.scheduled, &mut scheduled);
+            } else if done < located.len() {
+                let (index, key) = at(done);
+                self.update(index, key, Occasion::Record, set, &mut logic);
+                done += 1;
+            }
+        }
+        located.clear();
+        (self.scheduled, self.located) = (scheduled, located);
+    }
+
+    /// Takes note of a key that a record is about to change, and gives it, if it is there and not gone.
+    #[inline(never)]
+    fn note_located(&mut self, located: &Located<K>, routing: u64) -> Option<&mut Entry<K, S>> {
+        let Self { states, snapshot, snapshots, timers, held, departures, .. } = self;
+        let entry = states.touch_located(located).filter(|entry| !entry.is_gone())?;
+        if let Some(snapshot) = snapshot {
+            held.unsaved -= usize::from(snapshot.save(Turn::Early, routing, entry, timers));
+        }
+        held.unsaved += usize::from(!entry.is_unsaved());
+        entry.set_unsaved(true);
+        entry.set_forgotten(false);
+        entry.seen = *snapshots;
+        if entry.outdate() {
+            departures.note_change(routing, &located.key);
+        }
+        Some(entry)
+    }
+
+    /// Takes note of a key that is about to be changed, and begins it if it is new. Whether it has been forgotten, so that
+    /// only its timers keep it.
+    #[inline(never)]
+    fn note_change(&mut self, index: usize, (routing, key): (u64, &K), occasion: Occasion) -> bool {
+        let Some(entry) = self.states.get_mut(routing, key) else {
+            let mut entry = Entry::new(routing, key.clone(), self.snapshots, S::default());
+            entry.set_unsaved(true);
+            self.held.add(&entry);
+            self.keys[index] += 1;
+            self.states.insert(routing, entry);
+            self.departures.note_change(routing, key);
+            return false;
+        };
+        if let Some(snapshot) = &mut self.snapshot {
+            self.held.unsaved -= usize::from(snapshot.save(Turn::Early, routing, entry, &self.timers));
+        }
+        self.held.remove(entry);
+        let was_gone = entry.is_gone();
+        entry.set_gone(false);
+        entry.set_unsaved(true);
+        if entry.outdate() {
+            self.departures.note_change(routing, key);
+        }
+        entry.seen = self.snapshots;
+        if occasion == Occasion::Record {
+            entry.set_forgotten(false);
+        }
+        let forgotten = entry.is_forgotten();
+        self.held.add(entry);
+        self.keys[index] += usize::from(was_gone);
+        self.states.touch(routing, was_gone, false);
+        forgotten
+    }
+
+    /// Sets the timers that the logic has scheduled, and lets go of a key that it has forgotten.
+    #[inline(never)]
+    fn follow(&mut self, index: usize, (routing, key): (u64, &K), forget: bool, set: &mut Vec<u64>) {
+        let Some(entry) = self.states.get_mut(routing, key) else { return };
+        set.extend(self.scheduled.drain(..).filter(|time| self.timers.set(key, routing, *time)));
+        if forget {
+            entry.set_forgotten(true);
+            entry.state = S::default();
+        }
+        if !entry.is_forgotten() || !self.timers.of(key).is_empty() {
+            return;
+        }
+        self.held.remove(entry);
+        self.keys[index] -= 1;
+        if entry.is_unknown() {
+            self.states.remove(routing, key);
+            return;
+        }
+        // A timer may have changed it since it was forgotten.
+        entry.state = S::default();
+        entry.set_gone(true);
+        self.held.add(entry);
+        self.states.touch(routing, false, true);
+    }
+}
