@@ -61,11 +61,18 @@ impl Places {
         C: Codec<K, S>,
         D: Side<T>,
     {
-        self.routing.clear();
-        self.routing.extend(records.iter().map(|record| side.routing_key(record)));
+        self.routing.resize(records.len(), 0);
+        let routing = self.routing.iter_mut().zip(records).map(|(routing, record)| {
+            *routing = side.routing_key(record);
+            *routing
+        });
+        let mut are_here = true;
         self.shards.clear();
-        self.shards.extend(self.routing.iter().map(|routing| shards.find(*routing) as u32));
-        self.shards.iter().all(|index| shards.place(*index as usize) == Place::Here)
+        self.shards.extend(shards.find_each(routing).map(|index| {
+            are_here &= shards.place(index) == Place::Here;
+            index as u32
+        }));
+        are_here
     }
 
     fn len(&self) -> usize {

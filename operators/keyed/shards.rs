@@ -183,6 +183,12 @@ where
         self.assignment.find(routing)
     }
 
+    /// As [`find`](Self::find) of each of these routing keys.
+    #[inline]
+    pub fn find_each(&self, routing: impl Iterator<Item = u64>) -> impl Iterator<Item = usize> {
+        self.assignment.find_each(routing)
+    }
+
     #[inline]
     pub fn place(&self, index: usize) -> Place {
         self.places[index]

@@ -169,11 +169,14 @@ impl<K: Hash + Eq, S> States<K, S> {
         segment.table.get_bucket_mut(place)
     }
 
-    /// Where to look for what is kept for the key.
+    /// Where to look for what is kept for the keys with these routing keys.
     #[inline]
-    pub fn locate(&self, routing: u64, key: K) -> Located<K> {
-        let (hash, segment) = (self.hasher.hash_one(&key), self.directory.find(routing) as u32);
-        Located { key, hash, segment, check: check(routing) }
+    pub fn locate(&self, routing: &[u64], keys: impl Iterator<Item = K>) -> impl Iterator<Item = Located<K>> {
+        let (segments, hasher) = (self.directory.find_each(routing.iter().copied()), self.hasher.clone());
+        segments.zip(routing).zip(keys).map(move |((segment, routing), key)| {
+            let hash = hasher.hash_one(&key);
+            Located { key, hash, segment: segment as u32, check: check(*routing) }
+        })
     }
 
     /// What is kept for the key, if no key has changed its segment since it was located. Of a key with several routing

@@ -110,6 +110,12 @@ impl Assignment {
         self.division.shards.find(key)
     }
 
+    /// As [`find`](Self::find) of each of these routing keys.
+    #[inline]
+    pub(crate) fn find_each(&self, keys: impl Iterator<Item = u64>) -> impl Iterator<Item = usize> {
+        self.division.shards.find_each(keys)
+    }
+
     /// The worker that owns the shard at this index. Panics if there is none.
     #[inline]
     pub fn owner(&self, index: usize) -> usize {

@@ -51,13 +51,20 @@ impl Directory {
     /// The index of the range that holds the key. Wrong between a change and [`index`](Self::index).
     #[inline]
     pub fn find(&self, key: u64) -> usize {
+        self.find_each(std::iter::once(key)).next().unwrap_or(0)
+    }
+
+    /// As [`find`](Self::find) of each of these keys.
+    #[inline]
+    pub fn find_each(&self, keys: impl Iterator<Item = u64>) -> impl Iterator<Item = usize> {
         debug_assert!(self.indexed, "it has changed since it was indexed");
-        let slot = (key.saturating_sub(self.base) >> self.shift) as usize;
-        let Some(Slot { first, last }) = self.slots.get(slot).or_else(|| self.slots.last()).copied() else { return 0 };
-        if first == last {
-            return first as usize;
-        }
-        self.find_among(first as usize, last as usize, key)
+        // Copies, which stay in registers whatever else a loop over the keys does.
+        let (base, shift, slots, last) = (self.base, self.shift, self.slots.as_slice(), self.slots.len() - 1);
+        keys.map(move |key| {
+            let slot = (key.saturating_sub(base) >> shift) as usize;
+            let Slot { first, last } = slots[slot.min(last)];
+            if first == last { first as usize } else { self.find_among(first as usize, last as usize, key) }
+        })
     }
 
     /// As [`find`](Self::find), where it is known that it is one of these.

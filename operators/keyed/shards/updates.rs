@@ -38,8 +38,7 @@ where
     /// Keys with these routing keys are to be updated together.
     #[inline]
     pub fn locate(&mut self, routing: &[u64], keys: impl Iterator<Item = K>) {
-        let Self { located, states, .. } = self;
-        located.extend(routing.iter().zip(keys).map(|(routing, key)| states.locate(*routing, key)));
+        self.located.extend(self.states.locate(routing, keys));
     }
 
     /// As [`update`](Self::update) for each of the keys that have been located, as records do. Given are their routing
@@ -56,28 +55,31 @@ where
         let mut located = std::mem::take(&mut self.located);
         let mut done = 0;
         while done < located.len() {
+            let (states, snapshots) = (&mut self.states, self.snapshots);
             let mut forget = false;
-            for (key, routing) in located[done..].iter().zip(&routing[done..]) {
-                let Some(entry) = self.states.get_located(key) else { break };
-                let is_noted = entry.is_noted(self.snapshots);
-                let noted = if is_noted { Some(entry) } else { self.note_located(key, *routing) };
-                let Some(entry) = noted else { break };
+            // Only what nearly all records need, so that little lies between two accesses to memory.
+            for key in &located[done..] {
+                let Some(entry) = states.get_located(key).filter(|entry| entry.is_noted(snapshots)) else { break };
                 forget = logic(&entry.key, &mut entry.state, &mut scheduled);
                 done += 1;
                 if forget || !scheduled.is_empty() {
                     break;
                 }
             }
-            let at = |at: usize| (indices[at] as usize, (routing[at], &located[at].key));
-            if forget || !scheduled.is_empty() {
-                let (index, key) = at(done - 1);
-                std::mem::swap(&mut self.scheduled, &mut scheduled);
-                self.follow(index, key, forget, set);
-                std::mem::swap(&mut self.scheduled, &mut scheduled);
-            } else if done < located.len() {
-                let (index, key) = at(done);
-                self.update(index, key, Occasion::Record, set, &mut logic);
+            if done < located.len() && !forget && scheduled.is_empty() {
+                let key = &located[done];
+                if let Some(entry) = self.note_located(key, routing[done]) {
+                    forget = logic(&entry.key, &mut entry.state, &mut scheduled);
+                } else {
+                    self.update(indices[done] as usize, (routing[done], &key.key), Occasion::Record, set, &mut logic);
+                }
                 done += 1;
+            }
+            if forget || !scheduled.is_empty() {
+                let last = done - 1;
+                std::mem::swap(&mut self.scheduled, &mut scheduled);
+                self.follow(indices[last] as usize, (routing[last], &located[last].key), forget, set);
+                std::mem::swap(&mut self.scheduled, &mut scheduled);
             }
         }
         located.clear();
