@@ -68,6 +68,28 @@ fn what_has_changed_is_written_and_old_snapshots_are_merged() {
     assert_eq!(again.outputs(Some(&resume)).0, from(&again.expected(), resume.epoch()));
 }
 
+/// There is nothing to merge then, and what is gone is in no snapshot.
+#[test]
+fn where_nearly_all_keys_have_changed_all_are_saved_and_the_chain_begins_anew() {
+    for (keys, every, lead) in [(2, 1, 1), (97, 8, 2)] {
+        let (store, run) = (Memory::default(), Run { keys, lead, records: 100, ..run() });
+        let config = CheckpointConfig { trigger: format!("every:{every}").parse().unwrap(), ..config(2) };
+        let begin = Checkpoints::begin(Arc::new(store.clone()), Fingerprint::default(), config.clone()).unwrap();
+        let (outputs, events) = run.outputs(Some(&begin));
+        assert_eq!(outputs, run.expected());
+        let outcomes = outcomes(events);
+        assert!(outcomes.len() > 5 && outcomes.iter().all(|c| c.error.is_none()), "{outcomes:?}");
+        let mut while_fed = outcomes.iter().filter(|c| c.epoch < run.epochs);
+        assert!(while_fed.all(|c| c.saved_keys == c.keys && c.generations == 0), "{outcomes:?}");
+        check(&store, &run);
+        let names = store.list("objects/").unwrap();
+        assert!(names.iter().all(|name| !name.contains("-merged-")), "{names:?}");
+        let resume = Checkpoints::resume(Arc::new(store), Fingerprint::default(), config).unwrap();
+        let again = Run { workers: 3, seed: 5, ..run };
+        assert_eq!(again.outputs(Some(&resume)).0, from(&again.expected(), resume.epoch()));
+    }
+}
+
 fn refused(name: &str) -> Error {
     let source = std::io::Error::from(std::io::ErrorKind::StorageFull);
     Error::Store { action: "write", object: name.into(), source }

@@ -167,7 +167,7 @@ fn orchestrator(policy: impl Policy, initial: Assignment) -> Orchestrator {
 fn a_report_of_an_unknown_worker_is_no_panic() {
     let start = Assignment::even(1, 1).unwrap();
     let mut orchestrator = orchestrator(Static, start);
-    orchestrator.decide(0, vec![(0, Report::Holds { worker: 3, keys: 1, bytes: 1 })], 1.0);
+    orchestrator.decide(0, vec![(0, Report::Holds { worker: 3, keys: 1, bytes: 1, unsaved_bytes: 1 })], 1.0);
     let (range, statistics) = (KeyRange::ALL, Statistics::default());
     orchestrator.decide(
         1,

@@ -74,15 +74,19 @@ impl Chain {
         Some(ToMerge { objects, oldest: sizes.keys().next() == Some(&from) })
     }
 
+    /// Whether the last checkpoint still consists of these, among others.
+    pub fn has(&self, those: &ToMerge) -> bool {
+        self.objects.iter().filter(|object| those.have(object)).count() == those.objects.len()
+    }
+
     /// Puts what has been merged in the place of what it was merged of; whether that was still there.
     pub fn replace(&mut self, of: &ToMerge, merged: Vec<ObjectRef>) -> bool {
-        let is_of = |object: &ObjectRef| of.objects.iter().any(|old| old.name == object.name);
-        if self.objects.iter().filter(|object| is_of(object)).count() != of.objects.len() {
-            return false;
+        let is_there = self.has(of);
+        if is_there {
+            self.objects.retain(|object| !of.have(object));
+            self.objects.extend(merged);
         }
-        self.objects.retain(|object| !is_of(object));
-        self.objects.extend(merged);
-        true
+        is_there
     }
 }
 
@@ -92,6 +96,12 @@ pub(super) struct ToMerge {
     pub objects: Vec<ObjectRef>,
     /// No snapshot is before them.
     pub oldest: bool,
+}
+
+impl ToMerge {
+    fn have(&self, object: &ObjectRef) -> bool {
+        self.objects.iter().any(|own| own.name == object.name)
+    }
 }
 
 #[cfg(test)]
@@ -155,8 +165,9 @@ mod tests {
     fn what_was_merged_of_objects_that_are_no_more_is_of_no_use() {
         let mut chain = chain(&[1; 9]);
         let to_merge = chain.to_merge().unwrap();
+        assert!(chain.has(&to_merge));
         chain.committed(vec![object(10, 1)]);
-        assert!(!chain.replace(&to_merge, vec![object(9, 9)]));
+        assert!(!chain.has(&to_merge) && !chain.replace(&to_merge, vec![object(9, 9)]));
         assert_eq!(chain.generations(), 1);
     }
 }

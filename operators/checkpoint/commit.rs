@@ -208,6 +208,7 @@ impl<H> Committer<H> {
                 self.previous = Some(event.epoch);
                 event.retention_error = retained.err().map(|error| error.with_causes());
                 self.chain.committed(objects);
+                self.compactor.stop_unless(|of| self.chain.has(of));
                 self.compact();
             }
             Ok(Written::Objects(_)) => {}
@@ -238,6 +239,8 @@ impl<H> Committer<H> {
             return;
         }
         match self.compactor.completed() {
+            // A checkpoint of everything has come in between.
+            Some((of, _)) if !self.chain.has(&of) => self.compactor.let_go(),
             Some((of, Ok(merged))) => _ = self.chain.replace(&of, merged),
             Some((_, Err(error))) => self.merge_error = Some(error.with_causes()),
             None => {}
@@ -258,7 +261,7 @@ impl<H> Committer<H> {
             bytes: gathered.objects.iter().map(|object| object.length).sum(),
             saved_keys: gathered.objects.iter().map(saved_keys).sum(),
             keys: gathered.keys,
-            generations: self.chain.generations(),
+            generations: if gathered.whole { 0 } else { self.chain.generations() },
             seconds: gathered.seconds,
             error: None,
             retention_error: None,

@@ -70,10 +70,21 @@ impl Compactor {
         self.running.is_some()
     }
 
+    /// Gives up merging, unless what is merged is still needed.
+    pub fn stop_unless(&self, is_needed: impl FnOnce(&ToMerge) -> bool) {
+        if let Some(running) = self.running.as_ref().filter(|running| !is_needed(&running.of)) {
+            running.stop.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// What has been merged so far is referred to by a manifest now, or of no use.
+    pub fn let_go(&self) {
+        self.in_use.lock().clear();
+    }
+
     /// Begins to merge; calls `wake` at the end. None may be running.
     pub fn start(&mut self, of: ToMerge, merges: Merges, wake: impl Fn() + Send + 'static) -> Result<(), Error> {
-        // What earlier ones have left is referred to by a manifest now, or is of no use.
-        self.in_use.lock().clear();
+        self.let_go();
         let stop = Arc::new(AtomicBool::new(false));
         let (send, result) = channel();
         let work = Work {
@@ -170,7 +181,7 @@ impl Work {
     }
 
     fn check_running(&self) -> Result<(), Error> {
-        if self.stop.load(Ordering::Relaxed) { Err(Error::usage("the run has ended")) } else { Ok(()) }
+        if self.stop.load(Ordering::Relaxed) { Err(Error::usage("merging has been given up")) } else { Ok(()) }
     }
 }
 
@@ -191,4 +202,84 @@ fn parts(objects: &[Arc<ObjectRef>]) -> Vec<KeyRange> {
     }
     parts.push(rest);
     parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::{Memory, ObjectWriter};
+    use crate::keyed::{Chunk, Merged};
+
+    /// Reads once it may.
+    struct Gated(Memory, Arc<Mutex<()>>);
+
+    impl Store for Gated {
+        fn put(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+            self.0.put(name, bytes)
+        }
+        fn create(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+            self.0.create(name, bytes)
+        }
+        fn get(&self, name: &str) -> Result<Vec<u8>, Error> {
+            self.0.get(name)
+        }
+        fn get_range(&self, name: &str, offset: u64, length: u64) -> Result<Vec<u8>, Error> {
+            drop(self.1.lock().unwrap());
+            self.0.get_range(name, offset, length)
+        }
+        fn list(&self, prefix: &str) -> Result<Vec<String>, Error> {
+            self.0.list(prefix)
+        }
+        fn delete(&self, name: &str) -> Result<(), Error> {
+            self.0.delete(name)
+        }
+    }
+
+    fn pass(
+        _: &Merging,
+        chunks: &mut dyn Iterator<Item = Result<Chunk, Error>>,
+        merged: &mut Merged<'_>,
+    ) -> Result<(), Error> {
+        for chunk in chunks {
+            merged(chunk?)?;
+        }
+        Ok(())
+    }
+
+    /// What has come of merging a snapshot, if it turns out meanwhile whether that is needed.
+    fn merged(is_needed: bool) -> (Compactor, Result<Vec<ObjectRef>, Error>) {
+        let (store, gate) = (Memory::default(), Arc::new(Mutex::new(())));
+        let mut writer = ObjectWriter::new(7, 0, 0).unwrap();
+        writer.push("count", &Chunk { range: KeyRange::ALL, last: true, keys: 1, bytes: vec![7; 10] }).unwrap();
+        let objects = writer.finish();
+        objects.iter().for_each(|object| store.put(&object.reference.name, &object.bytes).unwrap());
+        let of = ToMerge { objects: objects.into_iter().map(|object| object.reference).collect(), oldest: true };
+        let mut compactor = Compactor::new(Arc::new(Gated(store, Arc::clone(&gate))));
+        let closed = gate.lock().unwrap();
+        compactor.start(of.clone(), BTreeMap::from([("count".to_owned(), pass as Merge)]), || ()).unwrap();
+        compactor.stop_unless(|running| *running == of && is_needed);
+        drop(closed);
+        let result = loop {
+            match compactor.completed() {
+                Some((_, result)) => break result,
+                None => thread::yield_now(),
+            }
+        };
+        (compactor, result)
+    }
+
+    #[test]
+    fn what_is_merged_is_in_use_until_it_is_let_go_of() {
+        let (compactor, result) = merged(true);
+        let name = &result.unwrap()[0].name;
+        assert!(compactor.in_use.has(name));
+        compactor.let_go();
+        assert!(!compactor.in_use.has(name) && !compactor.is_running());
+    }
+
+    #[test]
+    fn merging_what_is_no_longer_needed_is_given_up() {
+        let (_, result) = merged(false);
+        assert!(result.unwrap_err().to_string().contains("given up"));
+    }
 }

@@ -15,9 +15,9 @@
 //!
 //! 1. A [`Trigger`] decides on a boundary. It is a pure function of counts, and of times and forecasts that it is told;
 //!    [`Hindsight`] says what that was worth.
-//! 2. Each worker saves the keys that have changed since the snapshot before, and says which are gone. A thread of its
-//!    own packs, compresses and puts them. What is put is durable when it is reported. A
-//!    [`Backlog`](crate::keyed::Backlog) bounds what waits for the store.
+//! 2. Each worker saves the keys that have changed since the snapshot before, and says which are gone; or all keys, where
+//!    nearly all have changed. A thread of its own packs, compresses and puts them. What is put is durable when it is
+//!    reported. A [`Backlog`](crate::keyed::Backlog) bounds what waits for the store.
 //! 3. When all workers' objects of all [`Operators`] are durable, and sources and sinks have [`Covered`] all before the
 //!    boundary, one worker writes the manifest, which refers to the objects of the checkpoint before, too. From then on
 //!    the checkpoint exists; before, it does not. If anything fails, or an operator has not taken part, the checkpoint

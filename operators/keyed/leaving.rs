@@ -155,6 +155,8 @@ pub(super) struct Snapshot<K, S, C: Codec<K, S>, H> {
     full: Vec<Chunk>,
     /// Keys that are still to be saved.
     left: usize,
+    /// Keys of them that changed before this snapshot began.
+    pub changed_before: usize,
     /// How far the keys have been gone over.
     pub cursor: Cursor,
     hold: H,
@@ -170,10 +172,20 @@ pub(super) enum Turn {
 }
 
 impl<K: Hash + Eq + Clone, S, C: Codec<K, S>, H: Clone> Snapshot<K, S, C, H> {
-    pub fn new(number: u32, whole: bool, left: usize, chunk_bytes: usize, hold: H) -> Self {
-        let (scanned, early) = (ChunkBuilder::new(), ChunkBuilder::new());
-        let cursor = Cursor::over(KeyRange::ALL);
-        Snapshot { number, whole, scanned, early, chunk_bytes, full: Vec::new(), left, cursor, hold }
+    /// Of the keys that have changed, so many, or of this number in `all`.
+    pub fn new(number: u32, changed: usize, all: Option<usize>, chunk_bytes: usize, hold: H) -> Self {
+        Snapshot {
+            number,
+            whole: all.is_some(),
+            scanned: ChunkBuilder::new(),
+            early: ChunkBuilder::new(),
+            chunk_bytes,
+            full: Vec::new(),
+            left: all.unwrap_or(changed),
+            changed_before: changed,
+            cursor: Cursor::over(KeyRange::ALL),
+            hold,
+        }
     }
 
     /// Saves a key as it is, if that has changed since the snapshot before, and this one doesn't have it already.
@@ -184,6 +196,7 @@ impl<K: Hash + Eq + Clone, S, C: Codec<K, S>, H: Clone> Snapshot<K, S, C, H> {
             return false;
         }
         self.left -= 1;
+        self.changed_before -= usize::from(changed);
         // A whole snapshot is the first one of its chain: in it, what is not there is gone.
         if !(self.whole && entry.is_gone()) {
             let builder = if turn == Turn::Early { &mut self.early } else { &mut self.scanned };

@@ -255,6 +255,12 @@ where
         (self.held.keys, self.bytes(self.held.keys))
     }
 
+    /// Estimated length, as encoded, of the keys that have changed since the last snapshot began, in bytes.
+    pub fn unsaved_bytes(&self) -> u64 {
+        let before = self.snapshot.as_ref().map_or(0, |snapshot| snapshot.changed_before);
+        self.bytes((self.held.unsaved - before) as u64)
+    }
+
     fn bytes(&self, keys: u64) -> u64 {
         (keys as f64 * self.row_bytes) as u64
     }

@@ -30,6 +30,9 @@ pub enum Report {
         keys: u64,
         /// Their estimated length, as encoded.
         bytes: u64,
+        /// How long, by the same estimate, the keys are that have changed since the last snapshot began, those that are
+        /// gone included.
+        unsaved_bytes: u64,
     },
     /// A chunk of state has left for another worker.
     Moved {

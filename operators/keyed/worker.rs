@@ -343,8 +343,8 @@ where
             while seen.len() > 0 {
                 session.give(Report::Shards(seen.by_ref().take(REPORTED).collect()));
             }
-            let (keys, bytes) = self.shards.size();
-            session.give(Report::Holds { worker: self.worker, keys, bytes });
+            let ((keys, bytes), unsaved_bytes) = (self.shards.size(), self.shards.unsaved_bytes());
+            session.give(Report::Holds { worker: self.worker, keys, bytes, unsaved_bytes });
         }
     }
 }

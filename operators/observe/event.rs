@@ -59,7 +59,7 @@ pub struct CheckpointEvent {
     pub reason: String,
     /// Bytes written.
     pub bytes: u64,
-    /// Keys that had changed, or were gone, since the checkpoint before: those that were written.
+    /// Keys that were written: those that had changed, or were gone, since the checkpoint before, or all.
     pub saved_keys: u64,
     /// Keys with state.
     pub keys: u64,

@@ -16,10 +16,20 @@ pub(super) struct Seen {
     /// Records of folded keys, by worker and routing key, if that is told.
     pub folded: Vec<(usize, Option<u64>, u64)>,
     pub moved_bytes: u64,
-    /// Keys and bytes by operator and worker.
-    pub states: Vec<((usize, usize), (u64, u64))>,
+    /// By operator and worker.
+    pub states: Vec<((usize, usize), Held)>,
     /// Bytes and nanoseconds of each chunk.
     pub restored: Vec<(u64, u64)>,
+}
+
+/// What an operator holds on a worker.
+pub(super) struct Held {
+    /// The epoch at whose end it does.
+    pub epoch: u64,
+    pub keys: u64,
+    pub bytes: u64,
+    /// Bytes that have changed since the last snapshot before.
+    pub unsaved_bytes: u64,
 }
 
 /// Decides for one key space.
@@ -34,8 +44,8 @@ pub(super) struct Director {
     /// None if the policy doesn't look at profiles.
     rolling: Option<Rolling>,
     arrivals: Exponential,
-    /// The state of each operator on each worker, as last heard of: keys and bytes.
-    states: BTreeMap<(usize, usize), (u64, u64)>,
+    /// The state of each operator on each worker, as last heard of.
+    states: BTreeMap<(usize, usize), Held>,
 }
 
 /// Commands that are in the assignment now, and those that could not be carried out.
@@ -79,8 +89,8 @@ impl Director {
             epoch,
             records,
             loads,
-            keys: self.states.values().map(|(keys, _)| keys).sum(),
-            state_bytes: self.states.values().map(|(_, bytes)| bytes).sum(),
+            keys: self.states.values().map(|held| held.keys).sum(),
+            state_bytes: self.states.values().map(|held| held.bytes).sum(),
             moved_bytes,
             forecast: forecast.is_sure().then_some(forecast.mean),
             boundary,
@@ -89,6 +99,11 @@ impl Director {
             checkpoint: None,
             recovery_seconds: None,
         }
+    }
+
+    /// Bytes that have changed since the snapshot at a boundary, as far as that has been told since.
+    pub fn unsaved_bytes(&self, boundary: u64) -> u64 {
+        self.states.values().filter(|held| held.epoch >= boundary).map(|held| held.unsaved_bytes).sum()
     }
 
     /// Asks the policy, and keeps of its commands those that can be carried out.

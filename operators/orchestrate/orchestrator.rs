@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::director::{Director, Seen};
+use super::director::{Director, Held, Seen};
 use crate::checkpoint::{LOOK_AHEAD, Observation, REQUESTED, Trigger};
 use crate::forecast::{Blend, Forecaster};
 use crate::keyed::Report;
@@ -14,6 +14,10 @@ use crate::policy::Policy;
 
 /// Half the weight on the newest epoch: arrivals are smoothed only against chance.
 pub(super) const ARRIVALS_ALPHA: f64 = 0.5;
+
+/// The share of the state that has changed from which on a checkpoint saves all: that is little more to write, and nothing
+/// of it has to be merged with earlier snapshots afterwards.
+const NEARLY_ALL: f64 = 0.95;
 
 /// A key space as a run begins with it: an assignment, and what changes it.
 #[allow(missing_debug_implementations, reason = "policies are not Debug")]
@@ -67,6 +71,8 @@ struct CheckpointClock {
     save_all: bool,
     /// The last boundary at which all is saved.
     saves_all_at: Option<u64>,
+    /// The last boundary at which there is a checkpoint; 0 before the first one.
+    last: u64,
 }
 
 impl Orchestrator {
@@ -104,8 +110,8 @@ impl Orchestrator {
 
     /// Decides on checkpoints too, by `trigger`. It is told what arrivals are forecast.
     pub fn decide_checkpoints(&mut self, trigger: Trigger) {
-        self.checkpoints =
-            Some(CheckpointClock { trigger, arrivals: Blend::new(LOOK_AHEAD), save_all: false, saves_all_at: None });
+        let arrivals = Blend::new(LOOK_AHEAD);
+        self.checkpoints = Some(CheckpointClock { trigger, arrivals, save_all: false, saves_all_at: None, last: 0 });
     }
 
     /// Learns what became of a checkpoint.
@@ -126,7 +132,7 @@ impl Orchestrator {
     pub fn decide(&mut self, epoch: u64, reports: Vec<(usize, Report)>, seconds: f64) -> Decision {
         let boundary = epoch.saturating_add(self.lead);
         let requested = reports.iter().any(|(_, report)| matches!(report, Report::CheckpointRequested));
-        let seen = self.sort(reports);
+        let seen = self.sort(epoch, reports);
         self.note_restored(&seen);
         self.note_busy(&seen);
         let known: Vec<_> = self.spaces.iter_mut().map(|space| space.catch_up(boundary)).collect();
@@ -146,7 +152,7 @@ impl Orchestrator {
     }
 
     /// The reports of an epoch by key space.
-    fn sort(&self, reports: Vec<(usize, Report)>) -> Vec<Seen> {
+    fn sort(&self, epoch: u64, reports: Vec<(usize, Report)>) -> Vec<Seen> {
         let mut seen: Vec<Seen> = self.spaces.iter().map(|_| Seen::default()).collect();
         for (operator, report) in reports {
             let Some(seen) = self.operators.get(operator).and_then(|space| seen.get_mut(*space)) else { continue };
@@ -154,7 +160,9 @@ impl Orchestrator {
                 Report::Shards(shards) => seen.shards.extend(shards),
                 Report::Moved { bytes, .. } => seen.moved_bytes += bytes,
                 Report::Folded { worker, key, records } => seen.folded.push((worker, key, records)),
-                Report::Holds { worker, keys, bytes } => seen.states.push(((operator, worker), (keys, bytes))),
+                Report::Holds { worker, keys, bytes, unsaved_bytes } => {
+                    seen.states.push(((operator, worker), Held { epoch, keys, bytes, unsaved_bytes }));
+                }
                 Report::Restored { bytes, nanos, .. } => seen.restored.push((bytes, nanos)),
                 Report::CheckpointRequested => {}
             }
@@ -206,12 +214,23 @@ impl Orchestrator {
         for event in events.iter_mut().filter(|event| wanted && !event.commands.contains(&Command::Checkpoint)) {
             event.commands.push(Command::Checkpoint);
         }
-        let Some(clock) = self.checkpoints.as_mut().filter(|clock| clock.save_all && (wanted || is_known)) else {
-            return;
-        };
-        clock.save_all = false;
-        clock.saves_all_at = events.first().map(|event| event.boundary);
-        events.iter_mut().for_each(|event| event.commands.push(Command::SaveAll));
+        if (wanted || is_known) && self.is_to_save_all(events) {
+            events.iter_mut().for_each(|event| event.commands.push(Command::SaveAll));
+        }
+    }
+
+    /// Whether the checkpoint at the boundary of these events is to save all.
+    fn is_to_save_all(&mut self, events: &[EpochEvent]) -> bool {
+        let (Some(clock), Some(first)) = (&mut self.checkpoints, events.first()) else { return false };
+        let last = std::mem::replace(&mut clock.last, first.boundary);
+        let unsaved_bytes: u64 = self.spaces.iter().map(|space| space.unsaved_bytes(last)).sum();
+        let state_bytes: u64 = events.iter().map(|event| event.state_bytes).sum();
+        let have_nearly_all_changed = unsaved_bytes > 0 && unsaved_bytes as f64 >= NEARLY_ALL * state_bytes as f64;
+        let saves_all = std::mem::take(&mut clock.save_all) || have_nearly_all_changed;
+        if saves_all {
+            clock.saves_all_at = Some(first.boundary);
+        }
+        saves_all
     }
 }
 
@@ -223,5 +242,59 @@ impl CheckpointClock {
         let mut forecast = vec![0.0; if known { LOOK_AHEAD } else { 0 }];
         self.arrivals.expect(&mut forecast);
         forecast
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::CheckpointConfig;
+    use crate::policy::Static;
+
+    /// For two workers. A checkpoint is taken only if it is asked for.
+    fn orchestrator(lead: u64) -> Orchestrator {
+        let initial = Assignment::even(4, 2).unwrap();
+        let space =
+            Space { name: "keys".into(), initial, policy: Box::new(Static), known: BTreeMap::new(), can_fold: false };
+        let mut orchestrator = Orchestrator::new(vec![space], vec![0], lead, 4);
+        let config = CheckpointConfig { trigger: "every:1000".parse().unwrap(), ..CheckpointConfig::default() };
+        orchestrator.decide_checkpoints(Trigger::new(&config, 0).unwrap());
+        orchestrator
+    }
+
+    /// What is commanded when a checkpoint is asked for, and workers hold so many bytes, so many of them unsaved.
+    fn asked(orchestrator: &mut Orchestrator, epoch: u64, holds: &[(usize, u64, u64)]) -> Vec<Command> {
+        let of = |&(worker, bytes, unsaved_bytes)| (0, Report::Holds { worker, keys: bytes, bytes, unsaved_bytes });
+        let reports = holds.iter().map(of).chain([(0, Report::CheckpointRequested)]).collect();
+        orchestrator.decide(epoch, reports, 1.0).commands.into_iter().map(|addressed| addressed.command).collect()
+    }
+
+    const SAVE_ALL: [Command; 2] = [Command::Checkpoint, Command::SaveAll];
+
+    #[test]
+    fn all_is_saved_where_nearly_all_has_changed_on_all_workers() {
+        for (holds, expected) in [
+            (&[(0, 100, 95), (1, 100, 95)][..], &SAVE_ALL[..]),
+            (&[(0, 100, 100), (1, 100, 90)], &SAVE_ALL),
+            (&[(0, 100, 100), (1, 100, 80)], &SAVE_ALL[..1]),
+            (&[(0, 100, 100), (1, 1000, 0)], &SAVE_ALL[..1]),
+            // Most have changed in that they are gone.
+            (&[(0, 10, 500), (1, 0, 0)], &SAVE_ALL),
+            (&[(0, 0, 0)], &SAVE_ALL[..1]),
+            (&[], &SAVE_ALL[..1]),
+        ] {
+            assert_eq!(asked(&mut orchestrator(1), 7, holds), expected, "{holds:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_last_checkpoint_may_have_saved_since_it_was_told_does_not_count() {
+        let mut orchestrator = orchestrator(2);
+        assert_eq!(asked(&mut orchestrator, 3, &[(0, 100, 100), (1, 100, 100)]), SAVE_ALL);
+        // Told before the boundary at 5.
+        assert_eq!(asked(&mut orchestrator, 4, &[(0, 100, 100), (1, 100, 100)]), SAVE_ALL[..1]);
+        // Since the one at 6 the other worker has seen no record.
+        assert_eq!(asked(&mut orchestrator, 6, &[(0, 100, 100)]), SAVE_ALL[..1]);
+        assert_eq!(asked(&mut orchestrator, 9, &[(0, 100, 100), (1, 100, 100)]), SAVE_ALL);
     }
 }

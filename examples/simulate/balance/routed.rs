@@ -69,7 +69,8 @@ impl Routed {
     fn decide(&mut self, epoch: u64, reports: Vec<Report>, holdings: &Holdings) -> Option<f64> {
         let mind = self.mind.as_mut()?;
         let keys = holdings.total();
-        let holds = Report::Holds { worker: 0, keys, bytes: keys.saturating_mul(mind.bytes_per_key) };
+        let bytes = keys.saturating_mul(mind.bytes_per_key);
+        let holds = Report::Holds { worker: 0, keys, bytes, unsaved_bytes: 0 };
         let reports = reports.into_iter().chain([holds]).map(|report| (0, report)).collect();
         let decision = mind.orchestrator.decide(epoch, reports, 1.0);
         let commands = decision.commands.into_iter().map(|addressed| addressed.command);

@@ -68,8 +68,8 @@ where
         );
         self.snapshots = self.snapshots.wrapping_add(1);
         self.states.begin_snapshot(whole);
-        let left = if whole { self.states.len() } else { self.held.unsaved };
-        self.snapshot = Some(Snapshot::new(self.snapshots, whole, left, self.chunk_bytes, hold));
+        let all = whole.then(|| self.states.len());
+        self.snapshot = Some(Snapshot::new(self.snapshots, self.held.unsaved, all, self.chunk_bytes, hold));
     }
 
     /// Whether a snapshot is in progress.
