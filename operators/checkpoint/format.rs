@@ -19,7 +19,7 @@ use std::fmt;
 
 use super::reference::{ChunkRef, ObjectRef};
 use super::store::{Store, damage, part};
-use super::words::{restored, transposed};
+use super::words::{restored, transpose};
 use crate::error::{Cause, Error};
 use crate::keyed::Chunk;
 use crate::keyed::codec::makes_words;
@@ -109,10 +109,13 @@ pub(super) fn decode(object: &ObjectRef, reference: &ChunkRef, frame: &[u8]) -> 
     if fits && rest.is_empty() { Ok(chunk) } else { Err(corrupt("is not the one that was written")) }
 }
 
-/// Appends frames to objects.
+/// Appends frames to objects. Memory is kept from one to the next: new one has to be cleared.
 pub(super) struct Framer {
     compressor: zstd::bulk::Compressor<'static>,
     of_words: bool,
+    plain: Vec<u8>,
+    transposed: Vec<u8>,
+    payload: Vec<u8>,
 }
 
 impl fmt::Debug for Framer {
@@ -127,18 +130,25 @@ impl Framer {
         let of_words = makes_words(codec);
         let compressor = zstd::bulk::Compressor::new(if of_words { LEVEL_OF_WORDS } else { LEVEL })
             .map_err(|e| Error::usage("there is no memory to compress state with").with(e))?;
-        Ok(Framer { compressor, of_words })
+        Ok(Framer { compressor, of_words, plain: Vec::new(), transposed: Vec::new(), payload: Vec::new() })
     }
 
     /// Appends the frame of a chunk, and gives its checksum.
     pub fn append(&mut self, bytes: &mut Vec<u8>, chunk: &Chunk) -> Result<u32, Cause> {
-        let plain = postcard::to_stdvec(chunk)?;
-        let plain = if self.of_words { transposed(&plain) } else { plain };
-        let payload = self.compressor.compress(&plain)?;
+        let Framer { compressor, of_words, plain, transposed, payload } = self;
+        plain.clear();
+        postcard::to_io(chunk, &mut *plain)?;
+        if *of_words {
+            transpose(plain, transposed);
+            std::mem::swap(plain, transposed);
+        }
+        payload.clear();
+        payload.reserve(zstd::zstd_safe::compress_bound(plain.len()));
+        compressor.compress_to_buffer(plain, payload)?;
         let head = Head { length: u32::try_from(payload.len())?, plain_length: u32::try_from(plain.len())?, crc32: 0 };
-        let head = Head { crc32: head.expected_crc32(&payload), ..head };
+        let head = Head { crc32: head.expected_crc32(payload), ..head };
         bytes.extend_from_slice(&head.to_bytes());
-        bytes.extend_from_slice(&payload);
+        bytes.extend_from_slice(payload);
         Ok(head.crc32)
     }
 }

@@ -8,38 +8,44 @@ fn head(bytes: usize) -> usize {
     bytes % WORD
 }
 
-/// Transposes the words that these bytes end with. What is before the first one stays there.
-pub(super) fn transposed(bytes: &[u8]) -> Vec<u8> {
+/// Transposes the words that these bytes end with, in the place of what is in `transposed`. What is before the first one
+/// stays there.
+pub(super) fn transpose(bytes: &[u8], transposed: &mut Vec<u8>) {
     let (head, words) = bytes.split_at(head(bytes.len()));
-    let mut transposed = head.to_vec();
     transposed.resize(bytes.len(), 0);
-    let (words, planes) = (words.as_chunks::<WORD>().0, &mut transposed[head.len()..]);
-    let length = words.len();
-    for (block, eight) in words.chunks(WORD).enumerate() {
-        let mut square = [0; WORD];
-        square.iter_mut().zip(eight).for_each(|(row, word)| *row = u64::from_le_bytes(*word));
-        for (place, row) in transposed_square(square).iter().enumerate() {
-            let at = place * length + block * WORD;
-            planes[at..at + eight.len()].copy_from_slice(&row.to_le_bytes()[..eight.len()]);
+    let (start, planes) = transposed.split_at_mut(head.len());
+    start.copy_from_slice(head);
+    let words = words.as_chunks::<WORD>().0;
+    let (length, (squares, rest)) = (words.len(), words.as_chunks::<WORD>());
+    for (square, words) in squares.iter().enumerate() {
+        let rows = transposed_square(words.map(u64::from_le_bytes));
+        for (place, row) in rows.into_iter().enumerate() {
+            let at = place * length + square * WORD;
+            planes[at..at + WORD].copy_from_slice(&row.to_le_bytes());
         }
     }
-    transposed
+    for (at, word) in (length - rest.len()..).zip(rest) {
+        word.iter().enumerate().for_each(|(place, byte)| planes[place * length + at] = *byte);
+    }
 }
 
-/// Undoes [`transposed`].
+/// Undoes [`transpose`].
 pub(super) fn restored(transposed: &[u8]) -> Vec<u8> {
     let (head, planes) = transposed.split_at(head(transposed.len()));
     let mut bytes = head.to_vec();
     bytes.resize(transposed.len(), 0);
     let words = bytes[head.len()..].as_chunks_mut::<WORD>().0;
     let length = words.len();
-    for (block, eight) in words.chunks_mut(WORD).enumerate() {
-        let square = std::array::from_fn(|place| {
-            let (at, mut row) = (place * length + block * WORD, [0; WORD]);
-            row[..eight.len()].copy_from_slice(&planes[at..at + eight.len()]);
-            u64::from_le_bytes(row)
-        });
-        eight.iter_mut().zip(transposed_square(square)).for_each(|(word, row)| *word = row.to_le_bytes());
+    let (squares, rest) = words.as_chunks_mut::<WORD>();
+    for (square, words) in squares.iter_mut().enumerate() {
+        let row = |place| {
+            let at = place * length + square * WORD;
+            planes[at..].first_chunk().map_or(0, |row| u64::from_le_bytes(*row))
+        };
+        *words = transposed_square(std::array::from_fn(row)).map(u64::to_le_bytes);
+    }
+    for (at, word) in (length - rest.len()..).zip(rest) {
+        word.iter_mut().enumerate().for_each(|(place, byte)| *byte = planes[place * length + at]);
     }
     bytes
 }
@@ -63,10 +69,24 @@ mod tests {
 
     use super::*;
 
+    fn transposed(bytes: &[u8]) -> Vec<u8> {
+        // What is there before makes no difference.
+        let mut transposed = vec![3; 50];
+        transpose(bytes, &mut transposed);
+        transposed
+    }
+
     proptest! {
         #[test]
-        fn any_bytes_come_back(bytes: Vec<u8>) {
+        fn any_bytes_come_back(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             prop_assert_eq!(restored(&transposed(&bytes)), bytes);
+        }
+
+        #[test]
+        fn each_byte_comes_to_its_plane(words in prop::collection::vec(any::<u64>(), 0..40)) {
+            let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+            let planes = (0..WORD).flat_map(|place| words.iter().map(move |word| word.to_le_bytes()[place]));
+            prop_assert_eq!(transposed(&bytes), planes.collect::<Vec<u8>>());
         }
     }
 
