@@ -190,11 +190,14 @@ impl<K: Hash + Eq + Clone, S, C: Codec<K, S>, H: Clone> Snapshot<K, S, C, H> {
 
     /// Saves a key as it is, if that has changed since the snapshot before, and this one doesn't have it already.
     /// Whether there is one change less that is unsaved.
+    #[inline]
     pub fn save(&mut self, turn: Turn, routing: u64, entry: &mut Entry<K, S>, timers: &Timers<K>) -> bool {
         let changed = entry.is_unsaved();
-        if std::mem::replace(&mut entry.seen, self.number) == self.number || !(changed || self.whole) {
+        // What is of no interest is not marked either: to write to each key takes longer than to look at it.
+        if !(changed || self.whole) || entry.seen == self.number {
             return false;
         }
+        entry.seen = self.number;
         self.left -= 1;
         self.changed_before -= usize::from(changed);
         // A whole snapshot is the first one of its chain: in it, what is not there is gone.
