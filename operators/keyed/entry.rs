@@ -16,7 +16,7 @@ const OUTDATED: u8 = 32;
 pub(super) struct Entry<K, S> {
     pub key: K,
     pub state: S,
-    /// The last snapshot that has looked at this key as it was at the snapshot's boundary.
+    /// The last snapshot that has saved this key, or had begun when it changed: it is not to save it any more.
     pub seen: u32,
     /// The marks, and above them the check of the routing key.
     tag: u32,

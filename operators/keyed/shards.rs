@@ -7,9 +7,10 @@
 //! copied or crossed next.
 //!
 //! A snapshot goes over the keys a few at a time too. It saves those that have changed since the one before, and says of
-//! those that are gone that they are. Every key remembers the number of the last snapshot that has looked at it; one the
-//! snapshot in progress has not looked at is saved before it is changed, and before it goes elsewhere. A key that is
-//! gone, but not from the last checkpoint, stays until a snapshot has said so: it moves like any other.
+//! those that are gone that they are. Every key remembers the last snapshot that has saved it, or that had begun when it
+//! changed; one that the snapshot in progress is still to save is saved before it is changed, and before it goes
+//! elsewhere. A key that is gone, but not from the last checkpoint, stays until a snapshot has said so: it moves like any
+//! other.
 
 mod boundaries;
 mod turns;
@@ -116,6 +117,9 @@ pub(super) struct Shards<K, S, C: Codec<K, S>, H> {
     timers: Timers<K>,
     /// Keys that are about to be updated.
     located: Vec<Located<K>>,
+    /// Keys that had to be noted when keys were last updated together, as it was their first change since a snapshot began;
+    /// half of those of the time before, and so on.
+    noted: usize,
     /// Times for which the logic has scheduled a key, while it is called.
     scheduled: Vec<u64>,
     /// The keys of this worker, those on their way to another one included.
@@ -150,6 +154,7 @@ where
             snapshots: 0,
             timers: Timers::new(),
             located: Vec::new(),
+            noted: 0,
             scheduled: Vec::new(),
             held: Tally::default(),
             ahead: Tally::default(),
