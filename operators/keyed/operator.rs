@@ -223,10 +223,11 @@ where
                 }
             }
             worker.prepare(frontiers);
-            if worker.work(&mut ports) || more {
+            more |= worker.work(&mut ports);
+            worker.close(frontiers, &mut ports);
+            if more || worker.is_telling() {
                 activator.activate();
             }
-            worker.close(frontiers, &mut ports);
         }
     });
     Ok(KeyedStreams { output: output_stream, reports: reports_stream, snapshots: snapshots_stream })

@@ -13,6 +13,7 @@
 //! other.
 
 mod boundaries;
+mod counts;
 mod turns;
 mod updates;
 
@@ -26,7 +27,7 @@ use super::leaving::{Departures, Snapshot, Turn};
 use super::states::{Located, States};
 use super::timers::{Timer, Timers};
 use crate::keyspace::{Assignment, KeyRange};
-use crate::profile::{ShardEpoch, Statistics};
+pub(super) use counts::KeyCounts;
 
 /// Keys encoded per epoch to learn how long a row is.
 const KEYS_WEIGHED: usize = 8;
@@ -106,7 +107,7 @@ pub(super) struct Shards<K, S, C: Codec<K, S>, H> {
     /// By the indices of the shards in the assignment.
     places: Vec<Place>,
     /// By the same indices, while a shard is this worker's: its keys that are here and not gone.
-    keys: Vec<usize>,
+    keys: KeyCounts,
     /// By the starts of their ranges.
     coming: BTreeMap<u64, Coming<K>>,
     states: States<K, S>,
@@ -128,7 +129,8 @@ pub(super) struct Shards<K, S, C: Codec<K, S>, H> {
     ahead: Tally,
     /// Mean length of an encoded row, in bytes.
     row_bytes: f64,
-    /// The starts of shards, ascending, with the records of each in an epoch: the last one in which there were any.
+    /// The starts of shards that are not light, ascending, with the records of each in an epoch: the last one of which has
+    /// been told.
     heat: Vec<(u64, u64)>,
 }
 
@@ -144,7 +146,7 @@ where
         let mut shards = Shards {
             worker,
             chunk_bytes,
-            keys: vec![0; assignment.len()],
+            keys: KeyCounts::new(vec![0; assignment.len()]),
             assignment,
             places: Vec::new(),
             coming: BTreeMap::new(),
@@ -180,6 +182,11 @@ where
     /// The ranges of the shards owned here.
     pub fn ranges(&self) -> Vec<KeyRange> {
         self.assignment.iter().filter(|(_, owner)| *owner == self.worker).map(|(range, _)| range).collect()
+    }
+
+    /// Bytes of a key as encoded, estimated.
+    pub fn row_bytes(&self) -> f64 {
+        self.row_bytes
     }
 
     /// The index of the shard that holds a routing key.
@@ -242,17 +249,14 @@ where
         }
     }
 
-    /// What the shard at this index has seen, and what it holds.
-    pub fn report(&self, index: usize, statistics: Statistics) -> ShardEpoch {
-        let keys = self.keys[index] as u64;
-        let (range, worker, state_bytes) = (self.range(index), self.worker, self.bytes(keys));
-        ShardEpoch { range, worker, keys, state_bytes, statistics }
+    /// How many keys each shard has.
+    pub fn keys(&mut self) -> &mut KeyCounts {
+        &mut self.keys
     }
 
     /// Takes note of the records in an epoch of shards that start here, ascending.
-    pub fn note_heat(&mut self, heat: impl Iterator<Item = (u64, u64)>) {
-        self.heat.clear();
-        self.heat.extend(heat);
+    pub fn note_heat(&mut self, heat: Vec<(u64, u64)>) {
+        self.heat = heat;
     }
 
     /// Keys held, and their estimated length as encoded, in bytes.

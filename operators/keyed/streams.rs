@@ -6,13 +6,16 @@ use serde::{Deserialize, Serialize};
 use super::Chunk;
 use crate::error::Error;
 use crate::keyspace::KeyRange;
-use crate::profile::ShardEpoch;
+use crate::profile::{CountedShards, ShardEpoch};
 
 /// What a keyed operator tells of itself, at the epoch it tells of.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Report {
-    /// What some shards have seen in the epoch: in all, one for each shard and worker that saw records of it.
+    /// What some shards have seen in the epoch: in all, one for each shard and worker that saw records of it, or several, of
+    /// which a later one tells of more records and has the latest figures of the state.
     Shards(Vec<ShardEpoch>),
+    /// The same, of shards whose records were only counted.
+    Counted(CountedShards),
     /// A worker's gate has folded records of a key, which no shard has seen.
     Folded {
         /// The worker.

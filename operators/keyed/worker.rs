@@ -1,6 +1,7 @@
 //! What a keyed operator does on one worker: what it has received, and what it does about it.
 
 mod arrivals;
+mod telling;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -21,7 +22,8 @@ use crate::error::Error;
 use crate::fault::point;
 use crate::keyspace::{Assignment, Command};
 use crate::pending::Pending;
-use crate::profile::{Gathering, ShardEpoch};
+use crate::profile::Gathering;
+use telling::Telling;
 
 /// What there is to do at one time.
 struct Work<B> {
@@ -36,12 +38,6 @@ impl<B> Default for Work<B> {
     }
 }
 
-/// What shards have seen in an epoch: one each, in order of their ranges.
-type Seen = Vec<ShardEpoch>;
-
-/// Shards told of in one report.
-const REPORTED: usize = 1024;
-
 /// The operator's state on one worker.
 pub(super) struct Worker<T: Ticks, L: Logic<T>, C: Codec<L::Key, L::State>> {
     name: String,
@@ -55,8 +51,8 @@ pub(super) struct Worker<T: Ticks, L: Logic<T>, C: Codec<L::Key, L::State>> {
     shards: Shards<L::Key, L::State, C, Hold<T>>,
     /// By time, what is to be done.
     work: Pending<T, Work<L::Batch>>,
-    /// By the last time of an epoch, what is to be reported of it.
-    seen: Pending<T, Seen>,
+    /// By the last time of an epoch that is to be reported on, what is held at its end, once it is over.
+    seen: Pending<T, Option<Report>>,
     boundaries: Pending<T, Vec<Command>, BoundaryCapabilities<T>>,
     /// What can't be taken in before the boundary at its time has been crossed or, if it is sent ahead, prepared.
     arrivals: Pending<T, VecDeque<Transfer>, DataCapabilities<T>>,
@@ -68,6 +64,8 @@ pub(super) struct Worker<T: Ticks, L: Logic<T>, C: Codec<L::Key, L::State>> {
     prepared: Option<T>,
     /// The last time of the epoch whose statistics the shards are gathering.
     current: Option<T>,
+    /// What is still to be reported of an epoch before.
+    telling: Option<Telling<T>>,
     traces: Traces<L::Output>,
     backlog: Option<Arc<Backlog>>,
     fault: Fault,
@@ -117,6 +115,7 @@ where
             crossed: None,
             prepared: None,
             current: None,
+            telling: None,
             traces: Traces {
                 output: Vec::new(),
                 scheduled: Vec::new(),
@@ -201,7 +200,7 @@ where
     /// Crosses a boundary: all copies for a snapshot are taken before any state leaves.
     pub fn cross(&mut self, ports: &mut Ports<'_, T, L::Output>) {
         let Some((at, capabilities, commands)) = self.boundaries.release_if(|_, _| true) else { return };
-        self.gather();
+        self.set_aside(ports);
         let checkpoint = commands.contains(&Command::Checkpoint);
         let whole = commands.contains(&Command::SaveAll);
         let next = self.shards.assignment().apply_valid(commands).assignment;
@@ -245,7 +244,7 @@ where
         let Some((at, capability, mut work)) = self.work.release_if(|_, _| true) else { return false };
         let (_, last) = self.epochs.around(&at);
         if self.current.as_ref() != Some(&last) {
-            self.gather();
+            self.set_aside(ports);
             self.current = Some(last.clone());
         }
         let mut send = |output: &mut Vec<_>| {
@@ -279,22 +278,6 @@ where
         more
     }
 
-    /// Gathers what the shards have seen in the current epoch.
-    fn gather(&mut self) {
-        let Some((_, seen)) = self.current.take().and_then(|current| self.seen.get_mut(&current)) else { return };
-        let known = seen.len();
-        let gathering = &mut self.traces.gathering;
-        gathering.take(|index, statistics| seen.push(self.shards.report(index as usize, statistics)));
-        if let Some(first) = seen.get(known) {
-            self.shards.weigh(first.range.start());
-        }
-        if known > 0 {
-            seen.sort_by_key(|report| report.range);
-            seen.dedup_by(|later, report| report.range == later.range && report.update(later));
-        }
-        self.shards.note_heat(seen.iter().map(|report| (report.range.start(), report.statistics.records())));
-    }
-
     /// Does a bounded piece of what boundaries have left to do; `true` if more is left.
     pub fn work(&mut self, ports: &mut Ports<'_, T, L::Output>) -> bool {
         if self.fault.is_set() {
@@ -325,27 +308,6 @@ where
         let ended = saving && !self.shards.is_saving() || !ahead && !self.shards.are_leaving();
         let taken = self.take_arrivals();
         self.restore_chunk(ports) || taken || ended || more
-    }
-
-    /// Reports on the epochs that are over, and lets go of them.
-    pub fn close(&mut self, frontiers: Frontiers<'_, T>, ports: &mut Ports<'_, T, L::Output>) {
-        let waits = self.waits(frontiers);
-        let stashed = self.stashes.values().map(|stash| stash.capability.time());
-        let undone = self.work.first().into_iter().chain(stashed).min().cloned();
-        let is_over = |last: &T| waits.is_over(last) && undone.as_ref().is_none_or(|undone| undone > last);
-        while self.seen.first().is_some_and(is_over) {
-            if self.current.as_ref() == self.seen.first() {
-                self.gather();
-            }
-            let Some((_, capability, seen)) = self.seen.release_if(|_, _| true) else { break };
-            let mut session = ports.reports.session(&capability);
-            let mut seen = seen.into_iter();
-            while seen.len() > 0 {
-                session.give(Report::Shards(seen.by_ref().take(REPORTED).collect()));
-            }
-            let ((keys, bytes), unsaved_bytes) = (self.shards.size(), self.shards.unsaved_bytes());
-            session.give(Report::Holds { worker: self.worker, keys, bytes, unsaved_bytes });
-        }
     }
 }
 

@@ -7,12 +7,14 @@ use crate::forecast::{Exponential, Forecaster};
 use crate::keyspace::{Applied, Assignment, Command, RoutingError};
 use crate::observe::EpochEvent;
 use crate::policy::{FoldedKey, Policy, Sight, View};
-use crate::profile::{Rolling, ShardEpoch};
+use crate::profile::{CountedShards, Rolling, ShardEpoch};
 
 /// What the operators of a key space have told of an epoch.
 #[derive(Default)]
 pub(super) struct Seen {
     pub shards: Vec<ShardEpoch>,
+    /// Of shards whose records were only counted.
+    pub counted: Vec<CountedShards>,
     /// Records of folded keys, by worker and routing key, if that is told.
     pub folded: Vec<(usize, Option<u64>, u64)>,
     pub moved_bytes: u64,
@@ -69,21 +71,26 @@ impl Director {
     }
 
     pub fn decide(&mut self, epoch: u64, boundary: u64, seen: Seen) -> EpochEvent {
-        let Seen { mut shards, folded, moved_bytes, states, .. } = seen;
+        let Seen { mut shards, mut counted, folded, moved_bytes, states, .. } = seen;
         // Of no worker that the assignment does not know.
-        shards.retain(|shard| shard.worker < self.assignment.workers());
+        let workers = self.assignment.workers();
+        shards.retain(|shard| shard.worker < workers);
+        counted.retain(|counted| counted.worker < workers);
         self.states.extend(states);
-        let mut loads = vec![0; self.assignment.workers()];
-        for shard in &shards {
-            loads[shard.worker] += shard.statistics.records();
-        }
-        for (worker, _, records) in folded.iter().filter(|folded| folded.0 < self.assignment.workers()) {
-            loads[*worker] += records;
+        let of_shards = shards.iter().map(|shard| (shard.worker, shard.statistics.records()));
+        let of_counted = counted.iter().map(|counted| (counted.worker, counted.records));
+        let of_folded = folded.iter().map(|(worker, _, records)| (*worker, *records));
+        let mut loads = vec![0; workers];
+        for (worker, records) in of_shards.chain(of_counted).chain(of_folded).filter(|(worker, _)| *worker < workers) {
+            loads[worker] += records;
         }
         let records = loads.iter().sum();
         let forecast = self.arrivals.forecast(1);
         self.arrivals.observe(records as f64);
-        let Accepted { accepted: commands, refused } = self.consult(epoch, boundary, shards, &folded);
+        if self.rolling.is_some() {
+            shards.extend(counted.into_iter().flat_map(CountedShards::into_reports));
+        }
+        let Accepted { accepted: commands, refused } = self.consult((epoch, boundary), records, shards, &folded);
         EpochEvent {
             space: self.name.clone(),
             epoch,
@@ -109,13 +116,11 @@ impl Director {
     /// Asks the policy, and keeps of its commands those that can be carried out.
     fn consult(
         &mut self,
-        epoch: u64,
-        boundary: u64,
+        (epoch, boundary): (u64, u64),
+        records: u64,
         shards: Vec<ShardEpoch>,
         folded: &[(usize, Option<u64>, u64)],
     ) -> Accepted {
-        let shard_records: u64 = shards.iter().map(|shard| shard.statistics.records()).sum();
-        let records = shard_records + folded.iter().map(|(_, _, records)| records).sum::<u64>();
         let rolling = self.rolling.as_mut();
         let profiles = rolling.map_or(Vec::new(), |rolling| rolling.advance_part(epoch, shards, records));
         let mut sums: BTreeMap<Option<u64>, u64> = BTreeMap::new();

@@ -158,6 +158,7 @@ impl Orchestrator {
             let Some(seen) = self.operators.get(operator).and_then(|space| seen.get_mut(*space)) else { continue };
             match report {
                 Report::Shards(shards) => seen.shards.extend(shards),
+                Report::Counted(counted) => seen.counted.push(counted),
                 Report::Moved { bytes, .. } => seen.moved_bytes += bytes,
                 Report::Folded { worker, key, records } => seen.folded.push((worker, key, records)),
                 Report::Holds { worker, keys, bytes, unsaved_bytes } => {
@@ -187,6 +188,7 @@ impl Orchestrator {
             records += shard.statistics.records();
             *busy.entry(shard.worker).or_default() += shard.statistics.busy_nanos();
         }
+        records += seen.iter().flat_map(|seen| &seen.counted).map(|counted| counted.records).sum::<u64>();
         trigger.speeds_mut().replayed(records, busy.into_values().max().unwrap_or(0) as f64 * 1e-9);
     }
 

@@ -1,7 +1,7 @@
-use super::details::Details;
+use super::gathered::{Gathered, Shard};
 use super::heaviest::Heaviest;
 use super::noted::{CHUNK, Noted};
-use super::tally::{Alike, Slot, Tally};
+use super::tally::Alike;
 use super::{Sampler, Statistics};
 
 /// The statistics of all shards of a worker in one epoch, taken in by batches.
@@ -24,39 +24,20 @@ use super::{Sampler, Statistics};
 #[derive(Debug)]
 pub struct Gathering {
     sampler: Sampler,
-    /// By shard.
-    slots: Vec<Slot>,
-    /// By row, what every record touches. The first is nobody's.
-    tallies: Vec<Tally>,
-    /// By row, the rest.
-    shards: Vec<Shard>,
-    details: Details,
-    alike: Alike,
+    /// The epoch at hand.
+    epoch: Gathered,
+    /// For the next one: what was allocated in one epoch is used again.
+    spare: Option<Gathered>,
     heaviest: Heaviest,
     noted: Box<Noted>,
-}
-
-#[derive(Debug, Default)]
-struct Shard {
-    number: u32,
-    /// Records to come that are only counted, before the others are looked at.
-    undetailed: u64,
-    statistics: Statistics,
 }
 
 impl Gathering {
     /// Samples this share of records, as by [`Sampler::new`].
     pub fn new(sample: f64, seed: u64) -> Self {
-        Gathering {
-            sampler: Sampler::new(sample, seed),
-            slots: Vec::new(),
-            tallies: vec![Tally::default()],
-            shards: vec![Shard::default()],
-            details: Details::default(),
-            alike: Alike::Unknown,
-            heaviest: Heaviest::default(),
-            noted: Box::default(),
-        }
+        let sampler = Sampler::new(sample, seed);
+        let epoch = Gathered::new(&sampler);
+        Gathering { sampler, epoch, spare: None, heaviest: Heaviest::default(), noted: Box::default() }
     }
 
     /// Looks at the records of a shard one by one only from this share of all records of an epoch on; before, it counts
@@ -85,10 +66,10 @@ impl Gathering {
         value: impl Fn(&R) -> f64,
         size: impl Fn(&R) -> usize,
     ) {
-        if let Alike::All(..) = self.alike {
-            self.settle();
+        if let Alike::All(..) = self.epoch.alike {
+            self.epoch.tell_apart(|shard| self.heaviest.least(shard));
         }
-        self.alike = Alike::Not;
+        self.epoch.alike = Alike::Not;
         let chunks = shards.chunks(CHUNK).zip(keys.chunks(CHUNK)).zip(records.chunks(CHUNK));
         chunks.for_each(|((shards, keys), records)| self.chunk::<true, R>(shards, keys, records, &value, &size));
     }
@@ -96,10 +77,10 @@ impl Gathering {
     /// Like [`observe`](Self::observe), for records that have one value and one size, as all of an epoch should: then
     /// neither costs anything per record.
     pub fn observe_alike(&mut self, shards: &[u32], keys: &[u64], value: f64, size: usize) {
-        if self.alike == Alike::Unknown {
-            self.alike = Alike::All(value, size);
+        if self.epoch.alike == Alike::Unknown {
+            self.epoch.alike = Alike::All(value, size);
         }
-        if self.alike != Alike::All(value, size) {
+        if self.epoch.alike != Alike::All(value, size) {
             return self.observe(shards, keys, keys, |_| value, |_| size);
         }
         let chunks = shards.chunks(CHUNK).zip(keys.chunks(CHUNK));
@@ -109,7 +90,7 @@ impl Gathering {
     /// Adds time spent on the records of a shard, in nanoseconds.
     pub fn add_busy(&mut self, shard: u32, nanos: u64) {
         let row = self.row(shard);
-        self.shards[row].statistics.add_busy(nanos);
+        self.epoch.shards[row].statistics.add_busy(nanos);
     }
 
     /// Shards have other numbers from the next epoch on. What there is has been [taken](Self::take).
@@ -119,24 +100,24 @@ impl Gathering {
 
     /// Gives the shards with records or time, in the order of their numbers, and begins anew.
     pub fn take(&mut self, mut each: impl FnMut(u32, Statistics)) {
-        self.settle();
-        self.alike = Alike::Unknown;
-        let mut order: Vec<(u32, usize)> = self.shards.iter().map(|shard| shard.number).zip(0..).skip(1).collect();
-        order.sort_unstable();
-        self.heaviest.turn_over(order.iter().map(|(number, row)| (*number, self.shards[*row].statistics.records())));
-        for (number, row) in order {
-            let mut statistics = std::mem::take(&mut self.shards[row].statistics);
-            let slot = std::mem::take(&mut self.slots[number as usize]);
-            if slot.bitmap > 0 {
-                let (distinct, samples) = self.details.of(slot.bitmap);
-                statistics.take_in(samples, self.sampler.every());
-                statistics.finish(distinct);
-            }
-            each(number, statistics);
-        }
-        self.details.clear();
-        self.tallies.truncate(1);
-        self.shards.truncate(1);
+        let mut gathered = self.turn_over();
+        let alike = gathered.alike();
+        let all = gathered.take_some(usize::MAX, 1).into_statistics(alike);
+        all.into_iter().for_each(|(shard, statistics)| each(shard, statistics));
+        self.reuse(gathered);
+    }
+
+    /// Begins anew, and gives what there is: in time for shards that are not light, whatever the others are.
+    pub(crate) fn turn_over(&mut self) -> Gathered {
+        self.epoch.settle();
+        self.heaviest.turn_over(self.epoch.records());
+        let next = self.spare.take().unwrap_or_else(|| Gathered::new(&self.sampler));
+        std::mem::replace(&mut self.epoch, next)
+    }
+
+    /// Takes back what all has been taken out of.
+    pub(crate) fn reuse(&mut self, gathered: Gathered) {
+        self.spare = Some(gathered);
     }
 
     #[inline]
@@ -160,7 +141,7 @@ impl Gathering {
             self.noted.bitmaps[done] = self.unusual(shards[done], keys[done], measures(&records[done]));
             done += 1;
         }
-        if self.details.count() > 0 {
+        if self.epoch.details.count() > 0 {
             self.look(&keys[..count], |at| MEASURED.then(|| size(&records[at]) as u64));
         }
     }
@@ -174,7 +155,7 @@ impl Gathering {
         from: usize,
         measures: impl Fn(&R) -> (f64, u64),
     ) -> usize {
-        let Self { slots, tallies, noted, .. } = self;
+        let Self { epoch: Gathered { slots, tallies, .. }, noted, .. } = self;
         let (slots, tallies) = (slots.as_mut_slice(), tallies.as_mut_slice());
         let batch = shards[from..].iter().zip(&records[from..]).zip(&mut noted.bitmaps[from..]);
         for (at, ((shard, record), bitmap)) in batch.enumerate() {
@@ -197,17 +178,24 @@ impl Gathering {
     #[cold]
     #[inline(never)]
     fn unusual(&mut self, shard: u32, key: u64, measures: (f64, u64)) -> u16 {
+        if self.epoch.is_idle(shard)
+            && self.epoch.alike != Alike::Not
+            && self.epoch.count(shard, self.heaviest.light(shard))
+        {
+            self.epoch.slots[shard as usize].room -= 1;
+            return 0;
+        }
         let row = self.row(shard);
-        let (slot, tally) = (&mut self.slots[shard as usize], &mut self.tallies[row]);
-        let state = &mut self.shards[row];
+        let Gathered { slots, tallies, shards, details, alike, .. } = &mut self.epoch;
+        let (slot, tally, state) = (&mut slots[shard as usize], &mut tallies[row], &mut shards[row]);
         if slot.room == 0 {
-            state.settle(slot, tally, self.alike);
+            state.settle(slot, tally, *alike);
             let Shard { undetailed, statistics, .. } = state;
             if *undetailed == 0 && statistics.observe_first(key, measures.0, measures.1, &mut self.sampler) {
                 return 0;
             }
             if *undetailed == 0 && slot.bitmap == 0 {
-                if let Some(bitmap) = self.details.add(row, statistics) {
+                if let Some(bitmap) = details.add(row, statistics) {
                     slot.bitmap = bitmap;
                 } else {
                     statistics.forget_first();
@@ -216,7 +204,7 @@ impl Gathering {
             }
             tally.grant(slot, if *undetailed > 0 { *undetailed } else { u64::MAX }, statistics);
         }
-        tally.observe_unusual(slot, measures, &mut state.statistics, self.alike);
+        tally.observe_unusual(slot, measures, &mut state.statistics, *alike);
         slot.bitmap
     }
 
@@ -224,7 +212,7 @@ impl Gathering {
     /// sizes too, unless they are known.
     #[inline]
     fn look(&mut self, keys: &[u64], size: impl Fn(usize) -> Option<u64>) {
-        let Self { sampler, shards, noted, details, .. } = self;
+        let Self { sampler, noted, epoch: Gathered { shards, details, .. }, .. } = self;
         let looked = noted.look(keys);
         details.set(looked.bits);
         let weight = sampler.every();
@@ -237,30 +225,7 @@ impl Gathering {
         });
     }
 
-    fn settle(&mut self) {
-        for (tally, shard) in self.tallies.iter_mut().zip(&mut self.shards).skip(1) {
-            shard.settle(&mut self.slots[shard.number as usize], tally, self.alike);
-        }
-    }
-
-    /// The row of a shard, which is added if there is none.
     fn row(&mut self, shard: u32) -> usize {
-        let at = shard as usize;
-        if self.slots.len() <= at {
-            self.slots.resize(at + 1, Slot::default());
-        }
-        if self.slots[at].row == 0 {
-            self.slots[at].row = self.shards.len() as u32;
-            self.shards.push(Shard { number: shard, undetailed: self.heaviest.least(shard), ..Shard::default() });
-            self.tallies.push(Tally::default());
-        }
-        self.slots[at].row as usize
-    }
-}
-
-impl Shard {
-    fn settle(&mut self, slot: &mut Slot, tally: &mut Tally, alike: Alike) {
-        let records = tally.settle(slot, &mut self.statistics, alike);
-        self.undetailed = self.undetailed.saturating_sub(records);
+        self.epoch.row(shard, || self.heaviest.least(shard))
     }
 }

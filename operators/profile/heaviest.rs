@@ -18,6 +18,13 @@ impl Heaviest {
         if is_known { 0 } else { (self.share * self.before.max(self.records) as f64) as u64 }
     }
 
+    /// Records up to which a shard need only be counted: with no more it is neither looked at, nor heavy as the epoch ends.
+    pub fn light(&self, shard: u32) -> u64 {
+        // With fewer than half of the records of the epoch before, this one does not tell which are heavy.
+        let surely = (self.share * self.records.max(self.before / 2) as f64) as u64;
+        self.least(shard).min(surely).saturating_sub(1)
+    }
+
     /// Shards have other numbers from now on.
     pub fn renumber(&mut self, number: impl Fn(u32) -> u32) {
         self.shards.iter_mut().for_each(|shard| *shard = number(*shard));
@@ -25,7 +32,7 @@ impl Heaviest {
         self.shards.dedup();
     }
 
-    /// Ends the epoch, with the records of each shard, which ascend. One with less than half of the records of the one
+    /// Ends the epoch, with the records of the shards, but for those that are [`light`](Self::light). One with less than half of the records of the one
     /// before may be what was left of that, and says nothing of the next; if more such follow, it does.
     pub fn turn_over(&mut self, shards: impl Iterator<Item = (u32, u64)>) {
         if self.records == 0 {
@@ -40,5 +47,6 @@ impl Heaviest {
         let least = self.share * self.before as f64;
         self.shards.clear();
         self.shards.extend(shards.filter(|(_, records)| *records as f64 >= least).map(|(shard, _)| shard));
+        self.shards.sort_unstable();
     }
 }

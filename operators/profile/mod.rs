@@ -22,14 +22,17 @@
 //! records reach a worker; on the same order it is the same.
 
 mod config;
+mod counted;
 mod counters;
 mod details;
 mod distinct;
+mod gathered;
 mod gathering;
 mod head;
 mod heaviest;
 mod heavy;
 mod keysample;
+mod marks;
 mod moments;
 mod noted;
 mod operator;
@@ -44,6 +47,8 @@ mod tests;
 mod window;
 
 pub use config::ProfileConfig;
+pub use counted::{CountedShards, ShardCount};
+pub(crate) use gathered::{Gathered, Taken};
 pub use gathering::Gathering;
 pub use head::HEAD;
 pub use heavy::MAX_HEAVY;

@@ -49,6 +49,13 @@ impl Default for Detail {
 }
 
 impl Statistics {
+    /// Of so many records that have one value and one size, and have only been counted.
+    pub(super) fn counted(records: u64, value: f64, size: usize) -> Self {
+        let mut statistics = Statistics::default();
+        statistics.add_alike(records, value, size);
+        statistics
+    }
+
     /// Takes in a record: its routing key, its value, and its size in bytes. Whether the sampler picked it, so that
     /// the caller may time it and report that to [`add_busy`](Self::add_busy).
     ///

@@ -25,8 +25,29 @@ pub(super) struct Slot {
     pub room: u16,
     /// The shard's bitmap in this epoch, 0 if its records are only counted, rather than looked at one by one.
     pub bitmap: u16,
-    /// The shard's row in this epoch, 0 if it has none.
+    /// The shard's row in this epoch, 0 if it has none; or, above [`COUNTING`], the room that it was given, if nothing is
+    /// known of its records but their number.
     pub row: u32,
+}
+
+const COUNTING: u32 = 1 << 31;
+
+impl Slot {
+    /// Of a shard whose records are only counted, up to so many.
+    pub(super) fn counting(records: u64) -> Self {
+        let room = records.min(SETTLING) as u16;
+        Slot { room, bitmap: 0, row: COUNTING | u32::from(room) }
+    }
+
+    /// The records, if nothing else is known of them.
+    pub(super) fn counted(self) -> Option<u64> {
+        self.row.checked_sub(COUNTING).map(|granted| (granted - u32::from(self.room)).into())
+    }
+
+    /// Whether it is not in use.
+    pub(super) fn is_idle(self) -> bool {
+        self.row == 0
+    }
 }
 
 /// What has been seen of a shard since it was settled last. A line of the cache.

@@ -32,7 +32,10 @@ where
     pub fn change(&mut self, next: Assignment, hold: impl Fn(usize) -> H) {
         debug_assert!(!self.are_leaving(), "of what is let go of, something might come back");
         let handovers = self.assignment.handovers(&next);
-        (self.places, self.keys) = next.iter().map(|(range, owner)| self.shard(range, owner, &handovers)).unzip();
+        let shards = next.iter().map(|(range, owner)| self.shard(range, owner, &handovers));
+        let (places, keys) = shards.unzip();
+        self.places = places;
+        self.keys.replace(keys);
         self.departures.begin(given_up(self.worker, &handovers).map(|h| (h.range, hold(h.to))));
         self.assignment = next;
         let Tally { keys, unsaved } = std::mem::take(&mut self.ahead);
@@ -45,7 +48,7 @@ where
         if owner != self.worker {
             return (Place::Elsewhere, 0);
         }
-        let was = self.assignment.position(range).map(|index| (self.places[index], self.keys[index]));
+        let was = self.assignment.position(range).map(|index| (self.places[index], self.keys.get(index)));
         if let Some(shard) = was.filter(|(place, _)| *place != Place::Elsewhere) {
             return shard;
         }
@@ -123,19 +126,20 @@ where
     /// Keeps a key that has come, in place of an earlier copy of it.
     fn put(&mut self, index: usize, routing: u64, entry: Entry<K, S>, origin: Origin) {
         let tally = if origin == Origin::Ahead { &mut self.ahead } else { &mut self.held };
-        let keys = &mut self.keys[index];
+        let mut keys = 0;
         // Of a key that nobody else knows nothing need be said when it is gone.
         let copy = if entry.is_gone() && entry.is_unknown() {
             self.states.remove(routing, &entry.key)
         } else {
             tally.add(&entry);
-            *keys += usize::from(!entry.is_gone() && origin != Origin::Ahead);
+            keys += isize::from(!entry.is_gone() && origin != Origin::Ahead);
             self.states.put(routing, entry)
         };
         if let Some(copy) = copy {
             tally.remove(&copy);
-            *keys -= usize::from(!copy.is_gone() && origin != Origin::Ahead);
+            keys -= isize::from(!copy.is_gone() && origin != Origin::Ahead);
         }
+        self.keys.add(index, keys);
     }
 
     fn part_is_there(&mut self, part: KeyRange, arrived: &mut Arrived) {

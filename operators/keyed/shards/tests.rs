@@ -314,7 +314,7 @@ proptest! {
         let keys: u64 = world.workers.iter().map(|worker| worker.size().0).sum();
         prop_assert_eq!(keys, world.expected.len() as u64);
         for worker in &world.workers {
-            let of_shards: usize = worker.keys.iter().sum();
+            let of_shards = worker.keys.sum();
             prop_assert_eq!((of_shards as u64, worker.states.len() as u64), (worker.held.keys, worker.held.keys));
         }
     }

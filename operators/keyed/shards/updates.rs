@@ -129,7 +129,7 @@ where
             let mut entry = Entry::new(routing, key.clone(), self.snapshots, S::default());
             entry.set_unsaved(true);
             self.held.add(&entry);
-            self.keys[index] += 1;
+            self.keys.add(index, 1);
             self.states.insert(routing, entry);
             self.departures.note_change(routing, key);
             return false;
@@ -150,7 +150,7 @@ where
         }
         let forgotten = entry.is_forgotten();
         self.held.add(entry);
-        self.keys[index] += usize::from(was_gone);
+        self.keys.add(index, isize::from(was_gone));
         self.states.touch(routing, was_gone, false);
         forgotten
     }
@@ -168,7 +168,7 @@ where
             return;
         }
         self.held.remove(entry);
-        self.keys[index] -= 1;
+        self.keys.add(index, -1);
         if entry.is_unknown() {
             self.states.remove(routing, key);
             return;

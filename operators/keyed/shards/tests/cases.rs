@@ -89,7 +89,7 @@ fn the_hottest_shard_is_copied_last() {
     let both = Assignment::even(3, 2).unwrap().apply(&moves(0).collect::<Vec<_>>()).unwrap();
     let mut worker = Worker::new(0, both.clone(), &[], 1000);
     (0..KEYS).for_each(|key| count(&mut worker, key, false));
-    worker.note_heat((0..3).map(|index| start.range(index).start()).zip([5, 9, 2]));
+    worker.note_heat((0..3).map(|index| start.range(index).start()).zip([5, 9, 2]).collect());
     worker.prepare(&both.apply(&moves(1).collect::<Vec<_>>()).unwrap(), 10, Some);
     let mut order = Vec::new();
     for _ in 0..3 {
