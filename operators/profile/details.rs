@@ -1,5 +1,5 @@
 use super::Statistics;
-use super::distinct::{Distinct, WORDS};
+use super::distinct::WORDS;
 use super::sketches::Samples;
 
 /// Bits of a bitmap, as a power of two.
@@ -54,9 +54,9 @@ impl Details {
     }
 
     /// Gives what belongs to a bitmap.
-    pub(super) fn of(&mut self, bitmap: u16) -> (Distinct, &mut Samples) {
+    pub(super) fn of(&mut self, bitmap: u16) -> (&[u64; WORDS], &mut Samples) {
         let at = usize::from(bitmap);
-        (Distinct::new(&self.bitmaps[at]), &mut self.samples[at])
+        (&self.bitmaps[at], &mut self.samples[at])
     }
 
     pub(super) fn clear(&mut self) {

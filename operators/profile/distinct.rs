@@ -46,9 +46,9 @@ impl Distinct {
         self.0[place as usize / 64 % WORDS] |= 1 << (place % 64);
     }
 
-    /// Of the bits of keys, as their places say.
-    pub(super) fn new(words: &[u64; WORDS]) -> Self {
-        Distinct(Box::new(*words))
+    /// Takes on the bits of keys, as their places say.
+    pub(super) fn set(&mut self, words: &[u64; WORDS]) {
+        self.0.copy_from_slice(words);
     }
 
     pub(super) fn words(&self) -> &[u64; WORDS] {

@@ -7,6 +7,9 @@ use super::keysample::KEY_SAMPLE;
 /// Records of a shard and epoch that are kept as they are. All of them fit the sample of keys, so that it is the whole.
 pub const HEAD: usize = KEY_SAMPLE;
 
+/// So many are few.
+const FEW: usize = 4;
+
 /// The first records of a shard in an epoch, as they are: exact, and cheaper than any sketch.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Head {
@@ -30,6 +33,10 @@ impl Head {
     }
 
     pub(super) fn push(&mut self, key: u64, size: u64) {
+        // Most shards have either few records or more than there is room for.
+        if self.records.len() == FEW {
+            self.records.reserve_exact(HEAD - FEW);
+        }
         self.records.push((key, u32::try_from(size).unwrap_or(u32::MAX)));
     }
 

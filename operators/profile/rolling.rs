@@ -94,7 +94,8 @@ impl Rolling {
     }
 
     fn profile(&mut self, epoch: u64, oldest: u64, fair: f64, report: ShardEpoch) -> Profile {
-        let ShardEpoch { range, worker, keys, state_bytes, statistics } = report;
+        let ShardEpoch { range, worker, keys, state_bytes, mut statistics } = report;
+        statistics.settle();
         let health = health(statistics.records() as f64, fair);
         let last = statistics.summary(1);
         let rolling = if self.window > 1 { self.roll(epoch, oldest, range, statistics) } else { last.clone() };

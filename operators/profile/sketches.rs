@@ -88,7 +88,7 @@ impl Sketches {
 
     /// Takes in the fresh records.
     #[cold]
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         let mut fresh = std::mem::take(&mut self.fresh);
         self.take_in(&mut fresh, self.weight);
         self.fresh = fresh;
@@ -105,6 +105,7 @@ impl Sketches {
     }
 
     pub(super) fn absorb(&mut self, head: &Head) {
+        self.fresh.keys.reserve(head.len());
         for (key, size) in head.iter() {
             self.distinct.observe(key);
             self.observe(key, size, 1);

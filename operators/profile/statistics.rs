@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::distinct::Distinct;
+use super::distinct::{Distinct, WORDS};
 use super::head::Head;
 use super::moments::Moments;
 use super::sketches::{self, Samples, Sketches};
@@ -143,6 +143,13 @@ impl Statistics {
         summary
     }
 
+    /// Does what would have to be done each time that it is looked at or merged into others.
+    pub(super) fn settle(&mut self) {
+        if let Detail::Sketches(sketches) = &mut self.detail {
+            sketches.settle();
+        }
+    }
+
     /// Takes in a record, all of it, if it is one of the first; whether it was.
     pub(super) fn observe_first(&mut self, routing: u64, value: f64, size: u64, sampler: &mut Sampler) -> bool {
         let Detail::Head(head) = &mut self.detail else { return false };
@@ -170,8 +177,8 @@ impl Statistics {
 /// keys to itself meanwhile.
 impl Statistics {
     /// The distinct keys of the first records, to be continued; from now on there are sketches.
-    pub(super) fn outgrow(&mut self) -> Distinct {
-        std::mem::take(&mut self.detail.sketches().distinct)
+    pub(super) fn outgrow(&mut self) -> &Distinct {
+        &self.detail.sketches().distinct
     }
 
     /// Leaves no more of the first records than of those that are only counted.
@@ -213,9 +220,9 @@ impl Statistics {
     }
 
     /// Takes in the distinct keys, and lets go of what is not worth sending.
-    pub(super) fn finish(&mut self, distinct: Distinct) {
+    pub(super) fn finish(&mut self, distinct: &[u64; WORDS]) {
         if let Detail::Sketches(sketches) = &mut self.detail {
-            sketches.distinct = distinct;
+            sketches.distinct.set(distinct);
             sketches.heavy.shrink();
         }
     }

@@ -97,7 +97,11 @@ impl Tally {
     }
 
     /// Hands over all, and has no more room; the number of records.
+    #[inline]
     pub(super) fn settle(&mut self, slot: &mut Slot, statistics: &mut Statistics, alike: Alike) -> u64 {
+        if self.granted == 0 {
+            return 0;
+        }
         let records = u64::from(self.granted - slot.room);
         match alike {
             Alike::All(value, size) => statistics.add_alike(records, value, size),
