@@ -129,9 +129,8 @@ pub(super) struct Shards<K, S, C: Codec<K, S>, H> {
     ahead: Tally,
     /// Mean length of an encoded row, in bytes.
     row_bytes: f64,
-    /// The starts of shards that are not light, ascending, with the records of each in an epoch: the last one of which has
-    /// been told.
-    heat: Vec<(u64, u64)>,
+    /// Shards that are not light, in order, with the records of each in an epoch: the last one of which has been told.
+    heat: Vec<(KeyRange, u64)>,
 }
 
 impl<K, S, C, H> Shards<K, S, C, H>
@@ -254,8 +253,8 @@ where
         &mut self.keys
     }
 
-    /// Takes note of the records in an epoch of shards that start here, ascending.
-    pub fn note_heat(&mut self, heat: Vec<(u64, u64)>) {
+    /// Takes note of the records in an epoch of these shards, in order of their ranges.
+    pub fn note_heat(&mut self, heat: Vec<(KeyRange, u64)>) {
         self.heat = heat;
     }
 

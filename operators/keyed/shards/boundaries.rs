@@ -161,10 +161,10 @@ where
     }
 }
 
-/// Records of the shards that start in the range, and of the one before.
-fn heat(records: &[(u64, u64)], range: KeyRange) -> u64 {
-    let from = records.partition_point(|(start, _)| *start <= range.start()).saturating_sub(1);
-    records[from..].iter().take_while(|(start, _)| *start <= range.last()).map(|(_, records)| records).sum()
+/// Records of the shards that the range has a part in.
+fn heat(records: &[(KeyRange, u64)], range: KeyRange) -> u64 {
+    let from = records.partition_point(|(shard, _)| shard.last() < range.start());
+    records[from..].iter().take_while(|(shard, _)| shard.start() <= range.last()).map(|(_, records)| records).sum()
 }
 
 /// What a worker gives up.

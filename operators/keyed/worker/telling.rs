@@ -11,7 +11,7 @@ use crate::keyed::logic::Logic;
 use crate::keyed::ports::Ports;
 use crate::keyed::shards::KeyCounts;
 use crate::keyed::waits::Frontiers;
-use crate::keyspace::Assignment;
+use crate::keyspace::{Assignment, KeyRange};
 use crate::profile::{CountedShards, Gathered, ShardCount, ShardEpoch, Statistics, Taken};
 
 /// Shards told of at a time, at the most. At some 50 ns each, spent on memory that no cache has, this is about 50 µs.
@@ -29,9 +29,9 @@ pub(super) struct Telling<T> {
     assignment: Assignment,
     /// Bytes of a key as encoded, as of the end of the epoch.
     row_bytes: f64,
-    /// The starts of the shards that have been told of, and their records: of those that are more than counted, as others
-    /// are too light to matter.
-    heat: Vec<(u64, u64)>,
+    /// The shards that have been told of, and their records: of those that are more than counted, as others are too light to
+    /// matter.
+    heat: Vec<(KeyRange, u64)>,
 }
 
 impl<T, L, C> Worker<T, L, C>
@@ -120,7 +120,7 @@ impl<T> Telling<T> {
         let shards: Vec<ShardCount> = counted.iter().map(count).collect();
         let describe = |(shard, statistics): (u32, Statistics)| {
             let (range, keys) = (assignment.range(shard as usize), keys.at_end(shard as usize) as u64);
-            self.heat.push((range.start(), statistics.records()));
+            self.heat.push((range, statistics.records()));
             ShardEpoch { range, worker, keys, state_bytes: (keys as f64 * row_bytes) as u64, statistics }
         };
         let described: Vec<ShardEpoch> = described.into_iter().map(describe).collect();
