@@ -41,13 +41,10 @@ fn all_kinds_of_commands_take_effect_at_one_boundary() {
         let starts: Vec<_> = owners.iter().map(|(range, worker)| (range.start() >> 60, *worker)).collect();
         assert_eq!(starts, [(0, 0), (1, 1), (4, 1), (8, 1)]);
         let at_five = events.iter().find_map(|event| match event {
-            Event::Epoch(epoch) if epoch.boundary == 5 => Some(epoch.commands.clone()),
+            Event::Epoch(epoch) if epoch.boundary == 5 => Some(epoch.commands.len()),
             _ => None,
         });
-        // Nothing has been saved before: so all is.
-        let (saves_all, scripted): (Vec<_>, Vec<_>) =
-            at_five.unwrap().into_iter().partition(|command| *command == Command::SaveAll);
-        assert_eq!((saves_all.len(), scripted.len()), (1, 6));
+        assert_eq!(at_five, Some(6));
         assert!(events.iter().any(|event| matches!(event, Event::Epoch(e) if e.epoch == 5 && e.moved_bytes > 0)));
     }
 }

@@ -208,8 +208,12 @@ impl<H> Committer<H> {
                 self.previous = Some(event.epoch);
                 event.retention_error = retained.err().map(|error| error.with_causes());
                 self.chain.committed(objects);
-                self.compactor.stop_unless(|of| self.chain.has(of));
-                self.compact();
+                if self.compactor.is_running() {
+                    self.compactor.stop_unless(|of| self.chain.has(of));
+                } else {
+                    self.compactor.let_go();
+                    self.compact();
+                }
             }
             Ok(Written::Objects(_)) => {}
             Err(error) => {
@@ -222,9 +226,6 @@ impl<H> Committer<H> {
 
     /// Begins to merge snapshots, if there are too many.
     fn compact(&mut self) {
-        if self.compactor.is_running() {
-            return;
-        }
         let Some(to_merge) = self.chain.to_merge() else { return };
         let wake = Arc::clone(&self.wake);
         let started = self.compactor.start(to_merge, self.checkpoints.merges(), move || wake());
@@ -239,11 +240,10 @@ impl<H> Committer<H> {
             return;
         }
         match self.compactor.completed() {
-            // A checkpoint of everything has come in between.
-            Some((of, _)) if !self.chain.has(&of) => self.compactor.let_go(),
             Some((of, Ok(merged))) => _ = self.chain.replace(&of, merged),
-            Some((_, Err(error))) => self.merge_error = Some(error.with_causes()),
-            None => {}
+            Some((of, Err(error))) if self.chain.has(&of) => self.merge_error = Some(error.with_causes()),
+            // A checkpoint of everything has come in between.
+            Some(_) | None => {}
         }
     }
 

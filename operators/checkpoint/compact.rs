@@ -84,7 +84,6 @@ impl Compactor {
 
     /// Begins to merge; calls `wake` at the end. None may be running.
     pub fn start(&mut self, of: ToMerge, merges: Merges, wake: impl Fn() + Send + 'static) -> Result<(), Error> {
-        self.let_go();
         let stop = Arc::new(AtomicBool::new(false));
         let (send, result) = channel();
         let work = Work {

@@ -7,14 +7,13 @@ use crate::forecast::{Exponential, Forecaster};
 use crate::keyspace::{Applied, Assignment, Command, RoutingError};
 use crate::observe::EpochEvent;
 use crate::policy::{FoldedKey, Policy, Sight, View};
-use crate::profile::{CountedShards, Rolling, ShardEpoch};
+use crate::profile::{CountedShards, Rolling, ShardEpoch, join_parts};
 
 /// What the operators of a key space have told of an epoch.
 #[derive(Default)]
 pub(super) struct Seen {
-    pub shards: Vec<ShardEpoch>,
-    /// Of shards whose records were only counted.
-    pub counted: Vec<CountedShards>,
+    /// By operator, each worker's in the order in which it has told them.
+    pub shards: Vec<(usize, Told)>,
     /// Records of folded keys, by worker and routing key, if that is told.
     pub folded: Vec<(usize, Option<u64>, u64)>,
     pub moved_bytes: u64,
@@ -22,6 +21,24 @@ pub(super) struct Seen {
     pub states: Vec<((usize, usize), Held)>,
     /// Bytes and nanoseconds of each chunk.
     pub restored: Vec<(u64, u64)>,
+}
+
+/// What a worker tells of some shards at a time.
+pub(super) enum Told {
+    Described(Vec<ShardEpoch>),
+    /// Shards whose records were only counted.
+    Counted(CountedShards),
+}
+
+impl Told {
+    /// Records by worker.
+    pub fn records(&self) -> impl Iterator<Item = (usize, u64)> {
+        let (described, counted) = match self {
+            Told::Described(shards) => (&shards[..], None),
+            Told::Counted(counted) => (&[][..], Some((counted.worker, counted.records))),
+        };
+        described.iter().map(|shard| (shard.worker, shard.statistics.records())).chain(counted)
+    }
 }
 
 /// What an operator holds on a worker.
@@ -71,25 +88,19 @@ impl Director {
     }
 
     pub fn decide(&mut self, epoch: u64, boundary: u64, seen: Seen) -> EpochEvent {
-        let Seen { mut shards, mut counted, folded, moved_bytes, states, .. } = seen;
-        // Of no worker that the assignment does not know.
+        let Seen { shards: told, folded, moved_bytes, states, .. } = seen;
         let workers = self.assignment.workers();
-        shards.retain(|shard| shard.worker < workers);
-        counted.retain(|counted| counted.worker < workers);
         self.states.extend(states);
-        let of_shards = shards.iter().map(|shard| (shard.worker, shard.statistics.records()));
-        let of_counted = counted.iter().map(|counted| (counted.worker, counted.records));
+        let of_shards = told.iter().flat_map(|(_, told)| told.records());
         let of_folded = folded.iter().map(|(worker, _, records)| (*worker, *records));
         let mut loads = vec![0; workers];
-        for (worker, records) in of_shards.chain(of_counted).chain(of_folded).filter(|(worker, _)| *worker < workers) {
+        for (worker, records) in of_shards.chain(of_folded).filter(|(worker, _)| *worker < workers) {
             loads[worker] += records;
         }
         let records = loads.iter().sum();
         let forecast = self.arrivals.forecast(1);
         self.arrivals.observe(records as f64);
-        if self.rolling.is_some() {
-            shards.extend(counted.into_iter().flat_map(CountedShards::into_reports));
-        }
+        let shards = if self.rolling.is_some() { reports(told, workers) } else { Vec::new() };
         let Accepted { accepted: commands, refused } = self.consult((epoch, boundary), records, shards, &folded);
         EpochEvent {
             space: self.name.clone(),
@@ -159,4 +170,21 @@ impl Director {
         self.assignment = assignment;
         Accepted { accepted, refused }
     }
+}
+
+/// One report per operator, worker and shard, of no worker that the assignment does not know.
+fn reports(told: Vec<(usize, Told)>, workers: usize) -> Vec<ShardEpoch> {
+    let mut operators: BTreeMap<usize, Vec<ShardEpoch>> = BTreeMap::new();
+    for (operator, told) in told {
+        let reports = operators.entry(operator).or_default();
+        match told {
+            Told::Described(shards) => reports.extend(shards),
+            Told::Counted(counted) => reports.extend(counted.into_reports()),
+        }
+    }
+    operators.values_mut().for_each(|reports| {
+        reports.retain(|report| report.worker < workers);
+        join_parts(reports);
+    });
+    operators.into_values().flatten().collect()
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::director::{Director, Held, Seen};
+use super::director::{Director, Held, Seen, Told};
 use crate::checkpoint::{LOOK_AHEAD, Observation, REQUESTED, Trigger};
 use crate::forecast::{Blend, Forecaster};
 use crate::keyed::Report;
@@ -18,6 +18,12 @@ pub(super) const ARRIVALS_ALPHA: f64 = 0.5;
 /// The share of the state that has changed from which on a checkpoint saves all: that is little more to write, and nothing
 /// of it has to be merged with earlier snapshots afterwards.
 const NEARLY_ALL: f64 = 0.95;
+
+/// How long a key that changes must be, of the mean of all: else nearly all keys may be little of the bytes.
+const AS_LONG: f64 = 0.9;
+
+/// Checkpoints in a row that save all before one tells again how long the keys are that change.
+const UNTOLD: u32 = 16;
 
 /// A key space as a run begins with it: an assignment, and what changes it.
 #[allow(missing_debug_implementations, reason = "policies are not Debug")]
@@ -73,6 +79,18 @@ struct CheckpointClock {
     saves_all_at: Option<u64>,
     /// The last boundary at which there is a checkpoint; 0 before the first one.
     last: u64,
+    written: Written,
+}
+
+/// What checkpoints have written, in bytes per key.
+#[derive(Default)]
+struct Written {
+    /// Of the last one that refers to no other, and so has all keys.
+    all: f64,
+    /// Of the last one that does, and has the keys that had changed.
+    changed: Option<f64>,
+    /// Those that refer to no other, since that one.
+    in_a_row: u32,
 }
 
 impl Orchestrator {
@@ -111,14 +129,19 @@ impl Orchestrator {
     /// Decides on checkpoints too, by `trigger`. It is told what arrivals are forecast.
     pub fn decide_checkpoints(&mut self, trigger: Trigger) {
         let arrivals = Blend::new(LOOK_AHEAD);
-        self.checkpoints = Some(CheckpointClock { trigger, arrivals, save_all: false, saves_all_at: None, last: 0 });
+        let written = Written::default();
+        self.checkpoints =
+            Some(CheckpointClock { trigger, arrivals, save_all: false, saves_all_at: None, last: 0, written });
     }
 
     /// Learns what became of a checkpoint.
     pub fn note_checkpoint(&mut self, checkpoint: &CheckpointEvent) {
         let Some(clock) = &mut self.checkpoints else { return };
         match checkpoint.error {
-            None => clock.trigger.completed(checkpoint.epoch, checkpoint.seconds),
+            None => {
+                clock.trigger.completed(checkpoint.epoch, checkpoint.seconds);
+                clock.written.note(checkpoint);
+            }
             Some(_) => {
                 clock.trigger.abandoned(checkpoint.epoch);
                 // Those that were built upon it fail with it.
@@ -157,8 +180,8 @@ impl Orchestrator {
         for (operator, report) in reports {
             let Some(seen) = self.operators.get(operator).and_then(|space| seen.get_mut(*space)) else { continue };
             match report {
-                Report::Shards(shards) => seen.shards.extend(shards),
-                Report::Counted(counted) => seen.counted.push(counted),
+                Report::Shards(shards) => seen.shards.push((operator, Told::Described(shards))),
+                Report::Counted(counted) => seen.shards.push((operator, Told::Counted(counted))),
                 Report::Moved { bytes, .. } => seen.moved_bytes += bytes,
                 Report::Folded { worker, key, records } => seen.folded.push((worker, key, records)),
                 Report::Holds { worker, keys, bytes, unsaved_bytes } => {
@@ -184,11 +207,12 @@ impl Orchestrator {
         let Some(CheckpointClock { trigger, .. }) = &mut self.checkpoints else { return };
         let mut records = 0;
         let mut busy: BTreeMap<usize, u64> = BTreeMap::new();
-        for shard in seen.iter().flat_map(|seen| &seen.shards) {
-            records += shard.statistics.records();
-            *busy.entry(shard.worker).or_default() += shard.statistics.busy_nanos();
+        for (_, told) in seen.iter().flat_map(|seen| &seen.shards) {
+            records += told.records().map(|(_, records)| records).sum::<u64>();
+            if let Told::Described(shards) = told {
+                shards.iter().for_each(|shard| *busy.entry(shard.worker).or_default() += shard.statistics.busy_nanos());
+            }
         }
-        records += seen.iter().flat_map(|seen| &seen.counted).map(|counted| counted.records).sum::<u64>();
         trigger.speeds_mut().replayed(records, busy.into_values().max().unwrap_or(0) as f64 * 1e-9);
     }
 
@@ -228,11 +252,29 @@ impl Orchestrator {
         let unsaved_bytes: u64 = self.spaces.iter().map(|space| space.unsaved_bytes(last)).sum();
         let state_bytes: u64 = events.iter().map(|event| event.state_bytes).sum();
         let have_nearly_all_changed = unsaved_bytes > 0 && unsaved_bytes as f64 >= NEARLY_ALL * state_bytes as f64;
-        let saves_all = std::mem::take(&mut clock.save_all) || have_nearly_all_changed;
+        let pays = have_nearly_all_changed && clock.written.are_as_long();
+        let saves_all = std::mem::take(&mut clock.save_all) || pays;
         if saves_all {
             clock.saves_all_at = Some(first.boundary);
         }
         saves_all
+    }
+}
+
+impl Written {
+    fn note(&mut self, checkpoint: &CheckpointEvent) {
+        let bytes = checkpoint.bytes as f64 / checkpoint.saved_keys.max(1) as f64;
+        if checkpoint.generations == 0 {
+            (self.all, self.in_a_row) = (bytes, self.in_a_row + 1);
+        } else if checkpoint.saved_keys > 0 {
+            (self.changed, self.in_a_row) = (Some(bytes), 0);
+        }
+    }
+
+    /// Whether keys that change are as long as others, as far as that is known.
+    fn are_as_long(&self) -> bool {
+        let changed = self.changed.filter(|_| self.in_a_row < UNTOLD);
+        changed.is_some_and(|bytes| bytes >= AS_LONG * self.all)
     }
 }
 
@@ -264,6 +306,29 @@ mod tests {
         orchestrator
     }
 
+    /// One that knows that a key takes 100 bytes, and one that changes so many.
+    fn told(lead: u64, changed: u64) -> Orchestrator {
+        let mut orchestrator = orchestrator(lead);
+        orchestrator.note_checkpoint(&durable(1, 100, 0));
+        orchestrator.note_checkpoint(&durable(2, changed, 1));
+        orchestrator
+    }
+
+    fn durable(epoch: u64, bytes: u64, generations: usize) -> CheckpointEvent {
+        CheckpointEvent {
+            epoch,
+            reason: String::new(),
+            bytes,
+            saved_keys: 1,
+            keys: 1,
+            generations,
+            seconds: 1.0,
+            error: None,
+            retention_error: None,
+            merge_error: None,
+        }
+    }
+
     /// What is commanded when a checkpoint is asked for, and workers hold so many bytes, so many of them unsaved.
     fn asked(orchestrator: &mut Orchestrator, epoch: u64, holds: &[(usize, u64, u64)]) -> Vec<Command> {
         let of = |&(worker, bytes, unsaved_bytes)| (0, Report::Holds { worker, keys: bytes, bytes, unsaved_bytes });
@@ -285,13 +350,32 @@ mod tests {
             (&[(0, 0, 0)], &SAVE_ALL[..1]),
             (&[], &SAVE_ALL[..1]),
         ] {
-            assert_eq!(asked(&mut orchestrator(1), 7, holds), expected, "{holds:?}");
+            assert_eq!(asked(&mut told(1, 95), 7, holds), expected, "{holds:?}");
         }
     }
 
     #[test]
+    fn all_is_saved_only_where_keys_that_change_are_as_long_as_others() {
+        let holds = &[(0, 100, 100)];
+        for (mut orchestrator, expected) in
+            [(orchestrator(1), &SAVE_ALL[..1]), (told(1, 89), &SAVE_ALL[..1]), (told(1, 90), &SAVE_ALL)]
+        {
+            assert_eq!(asked(&mut orchestrator, 7, holds), expected);
+        }
+        let mut orchestrator = told(1, 100);
+        for epoch in 5..4 + u64::from(UNTOLD) {
+            orchestrator.note_checkpoint(&durable(epoch, 100, 0));
+            assert_eq!(asked(&mut orchestrator, epoch, holds), SAVE_ALL);
+        }
+        orchestrator.note_checkpoint(&durable(90, 100, 0));
+        assert_eq!(asked(&mut orchestrator, 91, holds), SAVE_ALL[..1]);
+        orchestrator.note_checkpoint(&durable(92, 40, 1));
+        assert_eq!(asked(&mut orchestrator, 93, holds), SAVE_ALL[..1]);
+    }
+
+    #[test]
     fn what_the_last_checkpoint_may_have_saved_since_it_was_told_does_not_count() {
-        let mut orchestrator = orchestrator(2);
+        let mut orchestrator = told(2, 100);
         assert_eq!(asked(&mut orchestrator, 3, &[(0, 100, 100), (1, 100, 100)]), SAVE_ALL);
         // Told before the boundary at 5.
         assert_eq!(asked(&mut orchestrator, 4, &[(0, 100, 100), (1, 100, 100)]), SAVE_ALL[..1]);

@@ -54,6 +54,7 @@ pub use head::HEAD;
 pub use heavy::MAX_HEAVY;
 pub use keysample::KEY_SAMPLE;
 pub use operator::ProfileStream;
+pub(crate) use rolling::join_parts;
 pub use rolling::{Rolling, ShardEpoch};
 pub use sampler::Sampler;
 pub use statistics::Statistics;

@@ -83,7 +83,12 @@ where
             }
             Some(Poll::Ready(Err(error))) => self.fault.set(error),
             Some(Poll::Pending) => {}
-            None if restore.parts.is_empty() => return true,
+            None if restore.parts.is_empty() => {
+                // What is held is told even if no records come.
+                let (_, last) = self.epochs.around(capabilities.reports.time());
+                self.seen.entry(&last, || capabilities.reports.delayed(&last));
+                return true;
+            }
             None => self.fault.set(incomplete(&self.name)),
         }
         self.restore = Some((restore, capabilities));

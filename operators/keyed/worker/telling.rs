@@ -83,21 +83,22 @@ where
         let stashed = self.stashes.values().map(|stash| stash.capability.time());
         let undone = self.work.first().into_iter().chain(stashed).min().cloned();
         let is_over = |last: &T| waits.is_over(last) && undone.as_ref().is_none_or(|undone| undone > last);
+        // What is held may change before all is told, of this epoch and of those before it.
+        let held = self.holds();
+        let over = self.seen.iter_mut().take_while(|(last, at_end)| at_end.is_some() || is_over(last));
+        over.for_each(|(_, at_end)| _ = at_end.get_or_insert_with(|| held.clone()));
         while let Some(last) = self.seen.first().cloned() {
-            let at_end = self.seen.get_mut(&last).and_then(|(_, at_end)| at_end.take());
-            let Some(held) = at_end.or_else(|| is_over(&last).then(|| self.holds())) else { break };
+            if !self.seen.iter().next().is_some_and(|(_, at_end)| at_end.is_some()) {
+                break;
+            }
             if self.current.as_ref() == Some(&last) {
                 self.set_aside(ports);
                 self.tell(ports);
             }
             if self.telling.as_ref().is_some_and(|telling| telling.last == last) {
-                // What is held may change before all is told.
-                if let Some((_, at_end)) = self.seen.get_mut(&last) {
-                    *at_end = Some(held);
-                }
                 break;
             }
-            let Some((_, capability, _)) = self.seen.release_if(|_, _| true) else { break };
+            let Some((_, capability, Some(held))) = self.seen.release_if(|_, _| true) else { break };
             ports.reports.session(&capability).give(held);
         }
     }
