@@ -65,7 +65,7 @@ impl<K, S> Entry<K, S> {
     }
 
     /// Whether a change makes no difference to what is noted: the key is live and has changed since the snapshot with
-    /// this number, which has looked at it if it is in progress, and nobody has a copy of it as it is.
+    /// this number, which is not to save it any more if it is in progress, and nobody has a copy of it as it is.
     #[inline]
     pub fn is_noted(&self, seen: u32) -> bool {
         self.seen == seen && self.marks() | STORED | OUTDATED == UNSAVED | STORED | OUTDATED

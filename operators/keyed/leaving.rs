@@ -172,7 +172,7 @@ pub(super) enum Turn {
 }
 
 impl<K: Hash + Eq + Clone, S, C: Codec<K, S>, H: Clone> Snapshot<K, S, C, H> {
-    /// Of the keys that have changed, so many, or of this number in `all`.
+    /// `changed` keys have changed since the snapshot before; of a whole one, `all` is how many keys there are.
     pub fn new(number: u32, changed: usize, all: Option<usize>, chunk_bytes: usize, hold: H) -> Self {
         Snapshot {
             number,

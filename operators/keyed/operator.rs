@@ -1,7 +1,7 @@
 //! The keyed operator.
 //!
-//! *Emits* at each time what the logic gives at it; at the last time of every complete epoch a report of each live
-//! shard; at its boundary, the chunks of a snapshot; at the boundary where it leaves, the chunks of a shard, most of them
+//! *Emits* at each time what the logic gives at it; at the last time of every complete epoch reports of its live shards,
+//! a few at a time while it goes on with the next epoch, and then what it holds; at its boundary, the chunks of a snapshot; at the boundary where it leaves, the chunks of a shard, most of them
 //! ahead: copies of what is still served here. *Waits* as [`super::waits`] says. *Holds* data whose turn has not come,
 //! data of shards whose state is still on its way, timers, and the shards.
 //!

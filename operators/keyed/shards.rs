@@ -118,8 +118,8 @@ pub(super) struct Shards<K, S, C: Codec<K, S>, H> {
     timers: Timers<K>,
     /// Keys that are about to be updated.
     located: Vec<Located<K>>,
-    /// Keys that had to be noted when keys were last updated together, as it was their first change since a snapshot began;
-    /// half of those of the time before, and so on.
+    /// Keys that had to be noted when keys were last updated together: new ones, and those whose first change since a snapshot
+    /// began it was; half of those of the time before, and so on.
     noted: usize,
     /// Times for which the logic has scheduled a key, while it is called.
     scheduled: Vec<u64>,

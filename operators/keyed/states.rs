@@ -135,7 +135,7 @@ impl Cursor {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Which {
     All,
-    /// Those in which the snapshot in progress has not looked at all keys.
+    /// Those in which the snapshot in progress may have keys to save.
     Unscanned,
 }
 

@@ -66,6 +66,8 @@ pub(super) struct Worker<T: Ticks, L: Logic<T>, C: Codec<L::Key, L::State>> {
     current: Option<T>,
     /// What is still to be reported of an epoch before.
     telling: Option<Telling<T>>,
+    /// The last time of the latest epoch that has been told of.
+    told: Option<T>,
     traces: Traces<L::Output>,
     backlog: Option<Arc<Backlog>>,
     fault: Fault,
@@ -116,6 +118,7 @@ where
             prepared: None,
             current: None,
             telling: None,
+            told: None,
             traces: Traces {
                 output: Vec::new(),
                 scheduled: Vec::new(),

@@ -11,6 +11,7 @@
 //! | commands | out |                  | what to do at the epoch plus the lead              |
 //! | events   | out |                  | what was seen and decided                          |
 
+mod clock;
 mod director;
 mod orchestrator;
 

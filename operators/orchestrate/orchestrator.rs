@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::clock::CheckpointClock;
 use super::director::{Director, Held, Seen, Told};
-use crate::checkpoint::{LOOK_AHEAD, Observation, REQUESTED, Trigger};
-use crate::forecast::{Blend, Forecaster};
+use crate::checkpoint::{Observation, REQUESTED, Trigger};
 use crate::keyed::Report;
 use crate::keyspace::{Assignment, Command};
 use crate::observe::{CheckpointEvent, EpochEvent};
@@ -14,16 +14,6 @@ use crate::policy::Policy;
 
 /// Half the weight on the newest epoch: arrivals are smoothed only against chance.
 pub(super) const ARRIVALS_ALPHA: f64 = 0.5;
-
-/// The share of the state that has changed from which on a checkpoint saves all: that is little more to write, and nothing
-/// of it has to be merged with earlier snapshots afterwards.
-const NEARLY_ALL: f64 = 0.95;
-
-/// How long a key that changes must be, of the mean of all: else nearly all keys may be little of the bytes.
-const AS_LONG: f64 = 0.9;
-
-/// Checkpoints in a row that save all before one tells again how long the keys are that change.
-const UNTOLD: u32 = 16;
 
 /// A key space as a run begins with it: an assignment, and what changes it.
 #[allow(missing_debug_implementations, reason = "policies are not Debug")]
@@ -69,30 +59,6 @@ pub struct Decision {
     pub events: Vec<EpochEvent>,
 }
 
-/// What decides on checkpoints, and what it is told of arrivals to come.
-struct CheckpointClock {
-    trigger: Trigger,
-    arrivals: Blend,
-    /// A checkpoint has been abandoned: the next one is to save all.
-    save_all: bool,
-    /// The last boundary at which all is saved.
-    saves_all_at: Option<u64>,
-    /// The last boundary at which there is a checkpoint; 0 before the first one.
-    last: u64,
-    written: Written,
-}
-
-/// What checkpoints have written, in bytes per key.
-#[derive(Default)]
-struct Written {
-    /// Of the last one that refers to no other, and so has all keys.
-    all: f64,
-    /// Of the last one that does, and has the keys that had changed.
-    changed: Option<f64>,
-    /// Those that refer to no other, since that one.
-    in_a_row: u32,
-}
-
 impl Orchestrator {
     /// Decides for these key spaces, `lead` epochs ahead. Profiles roll over `window` epochs. The reports of an
     /// operator are about the key space in which `operators` places it.
@@ -128,26 +94,12 @@ impl Orchestrator {
 
     /// Decides on checkpoints too, by `trigger`. It is told what arrivals are forecast.
     pub fn decide_checkpoints(&mut self, trigger: Trigger) {
-        let arrivals = Blend::new(LOOK_AHEAD);
-        let written = Written::default();
-        self.checkpoints =
-            Some(CheckpointClock { trigger, arrivals, save_all: false, saves_all_at: None, last: 0, written });
+        self.checkpoints = Some(CheckpointClock::new(trigger));
     }
 
     /// Learns what became of a checkpoint.
     pub fn note_checkpoint(&mut self, checkpoint: &CheckpointEvent) {
-        let Some(clock) = &mut self.checkpoints else { return };
-        match checkpoint.error {
-            None => {
-                clock.trigger.completed(checkpoint.epoch, checkpoint.seconds);
-                clock.written.note(checkpoint);
-            }
-            Some(_) => {
-                clock.trigger.abandoned(checkpoint.epoch);
-                // Those that were built upon it fail with it.
-                clock.save_all |= clock.saves_all_at.is_none_or(|at| at <= checkpoint.epoch);
-            }
-        }
+        self.checkpoints.iter_mut().for_each(|clock| clock.note_checkpoint(checkpoint));
     }
 
     /// What is to be commanded `lead` epochs after `epoch`, given what all workers have seen in it, with the indices of
@@ -248,44 +200,9 @@ impl Orchestrator {
     /// Whether the checkpoint at the boundary of these events is to save all.
     fn is_to_save_all(&mut self, events: &[EpochEvent]) -> bool {
         let (Some(clock), Some(first)) = (&mut self.checkpoints, events.first()) else { return false };
-        let last = std::mem::replace(&mut clock.last, first.boundary);
-        let unsaved_bytes: u64 = self.spaces.iter().map(|space| space.unsaved_bytes(last)).sum();
-        let state_bytes: u64 = events.iter().map(|event| event.state_bytes).sum();
-        let have_nearly_all_changed = unsaved_bytes > 0 && unsaved_bytes as f64 >= NEARLY_ALL * state_bytes as f64;
-        let pays = have_nearly_all_changed && clock.written.are_as_long();
-        let saves_all = std::mem::take(&mut clock.save_all) || pays;
-        if saves_all {
-            clock.saves_all_at = Some(first.boundary);
-        }
-        saves_all
-    }
-}
-
-impl Written {
-    fn note(&mut self, checkpoint: &CheckpointEvent) {
-        let bytes = checkpoint.bytes as f64 / checkpoint.saved_keys.max(1) as f64;
-        if checkpoint.generations == 0 {
-            (self.all, self.in_a_row) = (bytes, self.in_a_row + 1);
-        } else if checkpoint.saved_keys > 0 {
-            (self.changed, self.in_a_row) = (Some(bytes), 0);
-        }
-    }
-
-    /// Whether keys that change are as long as others, as far as that is known.
-    fn are_as_long(&self) -> bool {
-        let changed = self.changed.filter(|_| self.in_a_row < UNTOLD);
-        changed.is_some_and(|bytes| bytes >= AS_LONG * self.all)
-    }
-}
-
-impl CheckpointClock {
-    /// Takes the records of an epoch, and forecasts those of the next, once it is known how good that is.
-    fn forecast(&mut self, records: u64) -> Vec<f64> {
-        self.arrivals.observe(records as f64);
-        let known = self.arrivals.skill(1).is_some();
-        let mut forecast = vec![0.0; if known { LOOK_AHEAD } else { 0 }];
-        self.arrivals.expect(&mut forecast);
-        forecast
+        let state_bytes = events.iter().map(|event| event.state_bytes).sum();
+        let unsaved_bytes = |since| self.spaces.iter().map(|space| space.unsaved_bytes(since)).sum();
+        clock.is_to_save_all(first.boundary, state_bytes, unsaved_bytes)
     }
 }
 
@@ -293,6 +210,7 @@ impl CheckpointClock {
 mod tests {
     use super::*;
     use crate::checkpoint::CheckpointConfig;
+    use crate::orchestrate::clock::UNTOLD;
     use crate::policy::Static;
 
     /// For two workers. A checkpoint is taken only if it is asked for.

@@ -5,7 +5,8 @@ use super::sketches::Samples;
 /// Bits of a bitmap, as a power of two.
 pub(super) const BITS: u32 = (WORDS * 64).ilog2();
 
-/// So many shards are looked at, at most: their bitmaps take 256 MB. Fewer in tests of this.
+/// So many shards are looked at, at most: their bitmaps take 256 MB, and as much again while the
+/// epoch before is told of. Fewer in tests of this.
 pub(super) const MOST: usize = if cfg!(test) { 300 } else { u16::MAX as usize };
 
 /// Of the shards of which records are looked at one by one, what these touch. Each is known by the number of its bitmap.

@@ -32,8 +32,9 @@ impl Heaviest {
         self.shards.dedup();
     }
 
-    /// Ends the epoch, with the records of the shards, but for those that are [`light`](Self::light). One with less than half of the records of the one
-    /// before may be what was left of that, and says nothing of the next; if more such follow, it does.
+    /// Ends the epoch, with the records of the shards, but for those that are [`light`](Self::light). One with less than
+    /// half of the records of the one before may be what was left of that, and says nothing of the next; if more such
+    /// follow, it does.
     pub fn turn_over(&mut self, shards: impl Iterator<Item = (u32, u64)>) {
         if self.records == 0 {
             return;

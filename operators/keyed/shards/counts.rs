@@ -33,7 +33,8 @@ impl KeyCounts {
 
     /// A shard has so many more keys, or fewer.
     pub fn add(&mut self, index: usize, keys: isize) {
-        self.now[index] = self.now[index].wrapping_add_signed(keys);
+        debug_assert!(self.now[index].checked_add_signed(keys).is_some(), "there are no more keys than that");
+        self.now[index] = self.now[index].saturating_add_signed(keys);
         if let Some(Told { next, since, before: None }) = &mut self.told
             && index >= *next
             && keys != 0

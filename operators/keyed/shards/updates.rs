@@ -8,8 +8,8 @@ use crate::keyed::entry::Entry;
 use crate::keyed::leaving::Turn;
 use crate::keyed::states::Located;
 
-/// Where more than one in so many keys had to be noted, those of the next batch are fetched first. Of a key in a cache that
-/// takes a tenth of what it saves of one that is in none and has to be noted.
+/// Where more than one in so many keys had to be noted, those of the next batch are fetched first. Of a key that is in a
+/// cache this takes a tenth of what it saves of one that is not.
 const FEW: usize = 8;
 
 impl<K, S, C, H> Shards<K, S, C, H>

@@ -57,16 +57,22 @@ where
     /// Tells of some shards; `true` if there are more.
     fn tell(&mut self, ports: &mut Ports<'_, T, L::Output>) -> bool {
         let Some(mut telling) = self.telling.take() else { return false };
-        let Some((capability, _)) = self.seen.get_mut(&telling.last) else { return false };
+        let seen = self.seen.get_mut(&telling.last);
+        debug_assert!(seen.is_some(), "an epoch is let go of once all is told");
+        let Some((capability, _)) = seen else { return false };
         let mut session = ports.reports.session(&capability);
-        let (more, reports) = telling.tell(self.worker, self.shards.keys());
+        let (more, reports) = telling.next_reports(self.worker, self.shards.keys());
         session.give_iterator(reports);
         if more {
             self.telling = Some(telling);
             return true;
         }
         self.shards.keys().end_telling();
-        self.shards.note_heat(telling.heat);
+        // What is left of an epoch that has been told says nothing of the next.
+        if self.told.as_ref().is_none_or(|told| *told < telling.last) {
+            self.shards.note_heat(telling.heat);
+            self.told = Some(telling.last);
+        }
         self.traces.gathering.reuse(telling.gathered);
         false
     }
@@ -111,7 +117,7 @@ where
 
 impl<T> Telling<T> {
     /// Tells of some shards; whether there are more.
-    fn tell(&mut self, worker: usize, keys: &mut KeyCounts) -> (bool, impl Iterator<Item = Report> + use<T>) {
+    fn next_reports(&mut self, worker: usize, keys: &mut KeyCounts) -> (bool, impl Iterator<Item = Report> + use<T>) {
         let ((value, size), row_bytes, assignment) = (self.gathered.alike(), self.row_bytes, &self.assignment);
         let Taken { counted, described } = self.gathered.take_some(TOLD, DESCRIBED);
         let count = |(shard, records): &(u32, u64)| {
