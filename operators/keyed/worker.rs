@@ -214,9 +214,6 @@ where
             let before = self.shards.assignment().clone();
             self.traces.gathering.renumber(|shard| next.find(before.range(shard as usize).start()) as u32);
             self.shards.change(next, self.leaving(&at, &capabilities));
-            // What is held is told even if no records come.
-            let (_, last) = self.epochs.around(&at);
-            self.seen.entry(&last, || capabilities.reports.delayed(&last));
         }
         if checkpoint {
             ports.snapshots.session(&capabilities.snapshots).give(self.snapshot_part(self.owned(whole)));

@@ -122,6 +122,13 @@ impl Assignment {
         self.division.owners[index] as usize
     }
 
+    /// By worker, whether it owns shards.
+    pub(crate) fn owning(&self) -> Vec<bool> {
+        let mut owning = vec![false; self.workers()];
+        self.division.owners.iter().for_each(|owner| owning[*owner as usize] = true);
+        owning
+    }
+
     /// The range of the shard that holds the routing key.
     pub fn shard_of(&self, key: u64) -> KeyRange {
         self.range(self.find(key))

@@ -56,6 +56,8 @@ pub(super) struct Director {
     name: String,
     /// As it will be after all commands given so far.
     assignment: Assignment,
+    /// By worker, whether it owns shards then.
+    owning: Vec<bool>,
     policy: Box<dyn Policy>,
     /// Commands known before the run that are not in the assignment yet, by boundary.
     pub known: BTreeMap<u64, Vec<Command>>,
@@ -84,13 +86,28 @@ impl Director {
         };
         let rolling = window.map(|window| Rolling::new(window, initial.workers()));
         let arrivals = Exponential::new(ARRIVALS_ALPHA);
-        Director { name, assignment: initial, policy, known, can_fold, rolling, arrivals, states: BTreeMap::new() }
+        let owning = initial.owning();
+        Director {
+            name,
+            assignment: initial,
+            owning,
+            policy,
+            known,
+            can_fold,
+            rolling,
+            arrivals,
+            states: BTreeMap::new(),
+        }
     }
 
     pub fn decide(&mut self, epoch: u64, boundary: u64, seen: Seen) -> EpochEvent {
         let Seen { shards: told, folded, moved_bytes, states, .. } = seen;
         let workers = self.assignment.workers();
         self.states.extend(states);
+        // A worker that has given all away tells of nothing any more, once the boundary has come.
+        let lead = boundary - epoch;
+        let owns = |worker: usize| self.owning.get(worker).is_none_or(|owns| *owns);
+        self.states.retain(|(_, worker), held| owns(*worker) || epoch <= held.epoch + lead);
         let of_shards = told.iter().flat_map(|(_, told)| told.records());
         let of_folded = folded.iter().map(|(worker, _, records)| (*worker, *records));
         let mut loads = vec![0; workers];
@@ -168,6 +185,9 @@ impl Director {
             self.assignment.apply_valid(commands.into_iter().flatten().collect());
         refused.extend(unable.into_iter().filter_map(Result::err));
         self.assignment = assignment;
+        if accepted.iter().any(|command| matches!(command, Command::Move { .. })) {
+            self.owning = self.assignment.owning();
+        }
         Accepted { accepted, refused }
     }
 }
