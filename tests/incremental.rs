@@ -68,7 +68,7 @@ fn what_has_changed_is_written_and_old_snapshots_are_merged() {
     assert_eq!(again.outputs(Some(&resume)).0, from(&again.expected(), resume.epoch()));
 }
 
-/// There is nothing to merge then, and what is gone is in no snapshot.
+/// What is gone is in no such snapshot.
 #[test]
 fn where_nearly_all_keys_have_changed_all_are_saved_and_the_chain_begins_anew() {
     for (keys, every, lead) in [(2, 1, 1), (97, 8, 2)] {
