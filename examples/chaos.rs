@@ -14,7 +14,7 @@ mod attempt;
 mod output;
 #[path = "chaos/plan.rs"]
 mod plan;
-#[path = "chaos/random.rs"]
+#[path = "common/random.rs"]
 mod random;
 #[path = "chaos/recovery.rs"]
 mod recovery;

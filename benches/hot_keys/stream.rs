@@ -1,4 +1,9 @@
+#[path = "../../examples/common/random.rs"]
+mod random;
+
 use thalweg::stable_hash;
+
+use random::Random;
 
 /// Keys, in the order of their routing keys.
 pub const KEYS: usize = 200_000;
@@ -22,7 +27,7 @@ impl Stream {
         let mut routing: Vec<u64> = (0..KEYS as u64).map(|key| stable_hash(&(seed, key))).collect();
         routing.sort_unstable();
         let mut by_rank: Vec<u32> = (0..KEYS as u32).collect();
-        (1..KEYS).for_each(|rank| by_rank.swap(rank, random.below(rank + 1)));
+        (1..KEYS).for_each(|rank| by_rank.swap(rank, random.index(rank + 1)));
         let weights: Vec<f64> = (0..KEYS).map(|rank| (rank as f64 + 1.0).powf(-exponent)).collect();
         Stream { routing, by_rank, alias: Alias::new(&weights), random }
     }
@@ -30,7 +35,7 @@ impl Stream {
     /// Other keys become the hottest.
     pub fn redraw(&mut self) {
         for rank in 0..HOT {
-            let other = HOT + self.random.below(KEYS - HOT);
+            let other = HOT + self.random.index(KEYS - HOT);
             self.by_rank.swap(rank, other);
         }
     }
@@ -65,28 +70,8 @@ impl Alias {
     }
 
     fn draw(&self, random: &mut Random) -> usize {
-        let place = random.below(self.places.len());
+        let place = random.index(self.places.len());
         let (itself, other) = self.places[place];
         if random.unit() < itself { place } else { other as usize }
-    }
-}
-
-/// A small, fast, fixed generator of random numbers (SplitMix64; Steele, Lea and Flood, 2014).
-pub struct Random(pub u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        ((u128::from(self.next()) * n as u128) >> 64) as usize
-    }
-
-    fn unit(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1u64 << 53) as f64
     }
 }

@@ -8,17 +8,18 @@ use clap::Parser;
 /// nothing happened to, byte by byte.
 ///
 /// A run is of one to three processes. It is killed by SIGKILL, all processes at once or one of them, at a random time
-/// or when it passes a named point of a checkpoint, a move, a restore or a commit, or it is stopped by SIGTERM; then
-/// it is resumed with other numbers of workers and processes, until it ends. Some are held up at such points besides. Where one process is killed, the others
-/// must end by themselves and say so. All of that is decided by the run's seed; at which record a kill by time comes
-/// is up to the machine.
+/// or when it passes a named point of a checkpoint, a move, a restore or a commit, or it is stopped by SIGTERM; then it
+/// is resumed with other numbers of workers and processes, until it ends. Some are held up at such points besides.
+/// Where one process is killed, the others must end by themselves and say so. All of that is decided by the run's seed;
+/// at which record a kill by time comes is up to the machine.
 ///
-/// The last line is JSON: `runs`, `legs` (starts of a run), `kills` by point, `stops`, `lost` (processes that ended since
-/// another one was killed), `wrong` (seeds), and `median_recovery_ratio`. The recovery ratio of a leg is the time from
-/// its start to the first output that the run had not given before, less what it takes its processes to come up, over
-/// what a recovery should take: bytes of the checkpoint ÷ the bandwidth with which they can be read, plus records up to
-/// that output × the time that each takes in a run that nothing happens to. What it takes to come up is the median over
-/// the legs of as many processes that began anew, of the time to their first output less that of its records.
+/// The last line is JSON: `runs`, `legs` (starts of a run), `kills` by point, `stops`, `lost` (processes that ended
+/// since another one was killed), `wrong` (seeds), and `median_recovery_ratio`. The recovery ratio of a leg is the time
+/// from its start to the first output that the run had not given before, less what it takes its processes to come up,
+/// over what a recovery should take: bytes of the checkpoint ÷ the bandwidth with which they can be read, plus records
+/// up to that output × the time that each takes in a run that nothing happens to. What it takes to come up is the
+/// median over the legs of as many processes that began anew, of the time to their first output less that of its
+/// records.
 ///
 /// Exits with 1, and keeps their directories, if any run was wrong: if its output differs, it does not end, or it ends
 /// with an error.

@@ -80,8 +80,8 @@ impl Plan {
         let kills = if kills == 0 { 0 } else { 1 + random.below(kills) };
         let mut legs: Vec<Leg> = (0..kills).map(|_| Leg::new(&mut random, points)).collect();
         legs.push(Leg { fate: Fate::Completes, ..Leg::new(&mut random, points) });
-        let when = ["epoch", "checkpoint"][random.below(2) as usize];
-        let layout = random.below(LAYOUTS.len() as u64) as usize;
+        let when = ["epoch", "checkpoint"][random.index(2)];
+        let layout = random.index(LAYOUTS.len());
         Plan { stream, every, when, layout, legs }
     }
 }
@@ -89,10 +89,10 @@ impl Plan {
 impl Leg {
     fn new(random: &mut Random, points: &[&'static str]) -> Self {
         // Half of all legs are of one process, which is where most can be done in a second.
-        let processes = [1, 1, 2, MOST_PROCESSES][random.below(4) as usize];
-        let workers = 1 + random.below(if processes == 1 { 4 } else { 2 }) as usize;
+        let processes = [1, 1, 2, MOST_PROCESSES][random.index(4)];
+        let workers = 1 + random.index(if processes == 1 { 4 } else { 2 });
         let after = Duration::from_micros(random.below(SPAN.as_micros() as u64));
-        let one = random.below(processes as u64) as usize;
+        let one = random.index(processes);
         let victims = if random.below(2) == 0 { Victims::All } else { Victims::One(one) };
         let fate = match (random.below(8), pick_point(random, points)) {
             (0, _) => Fate::Stops { after, process: one },

@@ -4,7 +4,11 @@
 //! people or auctions whatever is set, its times are `f32`, which from event 2^24 on can't tell neighbours apart,
 //! and it never gets past the first of its rates; here hot keys stay for a number of events that is a parameter.
 
+#[path = "../common/random.rs"]
+mod random;
+
 use crate::event::{Auction, Bid, Event, Person};
+use random::Random;
 
 /// Of so many events, one is a person, three are auctions, and the others bids.
 const ROUND: u64 = 50;
@@ -53,39 +57,20 @@ const CITIES: [(&str, &str); 10] = [
 ];
 const HOT_CHANNELS: [&str; 4] = ["Google", "Facebook", "Baidu", "Apple"];
 
-/// A small, fast, fixed generator of random numbers (SplitMix64).
-struct Random(u64);
+/// The numbers of an event: those of neighbours have nothing in common.
+fn numbers_of(seed: u64, number: u64) -> Random {
+    let mut random = Random(seed.wrapping_add(number.wrapping_mul(Random::GAMMA)));
+    Random(random.next())
+}
 
-impl Random {
-    const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
+fn one_of<T: Copy>(values: &[T], random: &mut Random) -> T {
+    values[random.index(values.len())]
+}
 
-    /// The one of an event: those of neighbours have nothing in common.
-    fn of(seed: u64, number: u64) -> Self {
-        let mut random = Random(seed.wrapping_add(number.wrapping_mul(Self::GAMMA)));
-        Random(random.next())
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(Self::GAMMA);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
-    }
-
-    fn one_of<T: Copy>(&mut self, values: &[T]) -> T {
-        values[self.below(values.len() as u64) as usize]
-    }
-
-    /// From 100 cents to a million times that: as many of each magnitude.
-    fn price(&mut self) -> u64 {
-        let magnitude = 10u64.pow(self.below(6) as u32) * 100;
-        magnitude + self.below(magnitude * 9)
-    }
+/// From 100 cents to a million times that: as many of each magnitude.
+fn price(random: &mut Random) -> u64 {
+    let magnitude = 10u64.pow(random.below(6) as u32) * 100;
+    magnitude + random.below(magnitude * 9)
 }
 
 /// Makes up the events.
@@ -105,7 +90,7 @@ impl Generator {
 
     /// With so many events per second, and hot keys that change every `hot_dwell` events.
     pub fn new(seed: u64, rate: u64, hot_dwell: u64) -> Self {
-        let mut random = Random::of(seed, u64::MAX);
+        let mut random = numbers_of(seed, u64::MAX);
         let letters = (0..Self::LETTERS).map(|_| char::from(b'a' + random.below(26) as u8)).collect();
         let open_auctions = (rate * AUCTIONS * AUCTION_LENGTH / (ROUND * 1000)).max(1);
         Generator { seed, rate, hot_dwell, open_auctions, letters }
@@ -123,7 +108,7 @@ impl Generator {
 
     /// The event with this number, from 0.
     pub fn event(&self, number: u64) -> Event {
-        let random = &mut Random::of(self.seed, number);
+        let random = &mut numbers_of(self.seed, number);
         match number % ROUND {
             0..PEOPLE => Event::Person(self.person(number, random)),
             PEOPLE..BIDS_FROM => Event::Auction(self.auction(number, random)),
@@ -132,11 +117,11 @@ impl Generator {
     }
 
     fn person(&self, number: u64, random: &mut Random) -> Person {
-        let name = format!("{} {}", random.one_of(&FIRST_NAMES), random.one_of(&LAST_NAMES));
+        let name = format!("{} {}", one_of(&FIRST_NAMES, random), one_of(&LAST_NAMES, random));
         let email_address = format!("{}@{}.com", self.text(7, random), self.text(5, random));
         let mut digits = || random.below(10_000);
         let credit_card = format!("{:04} {:04} {:04} {:04}", digits(), digits(), digits(), digits());
-        let (city, state) = random.one_of(&CITIES);
+        let (city, state) = one_of(&CITIES, random);
         let size = 16 + name.len() + email_address.len() + credit_card.len() + city.len() + state.len();
         Person {
             id: FIRST_PERSON + last_person(number),
@@ -152,7 +137,7 @@ impl Generator {
 
     fn auction(&self, number: u64, random: &mut Random) -> Auction {
         let (item_name, description) = (self.text(20, random), self.text(100, random));
-        let initial_bid = random.price();
+        let initial_bid = price(random);
         let date_time = self.time(number);
         let expires = date_time + 1 + random.below(2 * AUCTION_LENGTH);
         let seller = match random.below(HOT_SELLER_RATIO) {
@@ -165,7 +150,7 @@ impl Generator {
             item_name,
             description,
             initial_bid,
-            reserve: initial_bid + random.price(),
+            reserve: initial_bid + price(random),
             date_time,
             expires: expires.max(self.hot_until(number)),
             seller: FIRST_PERSON + seller,
@@ -184,10 +169,10 @@ impl Generator {
             0 => active_person(number, random),
             _ => last_person(self.reign(number)) + 1,
         };
-        let price = random.price();
+        let price = price(random);
         let channel = match random.below(HOT_CHANNEL_RATIO) {
             0 => format!("channel-{}", random.below(10_000)),
-            _ => random.one_of(&HOT_CHANNELS).to_owned(),
+            _ => one_of(&HOT_CHANNELS, random).to_owned(),
         };
         let url = format!("https://www.nexmark.com/{}/item.htm?query=1", self.text(5, random));
         let size = 32 + channel.len() + url.len();

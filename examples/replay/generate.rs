@@ -4,9 +4,13 @@
 //! hours, the same every day; after ten days another gauge takes its place. So what is hot alternates over
 //! the day, yesterday tells much about today, and it drifts. All of it is whole-number arithmetic: the same everywhere.
 
+#[path = "../common/random.rs"]
+mod random;
+
 use crate::event::Event;
 use crate::file::Progress;
 use crate::rows::Timed;
+use random::Random;
 
 const HOURS: usize = 14 * 24;
 const HOUR: u64 = 3_600_000_000_000;
@@ -27,23 +31,6 @@ const BREADTH: usize = 9;
 const HOT_SHARE: u64 = 52;
 /// So many days a gauge is hot before another takes its place.
 const REIGN: usize = 10;
-
-/// A small, fast, fixed generator of random numbers (SplitMix64).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
-    }
-}
 
 /// Numbers to draw by weight.
 #[derive(Default)]

@@ -1,10 +1,14 @@
 //! Traces that are made up from a seed.
 
+#[path = "../../common/random.rs"]
+mod random;
+
 use std::f64::consts::TAU;
 
 use thalweg::stable_hash;
 
 use super::trace::{Epoch, Trace};
+use random::Random;
 
 /// How the load of keys changes over time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -54,39 +58,22 @@ pub struct Spread {
 const STEP: f64 = 0.1;
 const FARTHEST: f64 = 2.0;
 
-/// A small, fast, fixed generator of random numbers (SplitMix64; Steele, Lea and Flood, 2014).
-struct Random(u64);
+/// Standard normal (Box and Muller, 1958).
+fn normal(random: &mut Random) -> f64 {
+    (-2.0 * random.unit().ln()).sqrt() * (TAU * random.unit()).cos()
+}
 
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+/// Poisson: by multiplying uniforms (Knuth, 1969) up to 30, by the normal distribution beyond.
+fn poisson(mean: f64, random: &mut Random) -> u32 {
+    if mean > 30.0 {
+        return (mean + mean.sqrt() * normal(random)).round().max(0.0) as u32;
     }
-
-    /// Uniform in (0, 1].
-    fn unit(&mut self) -> f64 {
-        ((self.next() >> 11) + 1) as f64 / (1u64 << 53) as f64
+    let (end, mut product, mut count) = ((-mean).exp(), random.unit(), 0);
+    while product > end {
+        product *= random.unit();
+        count += 1;
     }
-
-    /// Standard normal (Box and Muller, 1958).
-    fn normal(&mut self) -> f64 {
-        (-2.0 * self.unit().ln()).sqrt() * (TAU * self.unit()).cos()
-    }
-
-    /// Poisson: by multiplying uniforms (Knuth, 1969) up to 30, by the normal distribution beyond.
-    fn poisson(&mut self, mean: f64) -> u32 {
-        if mean > 30.0 {
-            return (mean + mean.sqrt() * self.normal()).round().max(0.0) as u32;
-        }
-        let (end, mut product, mut count) = ((-mean).exp(), self.unit(), 0);
-        while product > end {
-            product *= self.unit();
-            count += 1;
-        }
-        count
-    }
+    count
 }
 
 /// Keys, ascending, and what each weighs.
@@ -159,7 +146,7 @@ impl State {
             Kind::Walk => {
                 let random = &mut self.random;
                 let mut step = |at: &mut f64, step: f64| {
-                    *at = (*at + step * random.normal()).clamp(-FARTHEST, FARTHEST);
+                    *at = (*at + step * normal(random)).clamp(-FARTHEST, FARTHEST);
                     at.exp()
                 };
                 let total = step(&mut self.total, STEP / 2.0);
@@ -187,6 +174,6 @@ impl State {
 
 fn draw(random: &mut Random, weights: &[f64], records: f64) -> Vec<(u32, u32)> {
     let each = records / weights.iter().sum::<f64>();
-    let counts = (0..).zip(weights).map(|(index, weight)| (index, random.poisson(weight * each)));
+    let counts = (0..).zip(weights).map(|(index, weight)| (index, poisson(weight * each, random)));
     counts.filter(|(_, records)| *records > 0).collect()
 }
