@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use common::Hooked;
+use common::hooked::before_writing;
 use thalweg::checkpoint::{
     CheckpointConfig, Checkpoints, Covered, Fingerprint, Manifest, Memory, Operators, Saved, Store, commit, save,
 };
@@ -269,7 +269,7 @@ fn what_is_saved_is_told_when_all_parts_are_there_and_durable() {
             drop(waiting.lock().unwrap());
             Ok(())
         };
-        let checkpoints = checkpoints(Hooked { inner: Memory::default(), before_put });
+        let checkpoints = checkpoints(before_writing(Memory::default(), before_put));
         let mut parts = InputHandle::new();
         let seen = Rc::new(RefCell::new(Vec::new()));
         worker.dataflow::<u64, _, _>(|scope| {

@@ -17,7 +17,7 @@ fn write_input(directory: &Path) {
     for file in ["a.csv", "b.csv", "c.csv"] {
         let mut text = "time,key\n".to_owned();
         for hour in 0..HOURS {
-            for _ in 0..random.below(60) {
+            for _ in 0..random.index(60) {
                 let key = random.next() % (1 + random.next() % 40);
                 text += &format!("{},\"key, {key}\"\n", hour * 3600 + random.next() % 3600);
             }
@@ -89,7 +89,7 @@ fn killed_at_any_instant_it_gives_what_a_run_without_faults_gives() {
         let expected = expected(directory.path());
         let arguments = |workers: usize| format!("--resume -w {workers} --visible {visible}");
         for _ in 0..12 {
-            let child = start(directory.path(), &arguments(1 + random.below(4)));
+            let child = start(directory.path(), &arguments(1 + random.index(4)));
             let ended = ends_before(child, Duration::from_millis(10 + random.next() % 150));
             let given = output(directory.path());
             assert!(given.iter().all(|(name, text)| expected.get(name) == Some(text)), "{visible}");

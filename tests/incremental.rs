@@ -5,8 +5,9 @@ mod common;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use common::hooked::before_writing;
 use common::snapshots::{prefix, stored};
-use common::{Encoding, Hooked, Outputs, Random, Run};
+use common::{Encoding, Outputs, Random, Run};
 use proptest::prelude::*;
 use thalweg::Error;
 use thalweg::checkpoint::{CheckpointConfig, Checkpoints, Fingerprint, Manifest, Memory, Store, resolve};
@@ -79,7 +80,8 @@ fn where_nearly_all_keys_have_changed_all_are_saved_and_the_chain_begins_anew() 
         assert_eq!(outputs, run.expected());
         let outcomes = outcomes(events);
         assert!(outcomes.len() > 5 && outcomes.iter().all(|c| c.error.is_none()), "{outcomes:?}");
-        // But for those that tell what has changed: the second one, with what comes before it is known, and now and then.
+        // But for those that tell what has changed: the second one, with what comes before it is known, and now and
+        // then.
         let while_fed = || outcomes.iter().filter(|c| c.epoch < run.epochs);
         let whole = while_fed().filter(|c| c.saved_keys == c.keys && c.generations == 0).count();
         assert!(whole > 2, "{outcomes:?}");
@@ -103,7 +105,7 @@ fn after_an_abandoned_checkpoint_all_is_saved() {
         let epoch: u64 = name.split(['/', '-', '.']).nth(1).unwrap().parse().unwrap();
         if (20..23).contains(&epoch) { Err(refused(name)) } else { Ok(()) }
     };
-    let store = Hooked { inner: memory.clone(), before_put };
+    let store = before_writing(memory.clone(), before_put);
     let begin = Checkpoints::begin(Arc::new(store), Fingerprint::default(), config(1000)).unwrap();
     let (outputs, events) = run.outputs(Some(&begin));
     assert_eq!(outputs, run.expected());
@@ -124,7 +126,7 @@ fn what_cannot_be_merged_stays_apart() {
     let before_put = |_: &Memory, name: &str, _: &[u8]| {
         if name.contains("-merged-") { Err(refused(name)) } else { Ok(()) }
     };
-    let store = Hooked { inner: memory.clone(), before_put };
+    let store = before_writing(memory.clone(), before_put);
     let begin = Checkpoints::begin(Arc::new(store), Fingerprint::default(), config(2)).unwrap();
     let (outputs, events) = run.outputs(Some(&begin));
     assert_eq!(outputs, run.expected());
@@ -149,10 +151,10 @@ proptest! {
         for (at, (crash_at, workers)) in crashes.iter().map(|(at, w)| (Some(*at), *w)).chain([(None, 2)]).enumerate() {
             let random = std::sync::Mutex::new(Random(seed ^ at as u64));
             let before_put = move |_: &Memory, name: &str, _: &[u8]| {
-                let fails = random.lock().unwrap().below(20) < failing;
+                let fails = random.lock().unwrap().index(20) < failing;
                 if fails { Err(refused(name)) } else { Ok(()) }
             };
-            let store = Arc::new(Hooked { inner: memory.clone(), before_put });
+            let store = Arc::new(before_writing(memory.clone(), before_put));
             let resume = Checkpoints::resume(store, Fingerprint::default(), config(keep)).unwrap();
             let run = Run { workers, crash_at, seed: seed ^ at as u64, ..run.clone() };
             let (outputs, _) = run.outputs(Some(&resume));

@@ -6,8 +6,9 @@ mod common;
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::hooked::before_writing;
 use common::snapshots::{prefix, stored};
-use common::{Encoding, Hooked, Outputs, Run, runs};
+use common::{Encoding, Outputs, Run, runs};
 use proptest::prelude::*;
 use thalweg::Error;
 use thalweg::checkpoint::{CheckpointConfig, Checkpoints, Fingerprint, Manifest, Memory, Space, Store, verify};
@@ -87,9 +88,7 @@ fn watch(store: &Memory, name: &str, bytes: &[u8]) -> Result<(), Error> {
 #[test]
 fn a_manifest_is_written_when_all_workers_objects_are_durable() {
     let store = Memory::default();
-    let begin =
-        Checkpoints::begin(Arc::new(Hooked { inner: store.clone(), before_put: watch }), fingerprint(), config())
-            .unwrap();
+    let begin = Checkpoints::begin(Arc::new(before_writing(store.clone(), watch)), fingerprint(), config()).unwrap();
     let run = Run { workers: 3, checkpoint_every: 2, ..Run::default() };
     let (outputs, events) = run.outputs(Some(&begin));
     assert_eq!(outputs, run.expected());
@@ -108,8 +107,7 @@ fn refuse(_: &Memory, name: &str, _: &[u8]) -> Result<(), Error> {
 #[test]
 fn a_checkpoint_that_cannot_be_written_is_abandoned_and_the_run_goes_on() {
     let begin =
-        Checkpoints::begin(Arc::new(Hooked { inner: Memory::default(), before_put: refuse }), fingerprint(), config())
-            .unwrap();
+        Checkpoints::begin(Arc::new(before_writing(Memory::default(), refuse)), fingerprint(), config()).unwrap();
     let run = Run { checkpoint_every: 2, ..Run::default() };
     let (outputs, events) = run.outputs(Some(&begin));
     assert_eq!(outputs, run.expected());

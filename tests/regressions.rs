@@ -7,15 +7,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use common::counting::counted;
+use common::hooked::{Hooked, Operation};
 use common::{Channels, Row, Run, drive, timely_config};
 use thalweg::checkpoint::{CheckpointConfig, Checkpoints, Fingerprint, Manifest, Memory, Store};
-use thalweg::keyed::codec::{Columns, Serde};
-use thalweg::keyed::{Context, Fault, KeyedSettings, Report, keyed};
+use thalweg::keyed::codec::Serde;
+use thalweg::keyed::{Context, Fault, Report};
 use thalweg::observe::Event;
 use thalweg::orchestrate::{Orchestrator, Space};
 use thalweg::policy::{Policy, Script, Static, View};
-use thalweg::profile::{ProfileConfig, ShardEpoch, Statistics};
-use thalweg::{Assignment, Command, Config, Epochs, Error, KeyRange, Rebalance, stable_hash};
+use thalweg::profile::{ShardEpoch, Statistics};
+use thalweg::{Assignment, Command, Config, Error, KeyRange, Rebalance, stable_hash};
 use timely::dataflow::operators::{Input, Inspect, Probe};
 use timely::dataflow::{InputHandle, ProbeHandle};
 
@@ -318,49 +320,11 @@ fn a_scripted_run_resumes_on_fewer_workers() {
 /// An assignment for more workers than there are: an error, not a panic in the middle of a run.
 #[test]
 fn an_assignment_for_other_workers_is_an_error() {
-    use thalweg::keyed::{OneInput, Side};
-    use thalweg::routing::gate;
-    struct Count;
-    impl Side<u64> for Count {
-        type Record = u64;
-        type Key = u64;
-        type State = u64;
-        type Output = u64;
-        fn routing_key(&self, r: &u64) -> u64 {
-            stable_hash(r)
-        }
-        fn key(&self, r: &u64) -> u64 {
-            *r
-        }
-        fn value(&self, _: &u64) -> f64 {
-            1.0
-        }
-        fn size(&self, _: &u64) -> usize {
-            8
-        }
-        fn on_record(&mut self, r: u64, _: &mut u64, c: &mut Context<'_, u64, u64, u64>) {
-            c.give(r);
-        }
-    }
     drive(timely_config(2, Channels::Moved), |worker, stop| {
-        let (mut input, fault) = (InputHandle::new(), Fault::new());
+        let mut input = InputHandle::new();
         worker.dataflow::<u64, _, _>(|scope| {
-            let initial = Assignment::even(8, 4).unwrap();
-            let epochs = Epochs::default();
-            let control = timely::dataflow::operators::generic::operator::empty::<u64, Vec<Command>>(scope);
-            let data = gate(scope.input_from(&mut input).container::<Vec<u64>>(), control.clone(), initial, epochs);
-            let settings = KeyedSettings {
-                name: "k".into(),
-                epochs,
-                chunk_bytes: 1000,
-                pre_copy: true,
-                profile: ProfileConfig::default(),
-                restore: None,
-                backlog: None,
-                fault: fault.clone(),
-            };
-            let logic = OneInput { input: Count, on_timer: |_: &mut u64, _: &mut Context<'_, u64, u64, u64>| () };
-            let refused = keyed::<_, _, _, Columns>(data, control, logic, stable_hash, settings).map(|_| ());
+            let keys = scope.input_from(&mut input).container::<Vec<u64>>();
+            let refused = counted(keys, Assignment::even(8, 4).unwrap()).map(|_| ());
             assert!(refused.unwrap_err().to_string().contains("for 4 workers and 2 run"));
         });
         input.close();
@@ -399,40 +363,21 @@ fn the_last_epoch_ends() {
 }
 
 /// A store that removes nothing.
-struct Lasting(Memory);
-
-impl Store for Lasting {
-    fn put(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
-        self.0.put(name, bytes)
-    }
-
-    fn create(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
-        self.0.create(name, bytes)
-    }
-
-    fn get(&self, name: &str) -> Result<Vec<u8>, Error> {
-        self.0.get(name)
-    }
-
-    fn get_range(&self, name: &str, offset: u64, length: u64) -> Result<Vec<u8>, Error> {
-        self.0.get_range(name, offset, length)
-    }
-
-    fn list(&self, prefix: &str) -> Result<Vec<String>, Error> {
-        self.0.list(prefix)
-    }
-
-    fn delete(&self, name: &str) -> Result<(), Error> {
-        let source = std::io::ErrorKind::PermissionDenied.into();
-        Err(Error::Store { action: "remove", object: name.into(), source })
-    }
+fn lasting(inner: Memory) -> impl Store {
+    Hooked::new(inner, |_: &Memory, operation: Operation<'_>, name: &str| match operation {
+        Operation::Delete => {
+            let source = std::io::ErrorKind::PermissionDenied.into();
+            Err(Error::Store { action: "remove", object: name.into(), source })
+        }
+        Operation::Write(_) | Operation::Read | Operation::List => Ok(()),
+    })
 }
 
 /// What becomes of old checkpoints that can't be removed is told to somebody.
 #[test]
 fn a_checkpoint_that_cannot_be_removed_is_told() {
     let config = CheckpointConfig { keep: 1, ..config() };
-    let begin = Checkpoints::begin(Arc::new(Lasting(Memory::default())), fingerprint(), config).unwrap();
+    let begin = Checkpoints::begin(Arc::new(lasting(Memory::default())), fingerprint(), config).unwrap();
     let (_, events) = Run { checkpoint_every: 1, ..Run::default() }.outputs(Some(&begin));
     let told = format!("{events:?}");
     assert!(told.contains("can't remove"), "no event tells that nothing could be removed");

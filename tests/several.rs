@@ -9,9 +9,10 @@ use std::sync::{Arc, Mutex};
 use common::flow::{
     Building, Collected, Flow, Source, Timed, assert_same, before, fingerprint, from, refusal, sorted, when_commanded,
 };
+use common::hooked::before_writing;
 use common::ledger::{self, Left, Right, Row};
 use common::processes::{cluster, rows_of_two};
-use common::{Hooked, Run, drive, runs, timely_config};
+use common::{Run, drive, runs, timely_config};
 use proptest::prelude::*;
 use thalweg::checkpoint::{Checkpoints, Manifest, Memory, Store};
 use thalweg::keyed::{Context, Fault};
@@ -254,7 +255,7 @@ proptest! {
             let source = std::io::Error::from(std::io::ErrorKind::StorageFull);
             Err(Error::Store { action: "write", object: name.into(), source })
         };
-        let flaky = Hooked { inner: store.clone(), before_put };
+        let flaky = before_writing(store.clone(), before_put);
         let begin = Checkpoints::begin(Arc::new(flaky), fingerprint(), when_commanded()).unwrap();
         let (seen, events) = several.checkpointed(&begin).outputs();
         several.check_until_crash(&seen);

@@ -223,8 +223,8 @@ fn inputs() -> impl Strategy<Value = Input> {
         let mut random = Random(seed);
         let mut time = 0;
         let mut record = |_| {
-            time += u64::from(random.below(4) == 0) * (1 + random.next() % 3);
-            (time.saturating_sub(u64::from(random.below(10) == 0) * late), random.next() % 20)
+            time += u64::from(random.index(4) == 0) * (1 + random.next() % 3);
+            (time.saturating_sub(u64::from(random.index(10) == 0) * late), random.next() % 20)
         };
         (0..records).map(&mut record).collect()
     });

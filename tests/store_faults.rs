@@ -130,7 +130,7 @@ fn a_store_that_fails_now_and_then_costs_some_checkpoints() {
         let inner: Arc<dyn Store> = Arc::new(Memory::default());
         let sometimes = |seed| {
             let random = Mutex::new(Random(seed));
-            move |name: &str, _| match random.lock().unwrap().below(8) {
+            move |name: &str, _| match random.lock().unwrap().index(8) {
                 0 => Err(failure(name, ErrorKind::BrokenPipe)),
                 _ => Ok(()),
             }

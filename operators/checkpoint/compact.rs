@@ -206,33 +206,9 @@ fn parts(objects: &[Arc<ObjectRef>]) -> Vec<KeyRange> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checkpoint::hooked::{Hooked, Operation};
     use crate::checkpoint::{Memory, ObjectWriter};
     use crate::keyed::{Chunk, Merged};
-
-    /// Reads once it may.
-    struct Gated(Memory, Arc<Mutex<()>>);
-
-    impl Store for Gated {
-        fn put(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
-            self.0.put(name, bytes)
-        }
-        fn create(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
-            self.0.create(name, bytes)
-        }
-        fn get(&self, name: &str) -> Result<Vec<u8>, Error> {
-            self.0.get(name)
-        }
-        fn get_range(&self, name: &str, offset: u64, length: u64) -> Result<Vec<u8>, Error> {
-            drop(self.1.lock().unwrap());
-            self.0.get_range(name, offset, length)
-        }
-        fn list(&self, prefix: &str) -> Result<Vec<String>, Error> {
-            self.0.list(prefix)
-        }
-        fn delete(&self, name: &str) -> Result<(), Error> {
-            self.0.delete(name)
-        }
-    }
 
     fn pass(
         _: &Merging,
@@ -253,8 +229,15 @@ mod tests {
         let objects = writer.finish();
         objects.iter().for_each(|object| store.put(&object.reference.name, &object.bytes).unwrap());
         let of = ToMerge { objects: objects.into_iter().map(|object| object.reference).collect(), oldest: true };
-        let mut compactor = Compactor::new(Arc::new(Gated(store, Arc::clone(&gate))));
         let closed = gate.lock().unwrap();
+        let waiting = Arc::clone(&gate);
+        let reads_once_it_may = move |_: &Memory, operation: Operation<'_>, _: &str| {
+            if let Operation::Read = operation {
+                drop(waiting.lock().unwrap());
+            }
+            Ok(())
+        };
+        let mut compactor = Compactor::new(Arc::new(Hooked::new(store, reads_once_it_may)));
         compactor.start(of.clone(), BTreeMap::from([("count".to_owned(), pass as Merge)]), || ()).unwrap();
         compactor.stop_unless(|running| *running == of && is_needed);
         drop(closed);

@@ -15,17 +15,17 @@
 //!
 //! 1. A [`Trigger`] decides on a boundary. It is a pure function of counts, and of times and forecasts that it is told;
 //!    [`Hindsight`] says what that was worth.
-//! 2. Each worker saves the keys that have changed since the snapshot before, and says which are gone; or all keys, where
-//!    nearly all have changed. A thread of its own packs, compresses and puts them. What is put is durable when it is
-//!    reported. A [`Backlog`](crate::keyed::Backlog) bounds what waits for the store.
+//! 2. Each worker saves the keys that have changed since the snapshot before, and says which are gone; or all keys,
+//!    where nearly all have changed. A thread of its own packs, compresses and puts them. What is put is durable when
+//!    it is reported. A [`Backlog`](crate::keyed::Backlog) bounds what waits for the store.
 //! 3. When all workers' objects of all [`Operators`] are durable, and sources and sinks have [`Covered`] all before the
 //!    boundary, one worker writes the manifest, which refers to the objects of the checkpoint before, too. From then on
 //!    the checkpoint exists; before, it does not. If anything fails, or an operator has not taken part, the checkpoint
 //!    is abandoned, its objects are nobody's, and the next one saves all keys.
 //! 4. The same worker removes what is no longer wanted ([`retain`]): manifests first, then objects. Checkpoints are
 //!    finished in order of their epochs; one that is overtaken is abandoned.
-//! 5. When a checkpoint consists of many snapshots, small ones are merged on another thread, and the next manifest refers
-//!    to what has come of that.
+//! 5. When a checkpoint consists of many snapshots, small ones are merged on another thread, and the next manifest
+//!    refers to what has come of that.
 //! 6. After a crash, [`resolve`] finds the newest checkpoint every byte of which is as it was written, and says which
 //!    newer ones are not. The worker that writes manifests has the store's lock, and sets those aside. The chunks of
 //!    later snapshots are read before those of earlier ones, by whoever owns their keys now: of each key the first row
@@ -65,8 +65,14 @@ mod trigger;
 mod words;
 mod writer;
 
+#[cfg(test)]
+#[path = "../../tests/common/hooked.rs"]
+mod hooked;
+
 #[cfg(feature = "object-store")]
 pub use self::object_store::{ObjectStore, REQUEST_TIMEOUT};
+#[cfg(test)]
+use crate::error::Error;
 pub use checkpoints::{Checkpoints, REQUESTED};
 pub use commit::commit;
 pub use config::{CheckpointConfig, TriggerKind};

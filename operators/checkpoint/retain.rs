@@ -100,7 +100,10 @@ fn epoch_of(name: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use super::*;
+    use crate::checkpoint::hooked::{Hooked, Operation};
     use crate::checkpoint::manifest::example;
     use crate::checkpoint::{Memory, ObjectRef};
 
@@ -142,36 +145,18 @@ mod tests {
         assert_eq!(retain(&store, 0, 40, &|_| false).unwrap().checkpoints, [30]);
     }
 
-    /// Somebody puts an object while they are being listed.
-    struct Busy(Memory, std::sync::Mutex<BTreeSet<String>>);
-
-    impl Store for Busy {
-        fn put(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
-            self.0.put(name, bytes)
-        }
-        fn create(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
-            self.0.create(name, bytes)
-        }
-        fn get(&self, name: &str) -> Result<Vec<u8>, Error> {
-            self.0.get(name)
-        }
-        fn get_range(&self, name: &str, offset: u64, length: u64) -> Result<Vec<u8>, Error> {
-            self.0.get_range(name, offset, length)
-        }
-        fn list(&self, prefix: &str) -> Result<Vec<String>, Error> {
-            self.1.lock().unwrap().insert(name(15, 0));
-            self.put(&name(15, 0), b"")?;
-            self.0.list(prefix)
-        }
-        fn delete(&self, name: &str) -> Result<(), Error> {
-            self.0.delete(name)
-        }
-    }
-
     #[test]
     fn what_is_put_in_the_meantime_stays() {
-        let busy = Busy(store(&[10, 20, 30]), Default::default());
-        let removed = retain(&busy, 1, 30, &|name| busy.1.lock().unwrap().contains(name)).unwrap();
+        let in_use = Arc::new(Mutex::new(BTreeSet::new()));
+        let noted = Arc::clone(&in_use);
+        let busy = Hooked::new(store(&[10, 20, 30]), move |store: &Memory, operation: Operation<'_>, _: &str| {
+            if let Operation::List = operation {
+                noted.lock().unwrap().insert(name(15, 0));
+                store.put(&name(15, 0), b"")?;
+            }
+            Ok(())
+        });
+        let removed = retain(&busy, 1, 30, &|name| in_use.lock().unwrap().contains(name)).unwrap();
         assert_eq!(removed.objects, [name(20, 0)]);
         assert!(busy.get(&name(15, 0)).is_ok());
     }

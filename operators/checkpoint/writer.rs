@@ -97,9 +97,9 @@ pub enum Written {
     },
 }
 
-/// Packs, compresses, checksums and writes to a store on a thread of its own, so that no activation of an operator waits
-/// for one. Jobs are done in the order in which they are submitted; neither a failing nor a panicking store ends the
-/// thread. How much waits is for a [`Backlog`] to bound.
+/// Packs, compresses, checksums and writes to a store on a thread of its own, so that no activation of an operator
+/// waits for one. Jobs are done in the order in which they are submitted; neither a failing nor a panicking store ends
+/// the thread. How much waits is for a [`Backlog`] to bound.
 ///
 /// When it is dropped, what is queued is still written, and the thread has ended.
 #[derive(Debug)]
@@ -261,6 +261,7 @@ mod tests {
 
     use super::*;
     use crate::checkpoint::Memory;
+    use crate::checkpoint::hooked::{Hooked, Operation};
     use crate::checkpoint::manifest::example;
     use crate::keyspace::KeyRange;
 
@@ -295,31 +296,19 @@ mod tests {
         done
     }
 
-    /// Writes once it may, and fails or panics at the names that say so.
-    struct Gated(Memory, Arc<Mutex<()>>);
-
-    impl Store for Gated {
-        fn put(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
-            drop(self.1.lock().unwrap());
-            assert!(!name.contains("-2-0-"), "boom");
-            self.0.put(name, bytes)
-        }
-        fn create(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
-            self.0.create(name, bytes)
-        }
-        fn get(&self, name: &str) -> Result<Vec<u8>, Error> {
-            self.0.get(name)
-        }
-        fn get_range(&self, name: &str, offset: u64, length: u64) -> Result<Vec<u8>, Error> {
-            self.0.get_range(name, offset, length)
-        }
-        fn list(&self, prefix: &str) -> Result<Vec<String>, Error> {
-            assert!(prefix != "objects/", "no list today");
-            self.0.list(prefix)
-        }
-        fn delete(&self, name: &str) -> Result<(), Error> {
-            self.0.delete(name)
-        }
+    /// A store that writes once it may, and panics at the names that say so.
+    fn gated(inner: Memory, gate: Arc<Mutex<()>>) -> Arc<dyn Store> {
+        Arc::new(Hooked::new(inner, move |_: &Memory, operation: Operation<'_>, name: &str| {
+            match operation {
+                Operation::Write(_) => {
+                    drop(gate.lock().unwrap());
+                    assert!(!name.contains("-2-0-"), "boom");
+                }
+                Operation::List => assert!(name != "objects/", "no list today"),
+                Operation::Read | Operation::Delete => {}
+            }
+            Ok(())
+        }))
     }
 
     #[test]
@@ -344,7 +333,7 @@ mod tests {
     fn a_slow_store_fills_the_backlog_and_dropping_writes_what_is_queued() {
         let (memory, gate, backlog) = (Memory::default(), Arc::new(Mutex::new(())), backlog());
         let closed = gate.lock().unwrap();
-        let mut writer = Writer::new(Arc::new(Gated(memory.clone(), gate.clone())), || ()).unwrap();
+        let mut writer = Writer::new(gated(memory.clone(), gate.clone()), || ()).unwrap();
         for job in [chunk(3, &backlog), Job::Close(3)] {
             writer.submit(job);
         }
@@ -366,7 +355,7 @@ mod tests {
 
     #[test]
     fn a_panic_is_an_error_and_the_next_job_is_done() {
-        let mut writer = Writer::new(Arc::new(Gated(Memory::default(), Arc::default())), || panic!("no wake")).unwrap();
+        let mut writer = Writer::new(gated(Memory::default(), Arc::default()), || panic!("no wake")).unwrap();
         for job in [chunk(2, &backlog()), Job::Close(2), manifest(Vec::new())] {
             writer.submit(job);
         }

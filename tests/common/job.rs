@@ -130,11 +130,11 @@ impl Policy for RandomFolds {
     fn decide(&mut self, view: &View<'_>) -> Vec<Command> {
         let mut commands = self.others.decide(view);
         let mut assignment = view.assignment.clone();
-        for _ in 0..self.random.below(self.folds + 1) {
+        for _ in 0..self.random.index(self.folds + 1) {
             // Low numbers, the hot keys, more often than others.
             let number = self.random.next() % (1 + self.random.next() % self.keys);
             let key = match assignment.folded() {
-                folded @ [_, ..] if self.random.below(2) == 0 => folded[self.random.below(folded.len())],
+                folded @ [_, ..] if self.random.index(2) == 0 => folded[self.random.index(folded.len())],
                 _ => stable_hash(&number),
             };
             let wanted = if assignment.is_folded(key) { Command::Unfold { key } } else { Command::Fold { key } };
@@ -406,10 +406,10 @@ impl Source {
         let mut random = Random(self.seed);
         let mut data = Data::new();
         for epoch in 0..self.epochs {
-            let records = if random.below(5) == 0 { 0 } else { random.below(self.records + 1) };
+            let records = if random.index(5) == 0 { 0 } else { random.index(self.records + 1) };
             for _ in 0..records {
                 let time = epoch * ticks + random.next() % ticks;
-                let key = random.next() % if random.below(2) == 0 { self.keys.min(3) } else { self.keys };
+                let key = random.next() % if random.index(2) == 0 { self.keys.min(3) } else { self.keys };
                 let (before, after) = self.disorder;
                 let event_time = (time + random.next() % (after + 1)).saturating_sub(random.next() % (before + 1));
                 data.push((time, (key, event_time, random.next() % 100)));

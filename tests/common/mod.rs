@@ -2,10 +2,14 @@
 #![allow(dead_code, reason = "each test uses a part")]
 
 pub mod behaves;
+pub mod counting;
 pub mod flow;
+pub mod hooked;
 pub mod job;
 pub mod ledger;
 pub mod processes;
+#[path = "../../examples/common/random.rs"]
+pub mod random;
 pub mod snapshots;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +19,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
+pub use random::Random;
 use thalweg::checkpoint::{Checkpoints, Memory, Store, StoreLock};
 use thalweg::keyed::codec::Serde;
 use thalweg::keyed::{Context, Fault};
@@ -108,23 +113,6 @@ pub fn drive_for<R: Send + 'static>(
     results.into_iter().map(|result| result.expect("no worker has panicked")).collect()
 }
 
-/// A small generator of pseudo-random numbers (SplitMix64), so that a seed gives one run.
-#[derive(Clone, Debug)]
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub fn below(&mut self, end: usize) -> usize {
-        (self.next() % end as u64) as usize
-    }
-}
-
 /// Commands at random: splits (also into single keys), merges, moves and checkpoints, all of them valid.
 #[derive(Clone)]
 pub struct RandomPolicy {
@@ -141,13 +129,13 @@ impl Policy for RandomPolicy {
     fn decide(&mut self, view: &View<'_>) -> Vec<Command> {
         let mut commands = Vec::new();
         let mut assignment = view.assignment.clone();
-        for _ in 0..self.random.below(self.commands + 1) {
-            let shard = assignment.range(self.random.below(assignment.len()));
-            let mut wanted = match self.random.below(4) {
+        for _ in 0..self.random.index(self.commands + 1) {
+            let shard = assignment.range(self.random.index(assignment.len()));
+            let mut wanted = match self.random.index(4) {
                 0 => vec![Command::Split { shard, at: stable_hash(&(self.random.next() % self.keys)) }],
                 1 => vec![Command::Split { shard, at: stable_hash(&(self.random.next() % self.keys)).wrapping_add(1) }],
                 2 => merge_with_next(&assignment, shard),
-                _ => vec![Command::Move { shard, to: self.random.below(assignment.workers()) }],
+                _ => vec![Command::Move { shard, to: self.random.index(assignment.workers()) }],
             };
             if let Ok(next) = assignment.apply(&wanted) {
                 assignment = next;
@@ -392,44 +380,6 @@ impl Run {
         while stop.step(worker) {
             fault.check().unwrap();
         }
-    }
-}
-
-/// A store in memory that does something before it puts an object.
-pub struct Hooked<F> {
-    pub inner: Memory,
-    pub before_put: F,
-}
-
-impl<F: Fn(&Memory, &str, &[u8]) -> Result<(), Error> + Send + Sync + 'static> Store for Hooked<F> {
-    fn put(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
-        (self.before_put)(&self.inner, name, bytes)?;
-        self.inner.put(name, bytes)
-    }
-
-    fn create(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
-        (self.before_put)(&self.inner, name, bytes)?;
-        self.inner.create(name, bytes)
-    }
-
-    fn get(&self, name: &str) -> Result<Vec<u8>, Error> {
-        self.inner.get(name)
-    }
-
-    fn get_range(&self, name: &str, offset: u64, length: u64) -> Result<Vec<u8>, Error> {
-        self.inner.get_range(name, offset, length)
-    }
-
-    fn list(&self, prefix: &str) -> Result<Vec<String>, Error> {
-        self.inner.list(prefix)
-    }
-
-    fn delete(&self, name: &str) -> Result<(), Error> {
-        self.inner.delete(name)
-    }
-
-    fn lock(&self) -> Result<Option<StoreLock>, Error> {
-        self.inner.lock()
     }
 }
 
