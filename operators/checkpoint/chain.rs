@@ -46,8 +46,10 @@ impl Chain {
         self.sizes().len()
     }
 
-    pub fn is_too_long(&self) -> bool {
-        self.generations() >= MOST_GENERATIONS
+    /// Whether the next checkpoint, of all keys or not, waits for the merging in progress: one of all keys refers to
+    /// nothing earlier.
+    pub fn must_be_merged_before(&self, whole: bool) -> bool {
+        !whole && self.generations() >= MOST_GENERATIONS
     }
 
     /// Bytes by boundary.
@@ -129,6 +131,13 @@ mod tests {
         assert_eq!(merged_from(&[512, 256, 128, 64, 32, 16, 8, 4, 2]), None);
         assert_eq!(merged_from(&[1000, 500, 240, 110, 50, 16, 8, 8, 8]), Some((6, false)));
         assert_eq!(merged_from(&[100, 60, 30, 16, 8, 4, 2, 1, 1]), Some((1, true)));
+    }
+
+    #[test]
+    fn a_checkpoint_waits_for_a_long_chain_to_be_merged_unless_it_saves_all() {
+        let (long, shorter) = (chain(&[1; MOST_GENERATIONS]), chain(&[1; MOST_GENERATIONS - 1]));
+        assert!(long.must_be_merged_before(false) && !long.must_be_merged_before(true));
+        assert!(!shorter.must_be_merged_before(false));
     }
 
     /// As many merges as it takes, after each checkpoint.

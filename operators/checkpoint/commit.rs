@@ -1,8 +1,8 @@
 //! Committing checkpoints: what all workers have saved becomes a manifest. It acts on worker 0.
 //!
 //! *Emits* at a checkpoint's boundary, once it is durable or abandoned, what became of it. *Waits* for what all workers
-//! have saved at the boundary; for all epochs before it to be complete, so that their records are known; for sources and
-//! sinks to have covered them; for the thread that writes. *Holds* what has been saved until then.
+//! have saved at the boundary; for all epochs before it to be complete, so that their records are known; for sources
+//! and sinks to have covered them; for the thread that writes. *Holds* what has been saved until then.
 //!
 //! | port     |     | connected to |
 //! |----------|-----|--------------|
@@ -84,7 +84,7 @@ pub fn commit<'scope, T: Ticks>(
             committer.take_compacted();
             let is_open = |at: &T| events_frontier.less_than(at) || covered_frontier.less_than(at);
             // One manifest at a time: the next one refers to the one before it.
-            while committer.is_ready() && gathering.first().is_some_and(|at| !is_open(at)) {
+            while gathering.iter().next().is_some_and(|(at, parts)| !is_open(at) && committer.is_ready_for(parts)) {
                 let Some((at, capability, parts)) = gathering.release(saved_frontier) else { break };
                 if let Some((capability, event)) = committer.begin(epochs.number(&at), capability, parts) {
                     outcomes.session(&capability).give(event);
@@ -166,9 +166,11 @@ impl<H> Committer<H> {
         }
     }
 
-    /// Whether the next manifest can be written.
-    fn is_ready(&self) -> bool {
-        self.committing.is_none() && !(self.compactor.is_running() && self.chain.is_too_long())
+    /// Whether the manifest of what workers have saved can be written.
+    fn is_ready_for(&self, parts: &[Saved]) -> bool {
+        let must_wait =
+            || self.compactor.is_running() && self.chain.must_be_merged_before(parts.iter().any(Saved::is_whole));
+        self.committing.is_none() && !must_wait()
     }
 
     /// Begins to make a checkpoint durable; what became of it, if there can't be one.

@@ -13,7 +13,7 @@ pub(super) struct Gathered {
     parts: BTreeMap<String, BTreeMap<usize, Part>>,
     /// Keys in all shards.
     pub keys: u64,
-    /// Whether all of them are saved. All workers say the same, as they have the same commands.
+    /// Whether all of them are saved.
     pub whole: bool,
     /// In order of their names.
     pub objects: Vec<ObjectRef>,
@@ -34,10 +34,10 @@ impl FromIterator<Saved> for Gathered {
     fn from_iter<I: IntoIterator<Item = Saved>>(all: I) -> Self {
         let mut gathered = Gathered::default();
         for saved in all {
+            gathered.whole |= saved.is_whole();
             match saved {
-                Saved::Shards { operator, worker, ranges, folded, keys, whole } => {
+                Saved::Shards { operator, worker, ranges, folded, keys, whole: _ } => {
                     gathered.keys += keys;
-                    gathered.whole |= whole;
                     gathered.add(operator, worker, Part { ranges, folded });
                 }
                 Saved::Objects(objects) => gathered.objects.extend(objects),

@@ -52,6 +52,13 @@ pub enum Saved {
     Done(f64),
 }
 
+impl Saved {
+    /// Whether it says that all keys are saved. All workers say the same, as they have the same commands.
+    pub(super) fn is_whole(&self) -> bool {
+        matches!(self, Saved::Shards { whole: true, .. })
+    }
+}
+
 /// Writes parts of snapshots into the store, on a thread of its own, and says what became of them.
 pub fn save<'scope, T: Ticks>(
     parts: StreamVec<'scope, T, SnapshotPart>,
