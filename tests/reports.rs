@@ -2,9 +2,12 @@
 
 mod common;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
+use common::counting::counted;
 use common::{Channels, Random, RandomPolicy, drive, timely_config};
 use thalweg::keyed::{Context, Report};
 use thalweg::observe::{EpochEvent, Event};
@@ -12,7 +15,7 @@ use thalweg::orchestrate::{Orchestrator, Space};
 use thalweg::policy::{Policy, Script, Sight, View};
 use thalweg::profile::{CountedShards, Profile, ProfileConfig, Sampler, ShardCount, ShardEpoch, Statistics};
 use thalweg::{Assignment, Command, Config, KeyRange, Rebalance, stable_hash};
-use timely::dataflow::operators::{Input, Probe};
+use timely::dataflow::operators::{Input, Inspect, Probe};
 use timely::dataflow::{InputHandle, ProbeHandle};
 
 /// Decides as another policy, and keeps the sums of what profiles say: the epoch, records, keys, bytes.
@@ -68,7 +71,8 @@ fn the_last_part_says_what_is_held_whatever_its_kind() {
     assert_eq!(seen(vec![(0, described(13, 1300)), (0, Report::Counted(counted))]), [[0, 7, 10, 1000]]);
 }
 
-/// Counts keys, all of which come in each epoch, which `pace` may wait for; what was decided from the epochs with records.
+/// Counts keys, all of which come in each epoch, which `pace` may wait for; what was decided from the epochs with
+/// records.
 fn events<P: Policy>(
     workers: usize,
     config: Config,
@@ -141,5 +145,43 @@ fn all_is_told_once_under_any_commands() {
         let sums: Vec<_> = sums.lock().unwrap().iter().copied().filter(|[epoch, ..]| *epoch < 20).collect();
         let is_all = |[_, records, held, _]: &[u64; 4]| (*records, *held) == (keys, keys);
         assert!(sums.len() == 20 && sums.iter().all(is_all), "seed {seed}: {sums:?}");
+    }
+}
+
+#[test]
+fn shards_are_told_of_in_turns_however_soon_the_next_epochs_come() {
+    let (shards, epochs) = (40_000, 5);
+    timely::execute_directly(move |worker| {
+        let (mut input, probe, told) = (InputHandle::new(), ProbeHandle::new(), Rc::new(Cell::new(0)));
+        let assignment = Assignment::even(shards, 1).unwrap();
+        let keys: Vec<u64> = assignment.iter().map(|(range, _)| range.start()).collect();
+        worker.dataflow::<u64, _, _>(|scope| {
+            let told = Rc::clone(&told);
+            let counting = counted(scope.input_from(&mut input).container::<Vec<u64>>(), assignment);
+            let reports = counting.unwrap().reports;
+            reports.inspect(move |report| told.set(told.get() + shards_of(report))).probe_with(&probe);
+        });
+        for epoch in 0..epochs {
+            keys.iter().for_each(|key| input.send(*key));
+            input.advance_to(epoch + 1);
+        }
+        input.close();
+        let (mut all, mut most) = (0, 0);
+        while !probe.done() {
+            worker.step();
+            let step = told.take();
+            (all, most) = (all + step, most.max(step));
+        }
+        assert_eq!(all, epochs as usize * shards);
+        assert!(most < shards / 8, "{most} shards told of in one step");
+    });
+}
+
+/// How many shards a report tells of.
+fn shards_of(report: &Report) -> usize {
+    match report {
+        Report::Counted(counted) => counted.shards.len(),
+        Report::Shards(shards) => shards.len(),
+        _ => 0,
     }
 }

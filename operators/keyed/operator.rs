@@ -1,9 +1,10 @@
 //! The keyed operator.
 //!
-//! *Emits* at each time what the logic gives at it; at the last time of every complete epoch reports of its live shards,
-//! a few at a time while it goes on with the next epoch, and then what it holds; at its boundary, the chunks of a snapshot; at the boundary where it leaves, the chunks of a shard, most of them
-//! ahead: copies of what is still served here. *Waits* as [`super::waits`] says. *Holds* data whose turn has not come,
-//! data of shards whose state is still on its way, timers, and the shards.
+//! *Emits* at each time what the logic gives at it; at the last time of every complete epoch reports of its live
+//! shards, a few at a time while it goes on with the next epoch, and then what it holds; at its boundary, the chunks of
+//! a snapshot; at the boundary where it leaves, the chunks of a shard, most of them ahead: copies of what is still
+//! served here. *Waits* as [`super::waits`] says. *Holds* data whose turn has not come, data of shards whose state is
+//! still on its way, timers, and the shards.
 //!
 //! | port      |     | connected to                | carries                                           |
 //! |-----------|-----|-----------------------------|---------------------------------------------------|
@@ -214,7 +215,7 @@ where
                 match step {
                     Step::Boundary => {
                         // What has been copied here ahead is not yet of the epochs before.
-                        worker.close(frontiers, &mut ports);
+                        _ = worker.close(frontiers, &mut ports);
                         worker.cross(&mut ports);
                         // What leaves does so before more data is applied.
                         more = true;
@@ -224,8 +225,8 @@ where
             }
             worker.prepare(frontiers);
             more |= worker.work(&mut ports);
-            worker.close(frontiers, &mut ports);
-            if more || worker.is_telling() {
+            more |= worker.close(frontiers, &mut ports);
+            if more {
                 activator.activate();
             }
         }

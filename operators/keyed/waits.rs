@@ -13,8 +13,10 @@
 //! | … of one shard                        | besides: parts of that shard still to come                              |
 //! | copying ahead what leaves at the first boundary, at `e` | commands at or before `e`; state that is leaving or coming here |
 //!
-//! What is copied ahead is sent at the boundary's time, and taken in by whoever copies ahead for that boundary. Before a
-//! checkpoint nothing is copied: its keys are saved by those who have them at the boundary.
+//! Besides, what begins another epoch waits until all is told of the one before the current one.
+//!
+//! What is copied ahead is sent at the boundary's time, and taken in by whoever copies ahead for that boundary. Before
+//! a checkpoint nothing is copied: its keys are saved by those who have them at the boundary.
 
 use timely::progress::Timestamp;
 use timely::progress::frontier::MutableAntichain;

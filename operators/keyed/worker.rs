@@ -169,7 +169,8 @@ where
         let boundary = self.boundaries.iter().next();
         let boundary = boundary.map(|(at, commands)| (at, commands.contains(&Command::Checkpoint)));
         let step = self.waits(frontiers).next(boundary, self.work.first())?;
-        let must_wait = matches!(step, Step::Data) && self.shards.is_saving() && self.backlog_is(Backlog::is_full);
+        let is_store_behind = || self.shards.is_saving() && self.backlog_is(Backlog::is_full);
+        let must_wait = step == Step::Data && is_store_behind() || self.must_tell_before(&step);
         (!must_wait).then_some(step)
     }
 
@@ -203,7 +204,7 @@ where
     /// Crosses a boundary: all copies for a snapshot are taken before any state leaves.
     pub fn cross(&mut self, ports: &mut Ports<'_, T, L::Output>) {
         let Some((at, capabilities, commands)) = self.boundaries.release_if(|_, _| true) else { return };
-        self.set_aside(ports);
+        self.set_aside();
         let checkpoint = commands.contains(&Command::Checkpoint);
         let whole = commands.contains(&Command::SaveAll);
         let next = self.shards.assignment().apply_valid(commands).assignment;
@@ -247,7 +248,7 @@ where
         let Some((at, capability, mut work)) = self.work.release_if(|_, _| true) else { return false };
         let (_, last) = self.epochs.around(&at);
         if self.current.as_ref() != Some(&last) {
-            self.set_aside(ports);
+            self.set_aside();
             self.current = Some(last.clone());
         }
         let mut send = |output: &mut Vec<_>| {

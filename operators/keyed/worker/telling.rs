@@ -1,7 +1,9 @@
-//! What a worker tells of an epoch: what its shards have seen, a few of them at a time, and when all is told, what it holds.
+//! What a worker tells of an epoch: what its shards have seen, a few of them at a time, and when all is told, what it
+//! holds.
 //!
-//! What the shards have seen is set aside when the next epoch begins, or a boundary is crossed, with all that it takes to
-//! tell of them as they were then. So records are not held up by what there is to be told of the epochs before theirs.
+//! What the shards have seen is set aside when the next epoch begins, or a boundary is crossed, with all that it takes
+//! to tell of them as they were then. So records are not held up by what there is to be told of the epoch before
+//! theirs.
 
 use super::Worker;
 use crate::epoch::Ticks;
@@ -10,7 +12,7 @@ use crate::keyed::codec::Codec;
 use crate::keyed::logic::Logic;
 use crate::keyed::ports::Ports;
 use crate::keyed::shards::KeyCounts;
-use crate::keyed::waits::Frontiers;
+use crate::keyed::waits::{Frontiers, Step};
 use crate::keyspace::{Assignment, KeyRange};
 use crate::profile::{CountedShards, Gathered, ShardCount, ShardEpoch, Statistics, Taken};
 
@@ -29,8 +31,8 @@ pub(super) struct Telling<T> {
     assignment: Assignment,
     /// Bytes of a key as encoded, as of the end of the epoch.
     row_bytes: f64,
-    /// The shards that have been told of, and their records: of those that are more than counted, as others are too light to
-    /// matter.
+    /// The shards that have been told of, and their records: of those that are more than counted, as others are too
+    /// light to matter.
     heat: Vec<(KeyRange, u64)>,
 }
 
@@ -40,11 +42,18 @@ where
     L: Logic<T>,
     C: Codec<L::Key, L::State>,
 {
-    /// Sets aside what the shards have seen in the current epoch. There is room for one: what is left to be told of the
-    /// one before is told now.
-    pub(super) fn set_aside(&mut self, ports: &mut Ports<'_, T, L::Output>) {
+    /// Whether a step has to wait until all is told of an epoch: it would set aside the current one, and there is room
+    /// for one.
+    pub(super) fn must_tell_before(&self, step: &Step) -> bool {
+        let is_current = |at: &T| self.current.as_ref() == Some(&self.epochs.around(at).1);
+        let goes_on = || *step == Step::Data && self.work.first().is_some_and(is_current);
+        self.is_telling() && self.current.is_some() && !goes_on()
+    }
+
+    /// Sets aside what the shards have seen in the current epoch.
+    pub(super) fn set_aside(&mut self) {
         let Some(last) = self.current.take() else { return };
-        while self.tell(ports) {}
+        debug_assert!(!self.is_telling(), "there is room for one epoch");
         let mut gathered = self.traces.gathering.turn_over();
         let Some(first) = gathered.first() else { return self.traces.gathering.reuse(gathered) };
         let assignment = self.shards.assignment().clone();
@@ -54,18 +63,18 @@ where
         self.telling = Some(Telling { last, gathered, assignment, row_bytes, heat: Vec::new() });
     }
 
-    /// Tells of some shards; `true` if there are more.
-    fn tell(&mut self, ports: &mut Ports<'_, T, L::Output>) -> bool {
-        let Some(mut telling) = self.telling.take() else { return false };
+    /// Tells of some shards.
+    fn tell(&mut self, ports: &mut Ports<'_, T, L::Output>) {
+        let Some(mut telling) = self.telling.take() else { return };
         let seen = self.seen.get_mut(&telling.last);
         debug_assert!(seen.is_some(), "an epoch is let go of once all is told");
-        let Some((capability, _)) = seen else { return false };
+        let Some((capability, _)) = seen else { return };
         let mut session = ports.reports.session(&capability);
         let (more, reports) = telling.next_reports(self.worker, self.shards.keys());
         session.give_iterator(reports);
         if more {
             self.telling = Some(telling);
-            return true;
+            return;
         }
         self.shards.keys().end_telling();
         // What is left of an epoch that has been told says nothing of the next.
@@ -74,16 +83,17 @@ where
             self.told = Some(telling.last);
         }
         self.traces.gathering.reuse(telling.gathered);
-        false
     }
 
     /// Whether there is more to be told of an epoch that is over.
-    pub fn is_telling(&self) -> bool {
+    fn is_telling(&self) -> bool {
         self.telling.is_some()
     }
 
-    /// Tells some of what is to be told, and lets go of epochs that are over once all is.
-    pub fn close(&mut self, frontiers: Frontiers<'_, T>, ports: &mut Ports<'_, T, L::Output>) {
+    /// Tells some of what is to be told, and lets go of epochs that are over once all is. Whether there was, or is,
+    /// anything to be told: then there may be more, or what has waited for it can go on.
+    pub fn close(&mut self, frontiers: Frontiers<'_, T>, ports: &mut Ports<'_, T, L::Output>) -> bool {
+        let was_telling = self.is_telling();
         self.tell(ports);
         let waits = self.waits(frontiers);
         let stashed = self.stashes.values().map(|stash| stash.capability.time());
@@ -98,7 +108,7 @@ where
                 break;
             }
             if self.current.as_ref() == Some(&last) {
-                self.set_aside(ports);
+                self.set_aside();
                 self.tell(ports);
             }
             if self.telling.as_ref().is_some_and(|telling| telling.last == last) {
@@ -107,6 +117,7 @@ where
             let Some((_, capability, Some(held))) = self.seen.release_if(|_, _| true) else { break };
             ports.reports.session(&capability).give(held);
         }
+        was_telling || self.is_telling()
     }
 
     fn holds(&self) -> Report {
