@@ -8,8 +8,8 @@ use crate::keyed::entry::Entry;
 use crate::keyed::leaving::Turn;
 use crate::keyed::states::Located;
 
-/// Where more than one in so many keys had to be noted, those of the next batch are fetched first. Of a key that is in a
-/// cache this takes a tenth of what it saves of one that is not.
+/// Where more than one in so many keys had to be noted, those of the next batch are fetched first. Of a key that is in
+/// a cache this takes a tenth of what it saves of one that is not.
 const FEW: usize = 8;
 
 impl<K, S, C, H> Shards<K, S, C, H>
@@ -59,55 +59,60 @@ where
             self.fetch_located();
         }
         self.noted /= 2;
-        let mut scheduled = std::mem::take(&mut self.scheduled);
-        let mut located = std::mem::take(&mut self.located);
+        let located = std::mem::take(&mut self.located);
         let mut done = 0;
         while done < located.len() {
-            let (states, snapshots) = (&mut self.states, self.snapshots);
-            let mut forget = false;
-            // Only what nearly all records need, so that little lies between two accesses to memory.
-            for key in &located[done..] {
-                let Some(entry) = states.get_located(key).filter(|entry| entry.is_noted(snapshots)) else { break };
-                forget = logic(&entry.key, &mut entry.state, &mut scheduled);
-                done += 1;
-                if forget || !scheduled.is_empty() {
-                    break;
-                }
-            }
-            if done < located.len() && !forget && scheduled.is_empty() {
-                let key = &located[done];
-                if let Some(entry) = self.note_located(key, routing[done]) {
-                    forget = logic(&entry.key, &mut entry.state, &mut scheduled);
-                } else {
-                    self.update(indices[done] as usize, (routing[done], &key.key), Occasion::Record, set, &mut logic);
-                }
-                done += 1;
-            }
-            if forget || !scheduled.is_empty() {
+            let (updated, forget) = self.update_noted(&located[done..], &mut logic);
+            done += updated;
+            if forget || !self.scheduled.is_empty() {
                 let last = done - 1;
-                std::mem::swap(&mut self.scheduled, &mut scheduled);
                 self.follow(indices[last] as usize, (routing[last], &located[last].key), forget, set);
-                std::mem::swap(&mut self.scheduled, &mut scheduled);
+            } else if done < located.len() && !self.note_located(&located[done], routing[done]) {
+                let (index, key) = (indices[done] as usize, (routing[done], &located[done].key));
+                self.update(index, key, Occasion::Record, set, &mut logic);
+                done += 1;
             }
         }
-        located.clear();
-        (self.scheduled, self.located) = (scheduled, located);
+        self.located = located;
+        self.located.clear();
     }
 
-    /// Has what is kept for the keys that have been located come from memory, for all at once. To note a key, let alone to
-    /// save it, takes so long that the processor would begin to fetch the next one only afterwards.
+    /// Updates keys up to the first one of which note has to be taken, or for which the logic asks more than a change
+    /// of its state: how many, and whether the last one is to be forgotten. Only what nearly all records need is done
+    /// here, so that little lies between two accesses to memory.
+    #[inline(always)]
+    fn update_noted(
+        &mut self,
+        keys: &[Located<K>],
+        logic: &mut impl FnMut(&K, &mut S, &mut Vec<u64>) -> bool,
+    ) -> (usize, bool) {
+        let Self { states, snapshots, scheduled, .. } = self;
+        for (before, key) in keys.iter().enumerate() {
+            let Some(entry) = states.get_located(key).filter(|entry| entry.is_noted(*snapshots)) else {
+                return (before, false);
+            };
+            let forget = logic(&entry.key, &mut entry.state, scheduled);
+            if forget || !scheduled.is_empty() {
+                return (before + 1, forget);
+            }
+        }
+        (keys.len(), false)
+    }
+
+    /// Has what is kept for the keys that have been located come from memory, for all at once. To note a key, let alone
+    /// to save it, takes so long that the processor would begin to fetch the next one only afterwards.
     fn fetch_located(&mut self) {
         let Self { located, states, snapshots, .. } = self;
         let noted = located.iter().filter(|key| states.get_located(key).is_some_and(|e| e.is_noted(*snapshots)));
         std::hint::black_box(noted.count());
     }
 
-    /// Takes note of a key that a record is about to change, and gives it, if it is there and not gone.
+    /// Takes note of a key that a record is about to change, if it is there and not gone; whether it is.
     #[inline(never)]
-    fn note_located(&mut self, located: &Located<K>, routing: u64) -> Option<&mut Entry<K, S>> {
+    fn note_located(&mut self, located: &Located<K>, routing: u64) -> bool {
         self.noted += 1;
         let Self { states, snapshot, snapshots, timers, held, departures, .. } = self;
-        let entry = states.touch_located(located).filter(|entry| !entry.is_gone())?;
+        let Some(entry) = states.touch_located(located).filter(|entry| !entry.is_gone()) else { return false };
         if let Some(snapshot) = snapshot {
             held.unsaved -= usize::from(snapshot.save(Turn::Early, routing, entry, timers));
         }
@@ -118,11 +123,12 @@ where
         if entry.outdate() {
             departures.note_change(routing, &located.key);
         }
-        Some(entry)
+        debug_assert!(entry.is_noted(*snapshots), "it would be noted again and again");
+        true
     }
 
-    /// Takes note of a key that is about to be changed, and begins it if it is new. Whether it has been forgotten, so that
-    /// only its timers keep it.
+    /// Takes note of a key that is about to be changed, and begins it if it is new. Whether it has been forgotten, so
+    /// that only its timers keep it.
     #[inline(never)]
     fn note_change(&mut self, index: usize, (routing, key): (u64, &K), occasion: Occasion) -> bool {
         let Some(entry) = self.states.get_mut(routing, key) else {
