@@ -138,7 +138,8 @@ fn timestamps_may_be_of_any_kind() {
         let (outputs, events) = fine.outputs::<T>();
         assert_same(&outputs, &fine.expected::<T>());
         let latest = fine.flow.epochs.number(outputs.keys().next_back().unwrap());
-        assert!(decided(&events).len() as u64 <= latest + 1);
+        // And of state that moves after all outputs.
+        assert!(decided(&events).len() as u64 <= latest + 1 + fine.flow.run.lead);
     }
     let epochs = |ticks| Epochs::of(ticks).unwrap();
     check::<u32>(&over(epochs(1000), 20_000, 350));

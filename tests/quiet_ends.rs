@@ -4,6 +4,8 @@
 mod common;
 
 use common::{Channels, Run};
+use thalweg::Command;
+use thalweg::policy::{Policy, View};
 
 #[test]
 fn inputs_may_be_closed_at_any_epoch() {
@@ -34,4 +36,22 @@ fn a_worker_without_records_takes_part() {
 fn the_input_may_be_all_there_before_the_loop_turns_once() {
     let run = Run { ahead: 0, epochs: 60, lead: 1, workers: 3, commands: 6, ..Run::default() };
     assert_eq!(run.outputs(None).0, run.expected());
+}
+
+/// Has each shard go on to the next worker, always.
+struct Restless;
+
+impl Policy for Restless {
+    fn decide(&mut self, view: &View<'_>) -> Vec<Command> {
+        let next = |owner: usize| (owner + 1) % view.assignment.workers();
+        view.assignment.iter().map(|(shard, owner)| Command::Move { shard, to: next(owner) }).collect()
+    }
+}
+
+#[test]
+fn state_that_moves_is_no_reason_to_move_it_on() {
+    for lead in [1, 3] {
+        let run = Run { workers: 2, lead, epochs: 5, ..Run::default() };
+        assert_eq!(run.outputs_under(|| Restless, None).0, run.expected());
+    }
 }

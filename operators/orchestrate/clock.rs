@@ -4,8 +4,8 @@ use crate::checkpoint::{LOOK_AHEAD, Trigger};
 use crate::forecast::{Blend, Forecaster};
 use crate::observe::CheckpointEvent;
 
-/// The share of the state that has changed from which on a checkpoint saves all: that is little more to write, and nothing
-/// of it has to be merged with earlier snapshots afterwards.
+/// The share of the state that has changed from which on a checkpoint saves all: that is little more to write, and
+/// nothing of it has to be merged with earlier snapshots afterwards.
 const NEARLY_ALL: f64 = 0.95;
 
 /// How long a key that changes must be, of the mean of all: else nearly all keys may be little of the bytes.

@@ -100,7 +100,8 @@ impl Director {
         }
     }
 
-    pub fn decide(&mut self, epoch: u64, boundary: u64, seen: Seen) -> EpochEvent {
+    /// What is decided from an epoch for a boundary; nothing, unless the policy is to be asked.
+    pub fn decide(&mut self, (epoch, boundary): (u64, u64), seen: Seen, ask: bool) -> EpochEvent {
         let Seen { shards: told, folded, moved_bytes, states, .. } = seen;
         let workers = self.assignment.workers();
         self.states.extend(states);
@@ -118,7 +119,8 @@ impl Director {
         let forecast = self.arrivals.forecast(1);
         self.arrivals.observe(records as f64);
         let shards = if self.rolling.is_some() { reports(told, workers) } else { Vec::new() };
-        let Accepted { accepted: commands, refused } = self.consult((epoch, boundary), records, shards, &folded);
+        let Accepted { accepted: commands, refused } =
+            if ask { self.consult((epoch, boundary), records, shards, &folded) } else { Accepted::default() };
         EpochEvent {
             space: self.name.clone(),
             epoch,

@@ -107,11 +107,14 @@ impl Orchestrator {
     pub fn decide(&mut self, epoch: u64, reports: Vec<(usize, Report)>, seconds: f64) -> Decision {
         let boundary = epoch.saturating_add(self.lead);
         let requested = reports.iter().any(|(_, report)| matches!(report, Report::CheckpointRequested));
+        // State that has moved is no reason to move any: the loop would go on when all inputs have ended.
+        let has_moved = |(_, report): &(usize, Report)| matches!(report, Report::Moved { .. });
+        let ask = reports.is_empty() || !reports.iter().all(has_moved);
         let seen = self.sort(epoch, reports);
         self.note_restored(&seen);
         self.note_busy(&seen);
         let known: Vec<_> = self.spaces.iter_mut().map(|space| space.catch_up(boundary)).collect();
-        let decided = self.spaces.iter_mut().zip(seen).map(|(space, seen)| space.decide(epoch, boundary, seen));
+        let decided = self.spaces.iter_mut().zip(seen).map(|(space, seen)| space.decide((epoch, boundary), seen, ask));
         let mut events: Vec<EpochEvent> = decided.collect();
         let is_known = known.iter().any(|known| known.accepted.contains(&Command::Checkpoint));
         self.consider_checkpoint(&mut events, seconds, requested, is_known);

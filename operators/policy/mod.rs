@@ -1,6 +1,6 @@
 //! What to do: pure functions from profiles to commands. [`Static`] does nothing, a [`Script`] what it says,
-//! [`Reactive`] what the load that was asks for, and [`Proactive`], the default, what the load that will be asks for, as
-//! far as it can be foreseen:
+//! [`Reactive`] what the load that was asks for, and [`Proactive`], the default, what the load that will be asks for,
+//! as far as it can be foreseen:
 //!
 //! ```text
 //!   profiles ──▶ foresight ──▶ fold ────▶ loads ────▶ scale ────▶ planning ──▶ commands
@@ -82,7 +82,8 @@ pub enum Sight {
 /// Decides, from one complete epoch's profiles, what to do `lead` epochs later. A pure function of what it has
 /// been shown so far: no clock, no I/O, no unseeded randomness.
 pub trait Policy: 'static {
-    /// The commands for the view's boundary, to be applied in their order.
+    /// The commands for the view's boundary, to be applied in their order. It is asked once for each epoch in which
+    /// there was anything but state that moved.
     fn decide(&mut self, view: &View<'_>) -> Vec<Command>;
 
     /// What it looks at of profiles: of what it doesn't, none are made of the workers' reports.
