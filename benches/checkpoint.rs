@@ -1,11 +1,11 @@
-//! What is felt of a checkpoint: the latency of counting by key while one is taken, what it writes, and how much less is
-//! done in a time.
+//! What is felt of a checkpoint: the latency of counting by key while one is taken, what it writes, and how much less
+//! is done in a time.
 //!
-//! Before each checkpoint a part of the keys has changed since the one before, scattered over all shards. Latency is that
-//! of slices fed by a schedule at half of what the workers can do (`common/open.rs`), in a window that begins when a
-//! checkpoint is asked for, and in a quiet one of equal length just before it. Sustained throughput is that of a hundred
-//! epochs fed as fast as they are taken, with and without a checkpoint. The store is a directory, and what it takes is
-//! durable. Left out are loading and the first checkpoint, of everything, which are the cold start.
+//! Before each checkpoint a part of the keys has changed since the one before, scattered over all shards. Latency is
+//! that of slices fed by a schedule at half of what the workers can do (`common/open.rs`), in a window that begins when
+//! a checkpoint is asked for, and in a quiet one of equal length just before it. Sustained throughput is that of a
+//! hundred epochs fed as fast as they are taken, with and without a checkpoint. The store is a directory, and what it
+//! takes is durable. Left out are loading and the first checkpoint, of everything, which are the cold start.
 //!
 //! Two workers on two cores have none for the thread that writes: so it is measured with one worker too, but for
 //! `--quick`.
@@ -59,7 +59,8 @@ const MOST_TIME: f64 = 1.031;
 /// How long nothing is written once merging what earlier checkpoints have left is over.
 const CALM: Duration = Duration::from_millis(300);
 
-/// How long a worker that waits for the store sleeps, if it isn't woken: seldom enough to cost nothing that is measured.
+/// How long a worker that waits for the store sleeps, if it isn't woken: seldom enough to cost nothing that is
+/// measured.
 const NAP: Duration = Duration::from_millis(20);
 
 #[derive(Clone, Copy)]

@@ -1,11 +1,11 @@
-//! What it costs to turn state into bytes and back, and how many bytes they are: columns, `serde` by postcard, `serde` by
-//! bincode 1.3 as a peer, and, with the feature `abomonation`, memory as it lies.
+//! What it costs to turn state into bytes and back, and how many bytes they are: columns, `serde` by postcard, `serde`
+//! by bincode 1.3 as a peer, and, with the feature `abomonation`, memory as it lies.
 //!
-//! Rows go through the public [`Codec`] in chunks of the default size, as they do on their way to another worker and into
-//! a checkpoint: routing key, key, state, timers, marks. Encoding reads rows where they lie and ends with bytes; decoding
-//! ends with owned rows, which are dropped. Left out are the map that the rows come from and go to, checksums, and zstd,
-//! of which only is shown what it makes of the bytes, at the level that checkpoints have. A first run of each arm is
-//! left out too.
+//! Rows go through the public [`Codec`] in chunks of the default size, as they do on their way to another worker and
+//! into a checkpoint: routing key, key, state, timers, marks. Encoding reads rows where they lie and ends with bytes;
+//! decoding ends with owned rows, which are dropped. Left out are the map that the rows come from and go to, checksums,
+//! and zstd, of which only is shown what it makes of the bytes, at the level that checkpoints have. A first run of each
+//! arm is left out too.
 
 mod common;
 

@@ -2,21 +2,21 @@
 //! W-Choices, and by this library, where the hottest keys are others every ten epochs.
 //!
 //! Workers are *logical*: which of them gets what is simulated record by record, with the arms' own decisions, so that
-//! 64 need no 64 cores. Of ours, gates find hot keys and the orchestrator decides by the library's own code, and commands
-//! take effect after the default lead. What a record, a partial or a move costs a worker is *measured* in this process,
-//! as CPU time in a dataflow of one worker, but for moves: these are `MOVE_COST` for each byte. So the makespan is the
-//! busiest worker's CPU time in an epoch: of applying records to states, folding them at gates, looking at them there in
-//! vain, beginning partials and sending them, taking in partials, and moving states.
+//! 64 need no 64 cores. Of ours, gates find hot keys and the orchestrator decides by the library's own code, and
+//! commands take effect after the default lead. What a record, a partial or a move costs a worker is *measured* in this
+//! process, as CPU time in a dataflow of one worker, but for moves: these are `MOVE_COST` for each byte. So the
+//! makespan is the busiest worker's CPU time in an epoch: of applying records to states, folding them at gates, looking
+//! at them there in vain, beginning partials and sending them, taking in partials, and moving states.
 //!
 //! It is told over the CPU time of applying all records one by one, divided evenly by the workers, where nothing is
-//! merged, moved or looked at; and over the fractional optimum, the arm's own work divided evenly. What the source itself
-//! costs, choosing a worker, the sketch of W-Choices and the orchestrator are in no arm. Two choices and W-Choices merge
-//! the partials of an epoch at a key's first choice. Left out are the epochs before the first redraw: a cold start. The
-//! counts of each arm are compared with the stream in every epoch, and those of a dataflow of four workers, whose policy
-//! and gates are the default, besides.
+//! merged, moved or looked at; and over the fractional optimum, the arm's own work divided evenly. What the source
+//! itself costs, choosing a worker, the sketch of W-Choices and the orchestrator are in no arm. Two choices and
+//! W-Choices merge the partials of an epoch at a key's first choice. Left out are the epochs before the first redraw: a
+//! cold start. The counts of each arm are compared with the stream in every epoch, and those of a dataflow of four
+//! workers, whose policy and gates are the default, besides.
 //!
-//! With `--quick`, two arms are left out: W-Choices with a fresh sketch in each epoch, and commands alone, without gates
-//! that find keys.
+//! With `--quick`, two arms are left out: W-Choices with a fresh sketch in each epoch, and commands alone, without
+//! gates that find keys.
 
 #[path = "hot_keys/arm.rs"]
 mod arm;

@@ -1,10 +1,11 @@
-//! What is felt of a migration: the latency of counting by key while a quarter of the state goes to the other worker, and
-//! while it comes back.
+//! What is felt of a migration: the latency of counting by key while a quarter of the state goes to the other worker,
+//! and while it comes back.
 //!
-//! Two workers, at half of what they can do, fed by a schedule (`common/open.rs`). A visit of an arm is a while in which
-//! nothing is looked at, a quiet window, and a window of equal length in which the state moves: one time away, the next
-//! time back. Left out are loading, which is the cold start, and the first visit of each arm. How long a migration takes
-//! is told by the loop's events: from when it is commanded to the end of the last epoch in which state was on its way.
+//! Two workers, at half of what they can do, fed by a schedule (`common/open.rs`). A visit of an arm is a while in
+//! which nothing is looked at, a quiet window, and a window of equal length in which the state moves: one time away,
+//! the next time back. Left out are loading, which is the cold start, and the first visit of each arm. How long a
+//! migration takes is told by the loop's events: from when it is commanded to the end of the last epoch in which state
+//! was on its way.
 //!
 //! | arm | what moves |
 //! |---|---|

@@ -3,11 +3,11 @@
 //! The arms see the same records: Zipf 0.99 over a million keys, 64 shards. Each arm first routes a batch of 1,024: it
 //! asks the records for their keys, and the assignment for their shards. What *routing* alone takes is taken off the
 //! others, so that they show what is added to a pass that has the records in the cache anyway. *batches* is what
-//! operators do: `Gathering` by batches, then `Rolling` over eight epochs, profiles included. *alike* is the same for records
-//! without value and size of their own, the default of the keyed operators. *gathering* is *batches* without `Rolling`.
-//! *records* is `Statistics`, record by record, with `Rolling`. *peer* is the same figures composed from sketches off
-//! the shelf, record by record, per epoch, without the window: `HyperLogLog` and frequent items from `datasketches`,
-//! Welford's mean and deviation, `hdrhistogram` of two digits.
+//! operators do: `Gathering` by batches, then `Rolling` over eight epochs, profiles included. *alike* is the same for
+//! records without value and size of their own, the default of the keyed operators. *gathering* is *batches* without
+//! `Rolling`. *records* is `Statistics`, record by record, with `Rolling`. *peer* is the same figures composed from
+//! sketches off the shelf, record by record, per epoch, without the window: `HyperLogLog` and frequent items from
+//! `datasketches`, Welford's mean and deviation, `hdrhistogram` of two digits.
 //!
 //! CPU time of the thread. The first run of each arm is left out, and so is making the records.
 

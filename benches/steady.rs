@@ -1,10 +1,10 @@
 //! What Thalweg costs where nothing happens: counting keys, with routing, profiling and all that a checkpoint needs.
 //!
 //! Arms: plain timely (`Exchange` and one hash map per worker); Thalweg with its loop, a static policy, and a store to
-//! which no checkpoint is due; and the form that Megaphone uses, where one operator tags each record with its worker and
-//! another one keeps a map per bin. What is measured is CPU time of the workers while they step, per record, after an
-//! epoch in which every key has come; and, of the first two, latency by a schedule (`common/open.rs`) at half of what
-//! Thalweg can do, after a while in which it is not looked at, with a million keys and two workers.
+//! which no checkpoint is due; and the form that Megaphone uses, where one operator tags each record with its worker
+//! and another one keeps a map per bin. What is measured is CPU time of the workers while they step, per record, after
+//! an epoch in which every key has come; and, of the first two, latency by a schedule (`common/open.rs`) at half of
+//! what Thalweg can do, after a while in which it is not looked at, with a million keys and two workers.
 //!
 //! One figure varies at a time. Records have neither values nor sizes of their own. The policy is static: what deciding
 //! costs is told by the bench *scale*, and so is what a shard costs that has records in an epoch; here an epoch has a

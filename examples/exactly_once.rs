@@ -5,8 +5,8 @@
 //! cargo run --release --example exactly_once -- monday.csv tuesday.csv --state state --output counts -w 2
 //! ```
 //!
-//! The files have a header and the columns `time`, in seconds, and `key`. Each is read by one worker. A row of the output
-//! is an hour, a key, its events in that hour, and its events so far.
+//! The files have a header and the columns `time`, in seconds, and `key`. Each is read by one worker. A row of the
+//! output is an hour, a key, its events in that hour, and its events so far.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -23,8 +23,8 @@ pub struct Config {
     /// Length at which a chunk of state is sent or written, in bytes.
     #[cfg_attr(feature = "clap", arg(long, value_name = "BYTES", default_value_t = Self::CHUNK_BYTES))]
     pub chunk_bytes: usize,
-    /// Whether keys that are to leave are copied while they are still served, so that from the boundary on only what has
-    /// changed since must be sent. Without, all is sent from the boundary on.
+    /// Whether keys that are to leave are copied while they are still served, so that from the boundary on only what
+    /// has changed since must be sent. Without, all is sent from the boundary on.
     #[cfg_attr(feature = "clap", arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set))]
     pub pre_copy: bool,
     /// How closely shards are watched.

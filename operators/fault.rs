@@ -1,9 +1,9 @@
 //! Points at which a test may kill the process, or hold it up: in the middle of a checkpoint, a move, a restore.
 //!
 //! They are there only with the feature `fault-points`, which is for tests. Then the environment variable [`KILL`] says
-//! where the process dies: `checkpoint.manifest.before:3` kills it, by SIGKILL, when it passes that point the third time.
-//! [`SLOW`] says where it takes its time, so that others get ahead of it: `sink.write.before:20` holds up whoever passes
-//! that point for 20 ms, each of the first [`SLOW_PASSES`] times.
+//! where the process dies: `checkpoint.manifest.before:3` kills it, by SIGKILL, when it passes that point the third
+//! time. [`SLOW`] says where it takes its time, so that others get ahead of it: `sink.write.before:20` holds up whoever
+//! passes that point for 20 ms, each of the first [`SLOW_PASSES`] times.
 
 /// The environment variable that says where to die: the name of a point, a colon, and which time it is passed, from 1.
 pub const KILL: &str = "THALWEG_FAULT";

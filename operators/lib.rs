@@ -12,8 +12,9 @@
 //!
 //! Each keyed operator tells, epoch by epoch, what its shards have seen. An orchestrator on worker 0 turns that into
 //! commands, which come back by a feedback edge and take effect *between* two epochs: they change the routing, move the
-//! state concerned live, most of it copied ahead while it is still served, and take checkpoints. Whatever is commanded, and however often the run is resumed on another
-//! number of workers, the output of each epoch is that of a plain, static program.
+//! state concerned live, most of it copied ahead while it is still served, and take checkpoints. Whatever is commanded,
+//! and however often the run is resumed on another number of workers, the output of each epoch is that of a plain,
+//! static program.
 //!
 //! # A program
 //!
@@ -59,13 +60,12 @@
 //!
 //! # Parts
 //!
-//! [`Rebalance`] composes the parts; each is also an operator of its own, to be composed differently:
-//! [`routing::gate`] and the pact [`routing::Routed`], [`keyed::keyed`] and [`keyed::keyed_pair`],
-//! [`aggregate::folding_gate`], [`orchestrate::orchestrate`], [`checkpoint::save`] and [`checkpoint::commit`],
-//! [`profile::ProfileStream`]. Records come in by [`source::read`] and go out by [`sink::write`], exactly once through any
-//! crash. What decides is pure and knows nothing of timely: [`keyspace`], [`profile`] (but for its
-//! operator), [`forecast`], [`planning`], [`policy`], [`windows`], and the triggers of [`checkpoint`]. Modules
-//! depend one way:
+//! [`Rebalance`] composes the parts; each is also an operator of its own, to be composed differently: [`routing::gate`]
+//! and the pact [`routing::Routed`], [`keyed::keyed`] and [`keyed::keyed_pair`], [`aggregate::folding_gate`],
+//! [`orchestrate::orchestrate`], [`checkpoint::save`] and [`checkpoint::commit`], [`profile::ProfileStream`]. Records
+//! come in by [`source::read`] and go out by [`sink::write`], exactly once through any crash. What decides is pure and
+//! knows nothing of timely: [`keyspace`], [`profile`] (but for its operator), [`forecast`], [`planning`], [`policy`],
+//! [`windows`], and the triggers of [`checkpoint`]. Modules depend one way:
 //!
 //! ```text
 //!   error, epoch, pending ◀─ keyspace, windows ◀─ profile, forecast ◀─ planning ◀─ policy ◀─ routing

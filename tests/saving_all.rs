@@ -50,8 +50,8 @@ fn on_record(key: u64, state: &mut Vec<u64>, _: &mut Context<'_, u64, u64, u64>)
     state[0] = next;
 }
 
-/// Takes in the keys of so many epochs, with a checkpoint of each, on two workers; what became of the checkpoints and what
-/// was seen of the epochs.
+/// Takes in the keys of so many epochs, with a checkpoint of each, on two workers; what became of the checkpoints and
+/// what was seen of the epochs.
 fn run(
     checkpoints: &Checkpoints,
     policy: MoveAll,

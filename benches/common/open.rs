@@ -1,9 +1,9 @@
 //! An open loop: records enter when they are due by a schedule, whether or not the dataflow keeps up with it.
 //!
-//! Time is cut into slices, each a time of the dataflow. The records of a slice are due at its end, and its latency runs
-//! from then, not from when they were sent, to when all that they cause is out: so a dataflow that holds up its own input
-//! does not look the better for it (no coordinated omission). What is compared is a window of slices in which something
-//! happens with a quiet one of equal length just before it.
+//! Time is cut into slices, each a time of the dataflow. The records of a slice are due at its end, and its latency
+//! runs from then, not from when they were sent, to when all that they cause is out: so a dataflow that holds up its
+//! own input does not look the better for it (no coordinated omission). What is compared is a window of slices in which
+//! something happens with a quiet one of equal length just before it.
 #![allow(dead_code, reason = "each bench uses a part")]
 
 use std::sync::{Barrier, Mutex};
@@ -103,8 +103,8 @@ impl Feed {
         }
     }
 
-    /// Sends so many slices when they are due, the first one a slice after `start`, and waits until all is out. `each` is
-    /// called before each is sent.
+    /// Sends so many slices when they are due, the first one a slice after `start`, and waits until all is out. `each`
+    /// is called before each is sent.
     pub fn open(
         &mut self,
         worker: &mut Worker,

@@ -109,8 +109,8 @@ impl Arm for Choosing {
     }
 }
 
-/// The keys counted most (Metwally, Agrawal and El Abbadi, "Efficient computation of frequent and top-k elements in data
-/// streams", 2005).
+/// The keys counted most (Metwally, Agrawal and El Abbadi, "Efficient computation of frequent and top-k elements in
+/// data streams", 2005).
 struct SpaceSaving {
     capacity: usize,
     records: u64,

@@ -106,7 +106,8 @@ pub fn distinct_errors(stream: &mut Stream, profiles: impl Fn(&Epoch) -> Vec<Pro
     DistinctErrors { shards, keys: keys as f64 / shards as f64, p50: quantile(0.5), p99: quantile(0.99) }
 }
 
-/// Spearman's rank correlation of `1 - health` with the time that work of one kind on every record takes, shard by shard.
+/// Spearman's rank correlation of `1 - health` with the time that work of one kind on every record takes, shard by
+/// shard.
 pub fn health_correlation(epoch: &Epoch, profiles: &[Profile]) -> f64 {
     let mut shards: Vec<Vec<u64>> = vec![Vec::new(); SHARDS];
     epoch.iter().for_each(|record| shards[record.shard() as usize].push(record.key));

@@ -2,9 +2,10 @@
 //! records), and with the workers; and what a shard takes in memory beside its state.
 //!
 //! Profiles, policy and orchestrator are driven as the operators of a dataflow drive them, for so many logical workers;
-//! the keyed operator is measured in a dataflow of one worker. Loads are steady but for chance, so that what is measured
-//! is an epoch like any other; what a boundary with commands costs is a table of its own. Figures are CPU time of the
-//! thread. `max_shards` is 2^21: where there are more, all shards are gone through. Left out is the start: a loop is measured once all that remembers epochs is full.
+//! the keyed operator is measured in a dataflow of one worker. Loads are steady but for chance, so that what is
+//! measured is an epoch like any other; what a boundary with commands costs is a table of its own. Figures are CPU time
+//! of the thread. `max_shards` is 2^21: where there are more, all shards are gone through. Left out is the start: a
+//! loop is measured once all that remembers epochs is full.
 //!
 //! Memory is what is allocated, counted by a global allocator, as the difference between many shards and few.
 

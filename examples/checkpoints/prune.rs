@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use thalweg::checkpoint::{Manifest, Retained, Store, retain, verify as verify_object};
 
-/// Keeps the newest checkpoints, and holds the store's lock meanwhile. Nothing is removed if the newest is damaged: one of
-/// the others is what a run would resume from then.
+/// Keeps the newest checkpoints, and holds the store's lock meanwhile. Nothing is removed if the newest is damaged: one
+/// of the others is what a run would resume from then.
 pub fn prune(store: &dyn Store, newest: u64, keep: usize, unlocked: bool) -> Result<ExitCode> {
     let lock = store.lock()?;
     if lock.is_none() && !unlocked {

@@ -37,8 +37,9 @@ pub struct Arguments {
     #[command(flatten)]
     pub cluster: ClusterArguments,
 
-    /// What decides on commands: `static` (nothing ever moves), `reactive` (what was), `proactive` (what will be, as far
-    /// as it can be foreseen), `scripted:FILE` with commands by epoch, or for tests `restless:SEED` (without reason).
+    /// What decides on commands: `static` (nothing ever moves), `reactive` (what was), `proactive` (what will be, as
+    /// far as it can be foreseen), `scripted:FILE` with commands by epoch, or for tests `restless:SEED` (without
+    /// reason).
     #[arg(long, default_value = "proactive", value_name = "POLICY", help_heading = "Adaptivity")]
     pub policy: PolicyChoice,
 
@@ -76,8 +77,8 @@ pub struct Arguments {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Output")]
 pub struct SinkArguments {
-    /// Write, per epoch, the count, mean and deviation so far of each key it has seen to CSV files in this directory. The
-    /// files' bytes are the same whatever moves, and whatever crashes.
+    /// Write, per epoch, the count, mean and deviation so far of each key it has seen to CSV files in this directory.
+    /// The files' bytes are the same whatever moves, and whatever crashes.
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,
 

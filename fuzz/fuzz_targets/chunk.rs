@@ -38,8 +38,8 @@ fn edited<C: Codec<u64, (String, Vec<u32>)>>(changes: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Encodes rows that are made of the input, and decodes them. `Columns` takes bytes for what it has encoded, so that it is
-/// given nothing else.
+/// Encodes rows that are made of the input, and decodes them. `Columns` takes bytes for what it has encoded, so that it
+/// is given nothing else.
 fn round_trip(data: &[u8]) {
     let row = |part: &[u8]| {
         let key = u64::from(part[0]) << (part[part.len() - 1] % 64);

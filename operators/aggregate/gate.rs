@@ -1,5 +1,5 @@
-//! The gate in front of an aggregate: a [`gate`](crate::routing::gate) that folds hot keys besides, those that a command
-//! says and those that it finds.
+//! The gate in front of an aggregate: a [`gate`](crate::routing::gate) that folds hot keys besides, those that a
+//! command says and those that it finds.
 //!
 //! *Emits* the data of each epoch once its routing is settled, but for the records of keys that are folded in it; of
 //! those, at the epoch's last time, one partial per key, and how many records are in it. *Waits* as the gate does, and

@@ -6,8 +6,8 @@ use super::Folded;
 use super::votes::{Filter, Votes};
 use crate::policy::FOLDED_PER_WORKER;
 
-/// Records of a key in an epoch from which a gate that found it folds it in the next one from the start. A record that is
-/// folded, rather than sent on and applied, spares about a fifth of what a partial costs.
+/// Records of a key in an epoch from which a gate that found it folds it in the next one from the start. A record that
+/// is folded, rather than sent on and applied, spares about a fifth of what a partial costs.
 const WORTHWHILE: u64 = 8;
 
 /// Keys that a gate so knows from the start, for each worker, at the most.
@@ -34,8 +34,8 @@ impl Spotting {
     }
 }
 
-/// The routing keys that one gate folds in one epoch, with their records so far: those that are folded by a command, and
-/// those that the gate itself has found hot.
+/// The routing keys that one gate folds in one epoch, with their records so far: those that are folded by a command,
+/// and those that the gate itself has found hot.
 ///
 /// A key that turns hot is not known before its first epoch has ended, and no command can take effect sooner than
 /// `lead` epochs after that. But a gate sees it coming: it looks at some of the records, and folds those of a key from
@@ -85,8 +85,8 @@ impl HotKeys {
         HotKeys { spotting, records, filter, votes, all: 0 }
     }
 
-    /// The same, with these keys as if they had been found already: such as were [`worthwhile`](HotKeys::worthwhile) in the
-    /// epoch before.
+    /// The same, with these keys as if they had been found already: such as were [`worthwhile`](HotKeys::worthwhile) in
+    /// the epoch before.
     pub fn with(mut self, keys: &[u64]) -> Self {
         for key in keys {
             self.records.entry(*key).or_default();

@@ -2,8 +2,8 @@
 //!
 //! The records of a key in an epoch are folded into a *partial*, and partials can be merged: so they may be folded in
 //! several places. Normally they are folded where the key's state is. While a hot key is *folded*, each worker's gate
-//! folds the records that the source gives to that worker, and sends one partial per epoch to the owner. A key is folded
-//! from boundary to boundary by a command, and, until one can take effect, by each gate that finds it hot.
+//! folds the records that the source gives to that worker, and sends one partial per epoch to the owner. A key is
+//! folded from boundary to boundary by a command, and, until one can take effect, by each gate that finds it hot.
 
 mod gate;
 mod hot;

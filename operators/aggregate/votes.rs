@@ -8,9 +8,9 @@ use crate::keyspace::stable_hash;
 /// smaller one.
 const SLOTS_PER_WORKER: usize = 64;
 
-/// Records of an epoch after which a gate looks at one in two of them, then at one in three, and so on: a key found early
-/// is folded for the rest of the epoch. With one in four throughout, the busiest of 64 workers had 6 % more to do where
-/// the hot keys were new.
+/// Records of an epoch after which a gate looks at one in two of them, then at one in three, and so on: a key found
+/// early is folded for the rest of the epoch. With one in four throughout, the busiest of 64 workers had 6 % more to do
+/// where the hot keys were new.
 const DENSE: u64 = 8192;
 
 /// It looks at one in so many at the least: a key may turn hot in the midst of an epoch.
@@ -98,8 +98,8 @@ impl Votes {
         is_hot
     }
 
-    /// The records from one look to the next, which may be in a later batch: pseudo-random, so that an input with a period
-    /// of its own is looked at fairly, and the more the more there have been in the epoch.
+    /// The records from one look to the next, which may be in a later batch: pseudo-random, so that an input with a
+    /// period of its own is looked at fairly, and the more the more there have been in the epoch.
     pub(super) fn gap(&mut self) -> usize {
         // A linear congruential generator (Knuth's MMIX), of which the top bits are good.
         self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

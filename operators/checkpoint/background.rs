@@ -1,10 +1,10 @@
 //! The threads that write and merge checkpoints. Where no core is to spare, the workers come first.
 
-/// By how much they are nicer than the workers: where both always have something to do, one of these gets a quarter of the
-/// core, so that a checkpoint is there nevertheless.
+/// By how much they are nicer than the workers: where both always have something to do, one of these gets a quarter of
+/// the core, so that a checkpoint is there nevertheless.
 ///
-/// They don't give way between two pieces of work by `yield_now`: on Linux that costs a thread its turn, and the turns of a
-/// nice one are far apart.
+/// They don't give way between two pieces of work by `yield_now`: on Linux that costs a thread its turn, and the turns
+/// of a nice one are far apart.
 #[cfg(target_os = "linux")]
 const NICER: i32 = 5;
 

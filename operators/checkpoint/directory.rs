@@ -16,7 +16,8 @@ use crate::error::Error;
 ///
 /// A file is written beside its place under a name that begins with a dot, synchronised, renamed, and then its
 /// directory is synchronised too: that is what makes the name durable. Several processes of one run may use one
-/// directory; that no other run does is seen to by a lock of the operating system on the file `.lock`, whose text is the number of the process.
+/// directory; that no other run does is seen to by a lock of the operating system on the file `.lock`, whose text is
+/// the number of the process.
 ///
 /// Nothing below the directory may be a symbolic link: it could lead anywhere. The directory itself may be one.
 #[derive(Debug)]

@@ -42,8 +42,8 @@ pub fn read_chunk(store: &dyn Store, object: &ObjectRef, chunk: &ChunkRef) -> Re
     decode(object, chunk, &frame)
 }
 
-/// Reads every byte of an object, and checks that it is as it was written. What it was written to hold is not looked at:
-/// that costs more than reading it, and is done when a chunk is read.
+/// Reads every byte of an object, and checks that it is as it was written. What it was written to hold is not looked
+/// at: that costs more than reading it, and is done when a chunk is read.
 pub(super) fn check(store: &dyn Store, object: &ObjectRef) -> Result<Vec<u8>, Error> {
     let bytes = store.get(&object.name).map_err(damage)?;
     let corrupt = |what: String| Err(Error::corrupt(&object.name, what));

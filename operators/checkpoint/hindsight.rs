@@ -114,8 +114,8 @@ impl Hindsight {
     ///
     /// As a failure costs more the longer ago the last checkpoint is, the best last one is the later the later the
     /// next: so candidates stand in a queue, each with the first epoch for which it is better than those before it,
-    /// found by bisection (Galil and Park, Dynamic programming with convexity, concavity and sparsity, Theoretical Computer
-    /// Science 92, 1992). That takes `n log n` steps for `n` epochs.
+    /// found by bisection (Galil and Park, Dynamic programming with convexity, concavity and sparsity, Theoretical
+    /// Computer Science 92, 1992). That takes `n log n` steps for `n` epochs.
     pub fn optimum(&self) -> (Vec<usize>, f64) {
         let mut costs = vec![0.0];
         let mut last = vec![0];

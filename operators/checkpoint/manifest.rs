@@ -91,8 +91,8 @@ impl Manifest {
     }
 
     /// Writes the manifest: with that, and not before, the checkpoint exists. After an error it may exist or not; what
-    /// is given up then must not be needed in either case. [`Error::Usage`] if there is another one of this epoch: no run
-    /// writes two, so that another run must have.
+    /// is given up then must not be needed in either case. [`Error::Usage`] if there is another one of this epoch: no
+    /// run writes two, so that another run must have.
     pub fn write(&self, store: &dyn Store) -> Result<(), Error> {
         store.create(&self.name(), &self.encode()?).map_err(|error| match error {
             Error::Store { source, .. } if source.kind() == ErrorKind::AlreadyExists => {

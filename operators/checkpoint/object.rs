@@ -41,8 +41,8 @@ struct Open {
 }
 
 impl ObjectWriter {
-    /// For the chunks of the boundary of `epoch`, encoded with `codec`. `writer` tells its objects from those of others:
-    /// ASCII letters and digits.
+    /// For the chunks of the boundary of `epoch`, encoded with `codec`. `writer` tells its objects from those of
+    /// others: ASCII letters and digits.
     pub fn new(epoch: u64, writer: impl ToString, codec: u16) -> Result<Self, Error> {
         Ok(ObjectWriter {
             epoch,

@@ -16,9 +16,9 @@ use crate::error::{Cause, Error};
 
 /// A store in an object store: a bucket, or whatever else the crate `object_store` can reach.
 ///
-/// It makes its requests on a thread of its own, and whoever calls waits, as with any other store: it may be called from
-/// anywhere, from inside another runtime too, which is then blocked for as long. That a request is tried again is up to
-/// the crate, and to how the store was built; [`REQUEST_TIMEOUT`] ends it in any case.
+/// It makes its requests on a thread of its own, and whoever calls waits, as with any other store: it may be called
+/// from anywhere, from inside another runtime too, which is then blocked for as long. That a request is tried again is
+/// up to the crate, and to how the store was built; [`REQUEST_TIMEOUT`] ends it in any case.
 ///
 /// It has no lock. Two runs over one object store are told from each other when both write the manifest of one epoch:
 /// that is a conditional request, which only the first one gets through. Where a store can't do that
@@ -58,8 +58,8 @@ impl ObjectStore {
     }
 
     /// The part of an object store at a URL: with the feature `s3`, `s3://bucket/prefix`, set up by the environment's
-    /// variables `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_REGION`, `AWS_ENDPOINT`, `AWS_ALLOW_HTTP` and so on.
-    /// An error if it does not answer.
+    /// variables `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_REGION`, `AWS_ENDPOINT`, `AWS_ALLOW_HTTP` and so
+    /// on. An error if it does not answer.
     pub fn open(url: &str) -> Result<Self, Error> {
         let refused = |why: &str| Error::usage(format!("{url:?} can't hold checkpoints: {why}"));
         let parsed = Url::parse(url).map_err(|e| refused("it is no URL like s3://bucket/prefix").with(e))?;

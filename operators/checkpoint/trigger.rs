@@ -66,8 +66,8 @@ const LONGEST_WAIT: u64 = 64;
 ///
 /// No checkpoint is taken before a record has arrived since the last one, but for `every:N`; nor, but for `every:N`,
 /// while one is in flight, that is, neither [`completed`](Trigger::completed) nor [`abandoned`](Trigger::abandoned).
-/// One that was abandoned is due again at the next boundary; if it is abandoned again two epochs later, then four, and so
-/// on up to 64.
+/// One that was abandoned is due again at the next boundary; if it is abandoned again two epochs later, then four, and
+/// so on up to 64.
 ///
 /// ```
 /// use thalweg::checkpoint::{CheckpointConfig, Observation, Trigger};
@@ -88,8 +88,8 @@ pub struct Trigger {
     /// What would be lost, since the boundary of the last complete checkpoint and of each in flight. Never empty.
     since: Vec<Exposure>,
     foresight: Foresight,
-    /// Records and seconds of an epoch, smoothed each, as epochs that had to wait are complete together: then one has all
-    /// of the time.
+    /// Records and seconds of an epoch, smoothed each, as epochs that had to wait are complete together: then one has
+    /// all of the time.
     epoch_records: Option<f64>,
     epoch_seconds: Option<f64>,
     state_bytes: u64,
@@ -178,8 +178,8 @@ impl Trigger {
         self.asked < self.wait_until
     }
 
-    /// What has been exposed since the last checkpoint; none while one is in flight, or is not to be tried again yet, or
-    /// no record has arrived since.
+    /// What has been exposed since the last checkpoint; none while one is in flight, or is not to be tried again yet,
+    /// or no record has arrived since.
     fn exposure(&self) -> Option<&Exposure> {
         let may_be_taken = self.since.len() == 1 && !self.waits();
         self.since.first().filter(|exposure| may_be_taken && exposure.records > 0.0)

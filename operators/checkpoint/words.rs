@@ -8,8 +8,8 @@ fn head(bytes: usize) -> usize {
     bytes % WORD
 }
 
-/// Transposes the words that these bytes end with, in the place of what is in `transposed`. What is before the first one
-/// stays there.
+/// Transposes the words that these bytes end with, in the place of what is in `transposed`. What is before the first
+/// one stays there.
 pub(super) fn transpose(bytes: &[u8], transposed: &mut Vec<u8>) {
     let (head, words) = bytes.split_at(head(bytes.len()));
     transposed.resize(bytes.len(), 0);

@@ -43,7 +43,8 @@ impl Framing {
 
     /// How many bytes complete the message, or the header, that comes next or has begun to come.
     ///
-    /// Zeros will do: what was cut off becomes a message of no more than its length, and the header after it a farewell.
+    /// Zeros will do: what was cut off becomes a message of no more than its length, and the header after it a
+    /// farewell.
     pub fn missing(&self) -> usize {
         if self.rest > 0 { self.rest } else { HEADER - self.header.len() }
     }

@@ -10,9 +10,9 @@
 //! | it ends well, and the others go on | after [`Cluster::grace`]: they would wait for it |
 //! | it never comes up | after [`Cluster::connect_timeout`] |
 //!
-//! Each is an [`Error::Lost`](crate::Error::Lost) that names the processes; all of them end, and whoever supervises them
-//! starts them again, from the last checkpoint. A process that is stopped but whose kernel answers for it (`SIGSTOP`, a
-//! debugger) is waited for.
+//! Each is an [`Error::Lost`](crate::Error::Lost) that names the processes; all of them end, and whoever supervises
+//! them starts them again, from the last checkpoint. A process that is stopped but whose kernel answers for it
+//! (`SIGSTOP`, a debugger) is waited for.
 //!
 //! ```
 //! use thalweg::Error;

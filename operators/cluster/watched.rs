@@ -34,8 +34,8 @@ impl Watched {
         self.peers.lose(self.process, format!("process {} is gone: {why}", self.process));
     }
 
-    /// Nothing comes any more. After a farewell that is as it should be, if this process is over soon as well; otherwise
-    /// waits until it is.
+    /// Nothing comes any more. After a farewell that is as it should be, if this process is over soon as well;
+    /// otherwise waits until it is.
     fn end(&mut self, why: Option<io::Error>) {
         self.ended = true;
         if self.framing.has_farewell() {

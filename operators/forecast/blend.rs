@@ -13,8 +13,9 @@ use super::{FURTHEST, Forecast, Forecaster, Seasons};
 /// where no value is negative.
 ///
 /// An observation takes one to two and a half microseconds, and up to some thousand times that when seasons have
-/// changed, as the models then go through all that is remembered once more. Of hours with days and weeks it holds 120 to 140 kB, of
-/// five minutes 500, mostly the seasons of thirteen Holt-Winters models; see [`remembering`](Self::remembering).
+/// changed, as the models then go through all that is remembered once more. Of hours with days and weeks it holds 120
+/// to 140 kB, of five minutes 500, mostly the seasons of thirteen Holt-Winters models; see
+/// [`remembering`](Self::remembering).
 ///
 /// ```
 /// use thalweg::forecast::{Blend, Forecaster};

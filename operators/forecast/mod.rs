@@ -14,8 +14,8 @@
 //! | [`Periodic`] | the same phase in some past periods, and the last deviations | 30 to 250 ns |
 //! | [`Blend`] | all of these, each as far as it has been right | 1 to 2.5 µs |
 //!
-//! [`Measured`] gives any of them intervals from the errors it makes. [`Tuned`] chooses parameters and orders by what was
-//! predicted. [`Seasons`] are found in the autocorrelation. [`Blend`] is what to use where a series isn't known
+//! [`Measured`] gives any of them intervals from the errors it makes. [`Tuned`] chooses parameters and orders by what
+//! was predicted. [`Seasons`] are found in the autocorrelation. [`Blend`] is what to use where a series isn't known
 //! beforehand; its [`skill`](Blend::skill) tells whether it is to be believed, and its [`gain`](Blend::gain) what that
 //! is worth to those who would act on what is.
 //!

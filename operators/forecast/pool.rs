@@ -132,8 +132,8 @@ impl Pool {
         blended
     }
 
-    /// The part of each model in a forecast of this horizon. The seasonal naive one, which is the last value where there
-    /// are no seasons, is all until there are scores.
+    /// The part of each model in a forecast of this horizon. The seasonal naive one, which is the last value where
+    /// there are no seasons, is all until there are scores.
     pub(super) fn weights(&self, horizon: usize) -> Vec<f64> {
         let Some(span) = self.scores.span(horizon) else {
             return (0..self.models.len()).map(|model| f64::from(u8::from(model == SEASONAL_NAIVE))).collect();

@@ -34,8 +34,8 @@ const OUTLIER: f64 = 1.5;
 /// The part of the errors of a period by which the level follows.
 const LEVEL: f64 = 0.5;
 
-/// Rates, and parts of a period that are the width of a kernel. Which is best depends on how long and how noisy a period
-/// is: hourly series want the first, those of five minutes the last two.
+/// Rates, and parts of a period that are the width of a kernel. Which is best depends on how long and how noisy a
+/// period is: hourly series want the first, those of five minutes the last two.
 const SHAPES: [(f64, usize); 3] = [(0.1, usize::MAX), (0.1, 100), (0.3, 24)];
 
 /// A kernel is no wider, so that an observation is not either.

@@ -58,7 +58,8 @@ pub trait Codec<K, S>: 'static {
 /// # Panics
 ///
 /// Decoding may panic on bytes that this has not encoded, or ask for any amount of memory: `columnar` takes lengths for
-/// granted. What is damaged doesn't come as far, since a chunk's checksum, its object's and its manifest's stand before it.
+/// granted. What is damaged doesn't come as far, since a chunk's checksum, its object's and its manifest's stand before
+/// it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Columns;
 

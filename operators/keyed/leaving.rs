@@ -21,8 +21,8 @@ pub(super) struct Departure<K, S, C: Codec<K, S>, H> {
     range: KeyRange,
     /// How far it has been gone over.
     pub cursor: Cursor,
-    /// Keys of which the next owner may have no copy as they are, wherever the cursor is: to be looked at from the boundary
-    /// on.
+    /// Keys of which the next owner may have no copy as they are, wherever the cursor is: to be looked at from the
+    /// boundary on.
     pub changed: Vec<(u64, K)>,
     builder: ChunkBuilder<K, S, C>,
     hold: H,
@@ -34,8 +34,8 @@ impl<K: Clone, S, C: Codec<K, S>, H: Clone> Departure<K, S, C, H> {
         Departure { range, cursor, changed, builder, hold }
     }
 
-    /// Appends a key to the chunk being filled, unless its next owner has it as it is, or need not know that it is gone;
-    /// and sends the chunk when it is full.
+    /// Appends a key to the chunk being filled, unless its next owner has it as it is, or need not know that it is
+    /// gone; and sends the chunk when it is full.
     pub fn send(
         &mut self,
         routing: u64,
@@ -100,8 +100,8 @@ impl<K: Clone, S, C: Codec<K, S>, H: Clone> Departures<K, S, C, H> {
         self.by_start.is_empty() && self.sent.is_empty()
     }
 
-    /// The coldest one of which not all has been copied ahead: of the hottest fewer keys change between copy and boundary
-    /// the later it is copied.
+    /// The coldest one of which not all has been copied ahead: of the hottest fewer keys change between copy and
+    /// boundary the later it is copied.
     pub fn next_to_copy(&mut self) -> Option<&mut Departure<K, S, C, H>> {
         self.by_start.get_mut(self.to_copy.last()?)
     }
@@ -123,7 +123,8 @@ impl<K: Clone, S, C: Codec<K, S>, H: Clone> Departures<K, S, C, H> {
         self.to_copy = heats.into_iter().map(|(_, start)| start).collect();
     }
 
-    /// Sends what of these ranges has not been copied ahead. If there are any that have been prepared, they are the same.
+    /// Sends what of these ranges has not been copied ahead. If there are any that have been prepared, they are the
+    /// same.
     pub fn begin(&mut self, ranges: impl Iterator<Item = (KeyRange, H)>) {
         for (range, hold) in ranges {
             self.by_start.entry(range.start()).or_insert_with(|| Departure::new(range, hold));

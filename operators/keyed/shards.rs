@@ -2,15 +2,15 @@
 //!
 //! Keys lie with their [`States`], whatever the shards are: splits and merges touch none of them. Before a boundary at
 //! which shards leave, their keys are *copied ahead*, a few at a time, while they are still served here; so are their
-//! timers, but not before those that fire here. Keys that have changed since they were copied are listed. From the boundary
-//! on these are sent, at once, and then all keys are let go of, a few at a time: nobody waits for that but what comes to be
-//! copied or crossed next.
+//! timers, but not before those that fire here. Keys that have changed since they were copied are listed. From the
+//! boundary on these are sent, at once, and then all keys are let go of, a few at a time: nobody waits for that but
+//! what comes to be copied or crossed next.
 //!
-//! A snapshot goes over the keys a few at a time too. It saves those that have changed since the one before, and says of
-//! those that are gone that they are. Every key remembers the last snapshot that has saved it, or that had begun when it
-//! changed; one that the snapshot in progress is still to save is saved before it is changed, and before it goes
-//! elsewhere. A key that is gone, but not from the last checkpoint, stays until a snapshot has said so: it moves like any
-//! other.
+//! A snapshot goes over the keys a few at a time too. It saves those that have changed since the one before, and says
+//! of those that are gone that they are. Every key remembers the last snapshot that has saved it, or that had begun
+//! when it changed; one that the snapshot in progress is still to save is saved before it is changed, and before it
+//! goes elsewhere. A key that is gone, but not from the last checkpoint, stays until a snapshot has said so: it moves
+//! like any other.
 
 mod boundaries;
 mod counts;
@@ -118,8 +118,8 @@ pub(super) struct Shards<K, S, C: Codec<K, S>, H> {
     timers: Timers<K>,
     /// Keys that are about to be updated.
     located: Vec<Located<K>>,
-    /// Keys that had to be noted when keys were last updated together: new ones, and those whose first change since a snapshot
-    /// began it was; half of those of the time before, and so on.
+    /// Keys that had to be noted when keys were last updated together: new ones, and those whose first change since a
+    /// snapshot began it was; half of those of the time before, and so on.
     noted: usize,
     /// Times for which the logic has scheduled a key, while it is called.
     scheduled: Vec<u64>,

@@ -1,10 +1,10 @@
 //! Where the states of a worker's keys lie. Pure.
 //!
-//! The key space is divided into *segments*, each with a hash table of its keys. Segments have nothing to do with shards:
-//! they are divided as they fill up, so that tables stay small and growing one does not take long; and how many shards
-//! there are makes no difference to what finding a key takes. A part of the key space is gone over a few keys at a time.
-//! Two limits: keys that have one routing key can't be divided, and to divide a segment takes some tenths of a nanosecond
-//! for each of all segments besides.
+//! The key space is divided into *segments*, each with a hash table of its keys. Segments have nothing to do with
+//! shards: they are divided as they fill up, so that tables stay small and growing one does not take long; and how many
+//! shards there are makes no difference to what finding a key takes. A part of the key space is gone over a few keys at
+//! a time. Two limits: keys that have one routing key can't be divided, and to divide a segment takes some tenths of a
+//! nanosecond for each of all segments besides.
 
 use std::hash::{BuildHasher, Hash};
 
@@ -102,8 +102,8 @@ impl<K: Hash + Eq, S> Segment<K, S> {
     }
 }
 
-/// A key, and where to look for what is kept for it. What is computed beforehand leaves less to do between two accesses to
-/// memory, so that the processor has more of them under way.
+/// A key, and where to look for what is kept for it. What is computed beforehand leaves less to do between two accesses
+/// to memory, so that the processor has more of them under way.
 pub(super) struct Located<K> {
     pub key: K,
     hash: u64,
@@ -257,8 +257,8 @@ impl<K: Hash + Eq, S> States<K, S> {
     }
 
     /// Divides a segment where the first bit in which its routing keys differ is set: so both parts have keys, and
-    /// segments of hashed keys are of equal width. The smaller part gets a new table: where keys come in the order of their
-    /// routing keys, it is what has come of the next segment. `false` if it has but one routing key.
+    /// segments of hashed keys are of equal width. The smaller part gets a new table: where keys come in the order of
+    /// their routing keys, it is what has come of the next segment. `false` if it has but one routing key.
     fn divide(&mut self, index: usize) -> bool {
         let next = self.next_arrangement();
         let segment = &mut self.segments[index];
@@ -373,8 +373,8 @@ impl<K: Hash + Eq, S> States<K, S> {
         places.filter_map(|place| Some((segment.routing[place], segment.table.get_bucket(place)?)))
     }
 
-    /// Keys in a part of the key space that are not gone. Those of a segment that is only partly in it are counted one by
-    /// one.
+    /// Keys in a part of the key space that are not gone. Those of a segment that is only partly in it are counted one
+    /// by one.
     pub fn count(&self, range: KeyRange) -> usize {
         let (first, last) = (self.directory.find(range.start()), self.directory.find(range.last()));
         let of = |index: usize| {

@@ -11,8 +11,8 @@ use crate::profile::{CountedShards, ShardEpoch};
 /// What a keyed operator tells of itself, at the epoch it tells of.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Report {
-    /// What some shards have seen in the epoch: in all, one for each shard and worker that saw records of it, or several, of
-    /// which a later one tells of more records and has the latest figures of the state.
+    /// What some shards have seen in the epoch: in all, one for each shard and worker that saw records of it, or
+    /// several, of which a later one tells of more records and has the latest figures of the state.
     Shards(Vec<ShardEpoch>),
     /// The same, of shards whose records were only counted.
     Counted(CountedShards),
@@ -97,8 +97,8 @@ pub struct Restore {
     /// The ranges of the chunks, in any order.
     pub parts: Vec<KeyRange>,
     /// The chunks with those ranges, those of later snapshots before those of earlier ones: what a key is that several
-    /// of them have, the first one says. Taken one at a time, as the operator finds time; pending while the store has not
-    /// given the next one.
+    /// of them have, the first one says. Taken one at a time, as the operator finds time; pending while the store has
+    /// not given the next one.
     pub chunks: Restored,
 }
 

@@ -215,8 +215,8 @@ impl Assignment {
         Ok(Self::of(division, Arc::clone(&self.folded)))
     }
 
-    /// Whether it is a copy of the other one, or was made of a copy in the same way, whichever keys are folded. What has
-    /// the same shards and owners by chance is not.
+    /// Whether it is a copy of the other one, or was made of a copy in the same way, whichever keys are folded. What
+    /// has the same shards and owners by chance is not.
     pub(crate) fn is_divided_like(&self, other: &Assignment) -> bool {
         Arc::ptr_eq(&self.division, &other.division)
     }

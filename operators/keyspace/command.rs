@@ -42,8 +42,8 @@ pub enum Command {
     },
     /// A snapshot of all shards is taken and becomes a checkpoint: what has changed since the one before it.
     Checkpoint,
-    /// The checkpoint at the same boundary saves all states, as the one before it can't be built upon, or as nearly all have
-    /// changed since.
+    /// The checkpoint at the same boundary saves all states, as the one before it can't be built upon, or as nearly all
+    /// have changed since.
     SaveAll,
 }
 

@@ -93,8 +93,8 @@ impl Directory {
         self.indexed = keeps_slots;
     }
 
-    /// Whether the slots stay as they are, but for the ranges that they know, when the start at this index comes or goes
-    /// and there are so many then: unless it is the last one.
+    /// Whether the slots stay as they are, but for the ranges that they know, when the start at this index comes or
+    /// goes and there are so many then: unless it is the last one.
     fn keeps_slots(&self, index: usize, count: usize) -> bool {
         let as_many = count.next_power_of_two() == self.starts.len().next_power_of_two();
         self.indexed && as_many && index > 1

@@ -4,8 +4,8 @@ use super::assignment::check_worker;
 use super::division::{Changes, Division};
 use super::{Assignment, Command, Directory, KeyRange, RoutingError};
 
-/// An assignment in the making: commands carried out one after the other, so that a boundary takes time in proportion to
-/// the shards and the commands, and not to their product.
+/// An assignment in the making: commands carried out one after the other, so that a boundary takes time in proportion
+/// to the shards and the commands, and not to their product.
 pub(super) struct Edit<'a> {
     before: &'a Assignment,
     changed: Changes,

@@ -130,8 +130,8 @@ impl Measure {
     }
 }
 
-/// Appends the points of one profile: heavy keys by their shares, the rest by the sample; but one point, always the same,
-/// if it has no more than the least that is told apart.
+/// Appends the points of one profile: heavy keys by their shares, the rest by the sample; but one point, always the
+/// same, if it has no more than the least that is told apart.
 fn scatter(profile: &Profile, least: f64, points: &mut Vec<Point>) {
     let (range, records) = (profile.range, profile.last.records as f64);
     if records <= least {

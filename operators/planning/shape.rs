@@ -16,8 +16,8 @@ const COLD: f64 = 0.25;
 pub(crate) struct Draft {
     /// The shards that are listed, in order, with their owners.
     pub(crate) owners: Vec<(KeyRange, usize)>,
-    /// How many others there are: idle ones, whole and at home, so that there is nothing to do with them but to merge them
-    /// where there are too many.
+    /// How many others there are: idle ones, whole and at home, so that there is nothing to do with them but to merge
+    /// them where there are too many.
     pub(crate) others: usize,
     pub(crate) commands: Vec<Command>,
 }

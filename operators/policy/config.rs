@@ -26,8 +26,8 @@ pub struct PolicyConfig {
     #[cfg_attr(feature = "clap", arg(long, value_name = "SHARDS", default_value_t = Self::MAX_SHARDS))]
     pub max_shards: usize,
 
-    /// Epochs, from the one on in which a plan takes effect, for which load is forecast and within which a move must pay
-    /// for itself: 1 to 128.
+    /// Epochs, from the one on in which a plan takes effect, for which load is forecast and within which a move must
+    /// pay for itself: 1 to 128.
     #[cfg_attr(feature = "clap", arg(long, value_name = "EPOCHS", default_value_t = Self::PREDICTION_HORIZON))]
     pub prediction_horizon: usize,
 
@@ -36,13 +36,13 @@ pub struct PolicyConfig {
     pub move_cost: f64,
 
     /// Part of a worker's fair share of the records from which a single key is folded, above 0: 0.1 is a tenth of what
-    /// a worker would carry if all had the same. More than the number of workers folds nothing, and then gates don't fold
-    /// keys either that they find hot themselves, whatever the policy is.
+    /// a worker would carry if all had the same. More than the number of workers folds nothing, and then gates don't
+    /// fold keys either that they find hot themselves, whatever the policy is.
     #[cfg_attr(feature = "clap", arg(long, value_name = "SHARE", default_value_t = Self::FOLD_SHARE))]
     pub fold_share: f64,
 
-    /// Records per epoch that a worker can process: one number for each, by which load is divided, or one for all, which
-    /// matters to `min_workers` only. Without, workers are taken for alike.
+    /// Records per epoch that a worker can process: one number for each, by which load is divided, or one for all,
+    /// which matters to `min_workers` only. Without, workers are taken for alike.
     #[cfg_attr(
         feature = "clap",
         arg(long, value_name = "RECORDS,…", value_delimiter = ',', allow_negative_numbers = true)
@@ -85,8 +85,8 @@ impl PolicyConfig {
     pub const MOVE_COST: f64 = 0.005;
 
     /// On a stream whose hot keys are others in every session, over 12 hashes of 40 epochs each, the busiest worker was
-    /// over 1.3 fair shares at 0.1 where a key newly turned hot and in one epoch besides; at 0.2 in 7, at 0.3 in 37. At 0.05 the
-    /// median was 6 % better, with twice as many folds and half as many partials again.
+    /// over 1.3 fair shares at 0.1 where a key newly turned hot and in one epoch besides; at 0.2 in 7, at 0.3 in 37. At
+    /// 0.05 the median was 6 % better, with twice as many folds and half as many partials again.
     pub const FOLD_SHARE: f64 = 0.1;
 
     /// Leaves room for a quarter more than was provided for.

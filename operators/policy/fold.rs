@@ -23,8 +23,8 @@ const PATIENCE: u32 = 16;
 /// have taken the place of one with less than a quarter of its records.
 pub const FOLDED_PER_WORKER: usize = 16;
 
-/// Decides which keys are folded, from the newest epoch and what is foreseen of the one at the boundary: no state moves,
-/// so that little is lost where a key was hot only once, and the next epoch is in balance where it wasn't.
+/// Decides which keys are folded, from the newest epoch and what is foreseen of the one at the boundary: no state
+/// moves, so that little is lost where a key was hot only once, and the next epoch is in balance where it wasn't.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Folds {
     /// For each key that is folded from the last view's boundary on, the epochs in a row for which it has been light.

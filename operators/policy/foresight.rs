@@ -103,9 +103,9 @@ impl Foresight {
         })
     }
 
-    /// Where the records of the epochs from the boundary on will lie, inside a range as they usually do; with how likely
-    /// it is that the next epoch planned for is like each, together the trust in all of it. There are none without
-    /// trust. What is far off counts less, as it is both less certain and to be planned for again.
+    /// Where the records of the epochs from the boundary on will lie, inside a range as they usually do; with how
+    /// likely it is that the next epoch planned for is like each, together the trust in all of it. There are none
+    /// without trust. What is far off counts less, as it is both less certain and to be planned for again.
     pub(crate) fn scenarios(&self, usual: &Measure) -> Vec<(Measure, f64)> {
         let trust = self.trust.weight();
         if trust == 0.0 {

@@ -34,8 +34,8 @@ impl Holdings {
         self.home.workers() == assignment.workers()
     }
 
-    /// Takes the shards as they are now, and says whether they may be others. What is divided of the state is divided as
-    /// `share` says of a part and the whole that it was of.
+    /// Takes the shards as they are now, and says whether they may be others. What is divided of the state is divided
+    /// as `share` says of a part and the whole that it was of.
     pub(crate) fn follow(&mut self, now: &Assignment, share: impl Fn(KeyRange, KeyRange) -> f64) -> bool {
         if self.now.is_divided_like(now) {
             return false;

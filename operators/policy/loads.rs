@@ -60,8 +60,8 @@ impl Loads {
         self.foreseen = foreseen;
     }
 
-    /// Takes what else a view shows, and gives the shards of its assignment that are listed, from whose loads these keys,
-    /// which are ascending, are `folded`.
+    /// Takes what else a view shows, and gives the shards of its assignment that are listed, from whose loads these
+    /// keys, which are ascending, are `folded`.
     pub(crate) fn observe(&mut self, view: &View<'_>, folded: &[u64]) -> Vec<ShardLoad> {
         self.set_folded(folded);
         let known = self.holdings.take().filter(|holdings| holdings.is_of(view.assignment));

@@ -9,9 +9,9 @@ use crate::keyspace::{Assignment, Command};
 /// is for.
 ///
 /// Ranges of the key space and their notable keys each have a [`Blend`](crate::forecast::Blend) of models, from which
-/// the load of the `prediction_horizon` epochs from the boundary on is foreseen. What was foreseen is compared with what
-/// came, and believed as far as it has been nearer to it than the expectation that all goes on as it was. So far the
-/// epochs foreseen count instead of those remembered; where nothing can be foreseen, this is the reactive policy.
+/// the load of the `prediction_horizon` epochs from the boundary on is foreseen. What was foreseen is compared with
+/// what came, and believed as far as it has been nearer to it than the expectation that all goes on as it was. So far
+/// the epochs foreseen count instead of those remembered; where nothing can be foreseen, this is the reactive policy.
 ///
 /// Keys that are going to be hot are folded before they are.
 #[derive(Clone, Debug)]

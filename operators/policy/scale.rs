@@ -24,9 +24,9 @@ pub(crate) struct Scale {
 }
 
 impl Scale {
-    /// The capacity of each worker from the view's boundary on, 0 for those not to be in use, after an epoch with so many
-    /// records. What is `foreseen` of all records begins at the boundary; it is empty where nothing can be. `bytes` gives the
-    /// state of each worker.
+    /// The capacity of each worker from the view's boundary on, 0 for those not to be in use, after an epoch with so
+    /// many records. What is `foreseen` of all records begins at the boundary; it is empty where nothing can be.
+    /// `bytes` gives the state of each worker.
     pub(crate) fn capacities(
         &mut self,
         view: &View<'_>,

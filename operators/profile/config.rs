@@ -41,8 +41,8 @@ impl ProfileConfig {
     /// Eight epochs smooth out chance and still follow a change of load within a few decisions.
     pub const WINDOW: usize = 8;
 
-    /// With one record in sixteen the sketches take about a third of what the profile takes, and the share of a key with
-    /// a tenth of 20,000 records is known to within a tenth.
+    /// With one record in sixteen the sketches take about a third of what the profile takes, and the share of a key
+    /// with a tenth of 20,000 records is known to within a tenth.
     pub const SAMPLE: f64 = 0.0625;
 
     /// Half of what policies tell apart inside a shard (a 256th of a worker's fair share), so that nothing is lost to

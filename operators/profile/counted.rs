@@ -3,8 +3,8 @@ use serde::{Deserialize, Serialize};
 use super::{ShardEpoch, Statistics};
 use crate::keyspace::KeyRange;
 
-/// What one worker reports at the end of an epoch of shards whose records it has only counted, as they are all alike: what
-/// a [`ShardEpoch`] for each says, in a quarter of the bytes.
+/// What one worker reports at the end of an epoch of shards whose records it has only counted, as they are all alike:
+/// what a [`ShardEpoch`] for each says, in a quarter of the bytes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CountedShards {
     /// The worker that reports.

@@ -9,7 +9,8 @@ pub(super) const BITS: u32 = (WORDS * 64).ilog2();
 /// epoch before is told of. Fewer in tests of this.
 pub(super) const MOST: usize = if cfg!(test) { 300 } else { u16::MAX as usize };
 
-/// Of the shards of which records are looked at one by one, what these touch. Each is known by the number of its bitmap.
+/// Of the shards of which records are looked at one by one, what these touch. Each is known by the number of its
+/// bitmap.
 #[derive(Debug)]
 pub(super) struct Details {
     /// Distinct keys, one shard's after the other's: where a bit is takes no look at its shard. The first are nobody's.

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 
-/// Bits of the classes whose hashes are not rare, as a power of two. Seven such classes and eight rare ones, of an eighth
-/// as many bits each, are four kilobytes.
+/// Bits of the classes whose hashes are not rare, as a power of two. Seven such classes and eight rare ones, of an
+/// eighth as many bits each, are four kilobytes.
 const WIDE: u32 = 12;
 const NARROW: u32 = WIDE - 3;
 const WIDE_CLASSES: u32 = 7;
@@ -22,14 +22,14 @@ const STEPS: usize = 24;
 /// It sees every record, not only sampled ones: how often a key comes back says little about how many keys never
 /// came in the sample.
 ///
-/// The number of zeros at the start of a hash says in which class of bits it sets one, and what follows says which. Each
-/// class is a linear counter (Whang and others, "A linear-time probabilistic counting algorithm", 1990) of half the
-/// hashes of the class before, so that always some are neither empty nor full (Estan, Varghese and Fisk, "Bitmap
+/// The number of zeros at the start of a hash says in which class of bits it sets one, and what follows says which.
+/// Each class is a linear counter (Whang and others, "A linear-time probabilistic counting algorithm", 1990) of half
+/// the hashes of the class before, so that always some are neither empty nor full (Estan, Varghese and Fisk, "Bitmap
 /// algorithms for counting active flows on high speed links", 2003). Neither order nor repetition matters, and merging
 /// is an or. The estimate is the most likely number.
 ///
-/// Its relative standard error is 0.8 % up to 20,000 hashes, 1 % up to 100,000, 1.4 % at a million and 3 % at ten million;
-/// beyond thirty million nearly all bits are set.
+/// Its relative standard error is 0.8 % up to 20,000 hashes, 1 % up to 100,000, 1.4 % at a million and 3 % at ten
+/// million; beyond thirty million nearly all bits are set.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(try_from = "Written", into = "Written")]
 pub(super) struct Distinct(Box<[u64; WORDS]>);
@@ -117,8 +117,8 @@ fn bits(class: u32) -> (u32, u32) {
     }
 }
 
-/// The bit that a hash sets: in arithmetic that the compiler does for several of them at once. Without a branch: whether
-/// a hash is a new one can't be foreseen.
+/// The bit that a hash sets: in arithmetic that the compiler does for several of them at once. Without a branch:
+/// whether a hash is a new one can't be foreseen.
 ///
 /// A float has as its exponent how many zeros an integer starts with, and then what follows. What is added keeps the
 /// smallest hashes apart from what has no class; of the largest, one in `2^15` sets a bit that is not its own.

@@ -66,7 +66,8 @@ impl Gathered {
         self.marks.first()
     }
 
-    /// Takes out the first of the shards: about `most` of them, one that is described being as much work as so many others.
+    /// Takes out the first of the shards: about `most` of them, one that is described being as much work as so many
+    /// others.
     pub(crate) fn take_some(&mut self, most: usize, described: usize) -> Taken {
         let (mut taken, mut left, mut looked_at) = (Taken::default(), most, 0);
         let (mut numbers, mut rows) = (Vec::with_capacity(READ), Vec::new());
@@ -109,8 +110,8 @@ impl Gathered {
         self.shards.truncate(1);
     }
 
-    /// Begins to count the records of a shard of which nothing is known: so many may come before there is more to be done.
-    /// `false` if there are none.
+    /// Begins to count the records of a shard of which nothing is known: so many may come before there is more to be
+    /// done. `false` if there are none.
     pub(super) fn count(&mut self, shard: u32, records: u64) -> bool {
         if self.slots[shard as usize].is_idle() && records > 0 {
             self.marks.set(shard);

@@ -6,9 +6,9 @@ use super::{Sampler, Statistics};
 
 /// The statistics of all shards of a worker in one epoch, taken in by batches.
 ///
-/// What [`Statistics`] of each shard would be, record by record, at a fraction of the cost: of a record, a shard's count
-/// and sums are updated and its key is shown to [`distinct`](super::Summary::distinct), and only sampled records come to
-/// the costly sketches. Shards that have too little of all records to matter are only counted, if
+/// What [`Statistics`] of each shard would be, record by record, at a fraction of the cost: of a record, a shard's
+/// count and sums are updated and its key is shown to [`distinct`](super::Summary::distinct), and only sampled records
+/// come to the costly sketches. Shards that have too little of all records to matter are only counted, if
 /// [`with_detail`](Self::with_detail) says so. A shard without records takes eight bytes, and no time.
 ///
 /// ```
@@ -41,8 +41,8 @@ impl Gathering {
     }
 
     /// Looks at the records of a shard one by one only from this share of all records of an epoch on; before, it counts
-    /// them and sums them up. Of a shard that had as much in the epoch before, all records are looked at. No more than 65,535
-    /// shards are looked at in an epoch.
+    /// them and sums them up. Of a shard that had as much in the epoch before, all records are looked at. No more than
+    /// 65,535 shards are looked at in an epoch.
     pub fn with_detail(mut self, share: f64) -> Self {
         self.heaviest.share = share;
         self
@@ -56,8 +56,8 @@ impl Gathering {
     /// Takes in a batch of records: of each the number of its shard, its routing key, and the record, of which the
     /// functions give the value and the size in bytes.
     ///
-    /// A value that is NaN or infinite is left out of the mean and the deviation; the record counts all the same. Of the
-    /// slices, what is longer than the shortest is left out.
+    /// A value that is NaN or infinite is left out of the mean and the deviation; the record counts all the same. Of
+    /// the slices, what is longer than the shortest is left out.
     pub fn observe<R>(
         &mut self,
         shards: &[u32],
@@ -173,8 +173,8 @@ impl Gathering {
         shards.len() - from
     }
 
-    /// Takes in a record that [`usual`](Self::usual) has not; its bitmap, or 0 if it is one of its shard's first, or only
-    /// counted.
+    /// Takes in a record that [`usual`](Self::usual) has not; its bitmap, or 0 if it is one of its shard's first, or
+    /// only counted.
     #[cold]
     #[inline(never)]
     fn unusual(&mut self, shard: u32, key: u64, measures: (f64, u64)) -> u16 {
@@ -208,8 +208,8 @@ impl Gathering {
         slot.bitmap
     }
 
-    /// Shows the keys of the noted records to their bitmaps, and those that the sampler picks to the costly sketches; their
-    /// sizes too, unless they are known.
+    /// Shows the keys of the noted records to their bitmaps, and those that the sampler picks to the costly sketches;
+    /// their sizes too, unless they are known.
     #[inline]
     fn look(&mut self, keys: &[u64], size: impl Fn(usize) -> Option<u64>) {
         let Self { sampler, noted, epoch: Gathered { shards, details, .. }, .. } = self;

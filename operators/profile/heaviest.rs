@@ -18,7 +18,8 @@ impl Heaviest {
         if is_known { 0 } else { (self.share * self.before.max(self.records) as f64) as u64 }
     }
 
-    /// Records up to which a shard need only be counted: with no more it is neither looked at, nor heavy as the epoch ends.
+    /// Records up to which a shard need only be counted: with no more it is neither looked at, nor heavy as the epoch
+    /// ends.
     pub fn light(&self, shard: u32) -> u64 {
         // With fewer than half of the records of the epoch before, this one does not tell which are heavy.
         let surely = (self.share * self.records.max(self.before / 2) as f64) as u64;
@@ -32,9 +33,9 @@ impl Heaviest {
         self.shards.dedup();
     }
 
-    /// Ends the epoch, with the records of the shards, but for those that are [`light`](Self::light). One with less than
-    /// half of the records of the one before may be what was left of that, and says nothing of the next; if more such
-    /// follow, it does.
+    /// Ends the epoch, with the records of the shards, but for those that are [`light`](Self::light). One with less
+    /// than half of the records of the one before may be what was left of that, and says nothing of the next; if more
+    /// such follow, it does.
     pub fn turn_over(&mut self, shards: impl Iterator<Item = (u32, u64)>) {
         if self.records == 0 {
             return;

@@ -1,5 +1,5 @@
-/// Some of the numbers from 0 on, few of many: they come back in ascending order without being sorted, in time for those that
-/// are there and a bit of each 4,096.
+/// Some of the numbers from 0 on, few of many: they come back in ascending order without being sorted, in time for
+/// those that are there and a bit of each 4,096.
 #[derive(Debug, Default)]
 pub(super) struct Marks {
     /// A bit for each number.

@@ -1,12 +1,13 @@
 //! Statistics of a shard: per epoch, and rolling over a window of epochs. Pure, but for the operator.
 //!
-//! [`Gathering`] takes in the records of all shards of a worker by batches, and [`Statistics`] those of one shard, a call
-//! each; [`Rolling`] merges what the workers report of an epoch and makes a [`Profile`] per shard; [`ProfileStream`] is
-//! both for a stream, record by record. What the figures promise, at the default share of sampled records:
+//! [`Gathering`] takes in the records of all shards of a worker by batches, and [`Statistics`] those of one shard, a
+//! call each; [`Rolling`] merges what the workers report of an epoch and makes a [`Profile`] per shard;
+//! [`ProfileStream`] is both for a stream, record by record. What the figures promise, at the default share of sampled
+//! records:
 //!
 //! Of a shard with less than [`ProfileConfig::detail`] of its worker's records these are only counted and summed up: it
-//! has no distinct or heavy keys, no sample and no quantiles. Where it becomes heavier within an epoch, these are of the
-//! records from then on.
+//! has no distinct or heavy keys, no sample and no quantiles. Where it becomes heavier within an epoch, these are of
+//! the records from then on.
 //!
 //! | figure | sees | error |
 //! |---|---|---|

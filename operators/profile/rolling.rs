@@ -32,9 +32,9 @@ impl ShardEpoch {
 
 /// Makes profiles of what the workers report, and remembers a window of epochs per shard. Pure.
 ///
-/// A shard is known by its range: the parts of a split, and what a merge gives, begin with an empty window.
-/// A shard none of whose reports is in the window any more is forgotten. A window of a single epoch is not remembered at
-/// all: the rolling figures are those of the epoch.
+/// A shard is known by its range: the parts of a split, and what a merge gives, begin with an empty window. A shard
+/// none of whose reports is in the window any more is forgotten. A window of a single epoch is not remembered at all:
+/// the rolling figures are those of the epoch.
 #[derive(Clone, Debug)]
 pub struct Rolling {
     window: u64,

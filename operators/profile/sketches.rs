@@ -8,8 +8,8 @@ use super::heavy::Heavy;
 use super::keysample::KeySample;
 use super::sizes::SizeCounts;
 
-/// Sampled keys that are gathered before they are sorted and counted: then all that takes part is in the cache, and a key
-/// that comes often is counted once.
+/// Sampled keys that are gathered before they are sorted and counted: then all that takes part is in the cache, and a
+/// key that comes often is counted once.
 const FRESH: usize = 4096;
 
 /// What is known of the records of a busy shard beyond counts and sums.

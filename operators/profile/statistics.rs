@@ -191,8 +191,8 @@ impl Statistics {
         self.moments.centre()
     }
 
-    /// Takes in records that the sampler picked, of which each stands for `weight`, but for counts, sums and distinct keys;
-    /// leaves none.
+    /// Takes in records that the sampler picked, of which each stands for `weight`, but for counts, sums and distinct
+    /// keys; leaves none.
     pub(super) fn take_in(&mut self, samples: &mut Samples, weight: u64) {
         if let Detail::Sketches(sketches) = &mut self.detail {
             sketches.take_in(samples, weight);

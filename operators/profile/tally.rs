@@ -25,8 +25,8 @@ pub(super) struct Slot {
     pub room: u16,
     /// The shard's bitmap in this epoch, 0 if its records are only counted, rather than looked at one by one.
     pub bitmap: u16,
-    /// The shard's row in this epoch, 0 if it has none; or, above [`COUNTING`], the room that it was given, if nothing is
-    /// known of its records but their number.
+    /// The shard's row in this epoch, 0 if it has none; or, above [`COUNTING`], the room that it was given, if nothing
+    /// is known of its records but their number.
     pub row: u32,
 }
 
@@ -63,8 +63,8 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Takes in value and size of a record, but does not count it; `false`, and nothing done, if there is anything unusual
-    /// about them.
+    /// Takes in value and size of a record, but does not count it; `false`, and nothing done, if there is anything
+    /// unusual about them.
     #[inline]
     pub(super) fn observe(&mut self, value: f64, size: u64) -> bool {
         let is_usual = size <= self.largest && self.sums.observe(value);

@@ -104,9 +104,9 @@ impl<'scope, T: Ticks> Loop<'scope, T> {
         self
     }
 
-    /// What becomes of checkpoints, on every worker: from a [`CheckpointEvent`] without an error on, the checkpoint at its
-    /// boundary exists, and a run that resumes takes no earlier one unless it is damaged. Without checkpoints there is
-    /// none.
+    /// What becomes of checkpoints, on every worker: from a [`CheckpointEvent`] without an error on, the checkpoint at
+    /// its boundary exists, and a run that resumes takes no earlier one unless it is damaged. Without checkpoints there
+    /// is none.
     ///
     /// The stream comes from the end of the loop. An operator of it, or one before it, that listens must do so by an
     /// input that is connected to none of its outputs: nothing can wait for its own checkpoint. Anything behind it may
@@ -142,8 +142,8 @@ impl<'scope, T: Ticks> Loop<'scope, T> {
 }
 
 impl<'scope, T: Ticks> KeySpace<'scope, T> {
-    /// Decides by another policy than [`Proactive`](crate::policy::Proactive). Refuses one whose known commands can't be
-    /// carried out.
+    /// Decides by another policy than [`Proactive`](crate::policy::Proactive). Refuses one whose known commands can't
+    /// be carried out.
     pub fn policy(self, policy: impl Policy) -> Result<Self, Error> {
         self.shared.0.borrow_mut().set_policy(self.index, Box::new(policy))?;
         Ok(self)

@@ -28,11 +28,11 @@ where
     ///
     /// `fold` takes a record into what the epoch has gathered of its key, which begins with the default; `merge` adds
     /// to it what was gathered elsewhere. So a key that is too hot for one worker can be worked on by all, whenever the
-    /// policy says so or a worker finds it hot: `merge` must be associative and commutative, as the addition of floats is not, and the default
-    /// its identity. `on_epoch` is called at the boundary after each epoch in which the key had records, with what it
-    /// has gathered and the key's state; and, with the default if there were none, at the first boundary at or after
-    /// each time for which the context has scheduled the key. What it gives is at the boundary; after the last epoch of
-    /// the timestamp there is none.
+    /// policy says so or a worker finds it hot: `merge` must be associative and commutative, as the addition of floats
+    /// is not, and the default its identity. `on_epoch` is called at the boundary after each epoch in which the key had
+    /// records, with what it has gathered and the key's state; and, with the default if there were none, at the first
+    /// boundary at or after each time for which the context has scheduled the key. What it gives is at the boundary;
+    /// after the last epoch of the timestamp there is none.
     ///
     /// ```
     /// use thalweg::{Config, Rebalance, stable_hash};

@@ -12,9 +12,9 @@ use crate::source::{Epoching, ReplaySource, SourceSettings, read};
 impl<'scope, T: Ticks> Loop<'scope, T> {
     /// Adds a source: its records, each at the start of its epoch, each partition on one worker.
     ///
-    /// It reads as fast as the loop and the sinks can follow, and its positions are part of checkpoints, by `name`; a run
-    /// that resumes goes on from them. To be called after [`checkpoint_to`](Loop::checkpoint_to). An error if a partition
-    /// can't be opened, or if the checkpoint that the run resumes from does not know the source or has other
+    /// It reads as fast as the loop and the sinks can follow, and its positions are part of checkpoints, by `name`; a
+    /// run that resumes goes on from them. To be called after [`checkpoint_to`](Loop::checkpoint_to). An error if a
+    /// partition can't be opened, or if the checkpoint that the run resumes from does not know the source or has other
     /// partitions. Errors that come later are put into the fault.
     ///
     /// ```
@@ -66,11 +66,11 @@ impl<'scope, T: Ticks> Loop<'scope, T> {
     /// Adds a sink: it takes the output of each epoch, and makes it visible atomically and exactly once. See
     /// [`sink`](crate::sink) for what is guaranteed.
     ///
-    /// Up to the frontier of the stream that comes back, which carries nothing, the output is durable: to be probed by a
-    /// program that feeds the loop itself and must not run ahead of the disk. To be called after
-    /// [`checkpoint_to`](Loop::checkpoint_to). An error if the sink can't be opened, if the checkpoint that the run resumes
-    /// from does not know it, or if it waits for checkpoints and none are taken. Errors that come later are put into the
-    /// fault. [`EpochFiles`](crate::sink::EpochFiles) has an example.
+    /// Up to the frontier of the stream that comes back, which carries nothing, the output is durable: to be probed by
+    /// a program that feeds the loop itself and must not run ahead of the disk. To be called after
+    /// [`checkpoint_to`](Loop::checkpoint_to). An error if the sink can't be opened, if the checkpoint that the run
+    /// resumes from does not know it, or if it waits for checkpoints and none are taken. Errors that come later are put
+    /// into the fault. [`EpochFiles`](crate::sink::EpochFiles) has an example.
     pub fn sink<S: EpochSink>(
         &self,
         name: &str,

@@ -88,8 +88,8 @@ impl FileWriter {
         self.directory.join(self.layout.name(self.layout.first(part)))
     }
 
-    /// Rolls back what is pending from the epoch on from which the run goes on, and notes what is visible of it. What is
-    /// pending of earlier epochs stays, to be published.
+    /// Rolls back what is pending from the epoch on from which the run goes on, and notes what is visible of it. What
+    /// is pending of earlier epochs stays, to be published.
     fn recover(&mut self) -> Result<(), Error> {
         if std::mem::replace(&mut self.recovered, true) {
             return Ok(());

@@ -18,9 +18,9 @@ type Encode<R> = dyn Fn(u64, &R, &mut Vec<u8>) -> Result<(), Error>;
 /// is there whole or not at all, and holds the rows of each of its epochs in order of their bytes, the epochs one after
 /// the other. So its bytes are the same whatever the number of workers, whatever moves, and whatever crashes.
 ///
-/// What is durable and not yet visible is in the sub-directory `.pending`, `.lock` keeps a second run out, and `.layout`
-/// says how epochs make files. The rows of an epoch are held in the memory of the worker that writes them until the
-/// epoch is complete.
+/// What is durable and not yet visible is in the sub-directory `.pending`, `.lock` keeps a second run out, and
+/// `.layout` says how epochs make files. The rows of an epoch are held in the memory of the worker that writes them
+/// until the epoch is complete.
 ///
 /// ```
 /// use thalweg::sink::{EpochFiles, When};
@@ -47,8 +47,8 @@ pub struct EpochFiles<R> {
 }
 
 impl<R> EpochFiles<R> {
-    /// Files with this extension, each epoch in one of its own, visible as soon as it is complete. The directory is made
-    /// if it is missing. `encode` appends a record of an epoch as a row, with what ends it.
+    /// Files with this extension, each epoch in one of its own, visible as soon as it is complete. The directory is
+    /// made if it is missing. `encode` appends a record of an epoch as a row, with what ends it.
     pub fn new(
         directory: impl Into<PathBuf>,
         extension: &str,

@@ -1,9 +1,9 @@
 //! Sinks that make the output of each epoch visible atomically, and exactly once through crashes and recoveries.
 //!
 //! [`Loop::sink`](crate::Loop::sink) gathers the output of each epoch and gives it to an [`EpochSink`] when it is
-//! complete; a checkpoint waits until all output before its boundary is durable. [`EpochFiles`] are such a sink: one file
-//! for each epoch, or for each group of epochs, whose bytes are the same whatever the number of workers and processes,
-//! whatever has moved, and whatever has crashed.
+//! complete; a checkpoint waits until all output before its boundary is durable. [`EpochFiles`] are such a sink: one
+//! file for each epoch, or for each group of epochs, whose bytes are the same whatever the number of workers and
+//! processes, whatever has moved, and whatever has crashed.
 //!
 //! # What is guaranteed, end to end
 //!
@@ -11,8 +11,8 @@
 //! recoveries on any number of workers, if
 //!
 //! - the source replays: it is a [`ReplaySource`](crate::source::ReplaySource) that keeps its contract, or the program
-//!   feeds the input itself, from the start of the epoch that [`Checkpoints::epoch`](crate::checkpoint::Checkpoints::epoch)
-//!   names;
+//!   feeds the input itself, from the start of the epoch that
+//!   [`Checkpoints::epoch`](crate::checkpoint::Checkpoints::epoch) names;
 //! - what stands between is deterministic: the output of an epoch is, as a multiset, a function of the input. The order
 //!   of records within an epoch is not;
 //! - the sink is in the loop, and runs go on with each other by
@@ -24,8 +24,8 @@
 //! | [`When::Checkpointed`]  | an epoch once a checkpoint covers it; it never changes | what no checkpoint covered is rolled back and written anew; an error only if an older checkpoint than the newest is resumed from |
 //!
 //! Not guaranteed is anything if two runs write at once: a second one on the same machine is refused by a lock, but a
-//! lock does not reach through every network file system. Nor if the input has changed behind a position, or if somebody
-//! else changes the files.
+//! lock does not reach through every network file system. Nor if the input has changed behind a position, or if
+//! somebody else changes the files.
 
 mod directory;
 mod file;
@@ -64,9 +64,9 @@ pub trait EpochSink: 'static {
     /// Appends a record of an epoch, as it is to be written. A record that appends nothing is left out.
     fn encode(&self, epoch: u64, record: &Self::Record, row: &mut Vec<u8>) -> Result<(), Error>;
 
-    /// Makes ready to write a worker's share. An error if the place is in use, or holds what a run that begins anew would
-    /// overwrite. Must change nothing that another run may be writing: only when the writer is first called, it is sure
-    /// that all workers of the run have been let in.
+    /// Makes ready to write a worker's share. An error if the place is in use, or holds what a run that begins anew
+    /// would overwrite. Must change nothing that another run may be writing: only when the writer is first called, it
+    /// is sure that all workers of the run have been let in.
     fn open(&self, share: Share) -> Result<Self::Writer, Error>;
 }
 
@@ -99,7 +99,7 @@ pub trait EpochWriter: Send + 'static {
     /// rows of the epoch, sorted; there is at least one. Epochs come in order.
     fn write(&mut self, epoch: u64, rows: &[u8]) -> Result<(), Error>;
 
-    /// Makes visible, each part atomically, all output of parts that end before an epoch, or of all if there is none. All
-    /// epochs before it have been written.
+    /// Makes visible, each part atomically, all output of parts that end before an epoch, or of all if there is none.
+    /// All epochs before it have been written.
     fn publish(&mut self, before: Option<u64>) -> Result<(), Error>;
 }

@@ -1,8 +1,8 @@
 //! A sink: the output of complete epochs to the thread that writes it.
 //!
 //! *Emits* nothing; the frontier of its stream says what is durable. *Waits* for an epoch to be complete, and for the
-//! thread. *Holds* the rows of epochs that are not complete, and of those that the thread has not taken. It is done when
-//! all has been published.
+//! thread. *Holds* the rows of epochs that are not complete, and of those that the thread has not taken. It is done
+//! when all has been published.
 //!
 //! | port     |     | connected to | carries                                         |
 //! |----------|-----|--------------|-------------------------------------------------|

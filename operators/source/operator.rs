@@ -1,8 +1,8 @@
 //! A source: partitions of records in, epoch by epoch.
 //!
-//! *Emits* the records of each epoch at its start, and, once a partition has no more records of the epoch, where it stands
-//! then. *Waits* with an epoch until the loop has settled all but [`EPOCHS_AHEAD`] of those before it, and all but
-//! [`WRITING_AHEAD`] of them are durable in all sinks. *Holds* one record of each partition.
+//! *Emits* the records of each epoch at its start, and, once a partition has no more records of the epoch, where it
+//! stands then. *Waits* with an epoch until the loop has settled all but [`EPOCHS_AHEAD`] of those before it, and all
+//! but [`WRITING_AHEAD`] of them are durable in all sinks. *Holds* one record of each partition.
 //!
 //! | port    |     | connected to | carries                                        |
 //! |---------|-----|--------------|------------------------------------------------|
@@ -30,8 +30,8 @@ use crate::keyed::Fault;
 /// Records that are read before others get their turn: some tens of microseconds of work for a file.
 pub const RECORDS_AT_ONCE: usize = 1024;
 
-/// Epochs that are read before the loop has settled their routing: with one, it never waits for the source, and the gate
-/// holds no more.
+/// Epochs that are read before the loop has settled their routing: with one, it never waits for the source, and the
+/// gate holds no more.
 pub const EPOCHS_AHEAD: u64 = 1;
 
 /// Epochs that are read before the sinks have made those before them durable. Enough for several workers to wait for

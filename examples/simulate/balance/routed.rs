@@ -18,8 +18,8 @@ const SIZE: usize = 64;
 /// Records go where an assignment says, which a policy changes: the orchestrator is fed as the operators of a dataflow
 /// feed it that ends in `fold_epochs`, and its commands take effect at their boundaries.
 ///
-/// Where workers can be put out of use, those are in use that own a shard. Records of folded keys are dealt to all: they
-/// stay where a source puts them.
+/// Where workers can be put out of use, those are in use that own a shard. Records of folded keys are dealt to all:
+/// they stay where a source puts them.
 pub struct Routed {
     assignment: Assignment,
     can_rest: bool,

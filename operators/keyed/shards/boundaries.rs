@@ -17,8 +17,9 @@ where
     C: Codec<K, S>,
     H: Clone,
 {
-    /// Begins to copy ahead what leaves at a boundary from which `next` will hold, which is at this time. The chunks for
-    /// another worker carry what `hold` gives for it. No boundary may be crossed before that one, and no snapshot begin at it.
+    /// Begins to copy ahead what leaves at a boundary from which `next` will hold, which is at this time. The chunks
+    /// for another worker carry what `hold` gives for it. No boundary may be crossed before that one, and no snapshot
+    /// begin at it.
     pub fn prepare(&mut self, next: &Assignment, at: u64, hold: impl Fn(usize) -> H) {
         debug_assert!(self.is_settled(), "what is still moving is not as it will be");
         let handovers = self.assignment.handovers(next);
@@ -80,9 +81,9 @@ where
         self.snapshot.is_some()
     }
 
-    /// Whether nothing is on its way, from here or to here, for a boundary that has been crossed. Until then nothing can be
-    /// copied ahead: a key that is still to come would take the place of one that has been copied, and that its next owner
-    /// has a copy would be forgotten.
+    /// Whether nothing is on its way, from here or to here, for a boundary that has been crossed. Until then nothing
+    /// can be copied ahead: a key that is still to come would take the place of one that has been copied, and that its
+    /// next owner has a copy would be forgotten.
     pub fn is_settled(&self) -> bool {
         !self.are_leaving() && self.coming.is_empty()
     }

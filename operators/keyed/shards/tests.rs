@@ -55,8 +55,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 0..300)
 }
 
-/// A snapshot in progress: what there was at its boundary, what of it has changed since the one before, and what has been
-/// saved. A key that is gone has no count.
+/// A snapshot in progress: what there was at its boundary, what of it has changed since the one before, and what has
+/// been saved. A key that is gone has no count.
 struct Saving {
     all: BTreeMap<u64, u64>,
     changed: BTreeMap<u64, Option<u64>>,
@@ -117,7 +117,8 @@ impl World {
         self.workers.iter().any(Worker::are_leaving) || self.sent.iter().flatten().any(|(ahead, _)| !ahead)
     }
 
-    /// Counts keys, but for those whose state is on its way: their records would wait. One with timers is not forgotten.
+    /// Counts keys, but for those whose state is on its way: their records would wait. One with timers is not
+    /// forgotten.
     fn count(&mut self, keys: &[u64], forget: bool, timer: Option<u64>) {
         let Self { workers, expected, changed, timers, .. } = self;
         for worker in workers {

@@ -40,8 +40,8 @@ where
         self.departures.are_leaving() || self.departures.have_more_to_copy() || scan && self.is_saving()
     }
 
-    /// Goes on with what has crossed its boundary: all that its next owners lack is sent before anything that they have is
-    /// let go of.
+    /// Goes on with what has crossed its boundary: all that its next owners lack is sent before anything that they have
+    /// is let go of.
     fn leave(&mut self, parcels: &mut Vec<Parcel<H>>) {
         let Some(mut first) = self.departures.by_start.first_entry() else { return self.let_go() };
         let departure = first.get_mut();
