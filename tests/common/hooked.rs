@@ -1,4 +1,5 @@
 //! A store for tests, those of the crate itself included.
+#![allow(dead_code, reason = "each test uses a part")]
 
 use super::{Error, Memory, Store, StoreLock};
 
