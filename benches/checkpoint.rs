@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use common::{Arguments, Ratio, Sample, Verdict, finish};
-use open::{EPOCH, Feed, SLICE, Seen, Start, WARM, drawn, in_turn, process_cpu_seconds, together};
+use open::{EPOCH, Feed, Seen, Start, WARM, drawn, half_load, in_turn, process_cpu_seconds, together};
 use serde_json::Value;
 use thalweg::checkpoint::{CheckpointConfig, Checkpoints, Directory, Fingerprint, Store};
 use thalweg::keyed::Fault;
@@ -33,9 +33,6 @@ use timely::worker::Worker;
 
 /// Percent of the keys that have changed since the checkpoint before.
 const SHARES: [u64; 3] = [1, 10, 100];
-
-/// The share of what the workers can do that arrives.
-const LOAD: f64 = 0.5;
 
 /// Slices in which keys are loaded, or changed without a schedule.
 const LOADING: u64 = 25 * EPOCH;
@@ -54,7 +51,7 @@ const SUSTAINED: u64 = 100 * EPOCH;
 const SCATTER: u64 = 982_451_653;
 
 /// A throughput of 0.97 of that without checkpoints.
-const MOST_TIME: f64 = 1.031;
+const MOST_TIME: f64 = 1.0 / 0.97;
 
 /// How long nothing is written once merging what earlier checkpoints have left is over.
 const CALM: Duration = Duration::from_millis(300);
@@ -280,8 +277,7 @@ fn work(worker: &mut Worker, shared: &Arc<Shared>) -> (Vec<Visit>, Vec<Run>) {
     let some = drawn(running.worker, records, keys);
     running.closed(slices, &some);
     if running.worker.index() == 0 {
-        let capacity = (slices * records) as f64 / begin.elapsed().as_secs_f64();
-        shared.rate.store((LOAD * capacity * SLICE.as_secs_f64()) as u64, Ordering::Release);
+        shared.rate.store(half_load(TRIAL, begin), Ordering::Release);
     }
     shared.start.wait();
     let (mut visits, mut runs) = (Vec::new(), Vec::new());
@@ -307,7 +303,7 @@ fn main() {
     let arguments = Arguments::parse();
     let keys = arguments.sized(1_000_000, 10_000_000);
     let mut found = Vec::new();
-    let (window, records) = (arguments.sized(30 * EPOCH, 250 * EPOCH), arguments.sized(keys / 20, keys / 10));
+    let (window, records) = (arguments.sized(30 * EPOCH, 200 * EPOCH), keys / 20);
     for workers in (arguments.sized(2, 1)..=2).rev() {
         let workers = workers as usize;
         measure(Size { workers, keys, window, records, pairs: arguments.pairs() }, &mut found);

@@ -23,7 +23,7 @@ use std::time::Instant;
 
 use clap::Parser;
 use common::{Arguments, Ratio, Sample, Verdict, finish};
-use open::{EPOCH, Feed, SLICE, Seen, Start, Tail, WARM, drawn, in_turn, together};
+use open::{EPOCH, Feed, Seen, Start, Tail, WARM, drawn, half_load, in_turn, together};
 use thalweg::observe::Event;
 use thalweg::policy::{Policy, Sight, View};
 use thalweg::{Command, Config, Epochs, KeyRange, Rebalance, stable_hash};
@@ -31,9 +31,6 @@ use timely::dataflow::operators::{Input, Probe};
 use timely::worker::Worker;
 
 const WORKERS: usize = 2;
-
-/// The share of what the workers can do that arrives.
-const LOAD: f64 = 0.5;
 
 /// Slices in which all keys are loaded.
 const LOADING: u64 = 50 * EPOCH;
@@ -156,8 +153,7 @@ fn work(worker: &mut Worker, size: Size, start: &Start, rate: &Mutex<u64>) -> Ve
     let (slices, records) = TRIAL;
     dataflows[0].0.closed(worker, slices, &drawn(worker, records, size.keys));
     if worker.index() == 0 {
-        let capacity = (slices * records) as f64 / begin.elapsed().as_secs_f64();
-        *rate.lock().expect("no worker panics") = (LOAD * capacity * SLICE.as_secs_f64()) as u64;
+        *rate.lock().expect("no worker panics") = half_load(TRIAL, begin);
     }
     start.wait();
     let records = *rate.lock().expect("no worker panics");

@@ -7,8 +7,8 @@
 //! what Thalweg can do, after a while in which it is not looked at, with a million keys and two workers.
 //!
 //! One figure varies at a time. Records have neither values nor sizes of their own. The policy is static: what deciding
-//! costs is told by the bench *scale*, and so is what a shard costs that has records in an epoch; here an epoch has a
-//! thousand records for each shard up to 2^12 shards, and fewer where there are more (so many epochs, so long). The
+//! costs is told by the bench *scale*, and so is what a shard costs that has records in an epoch; here an epoch has
+//! about a thousand records for each shard, but 2^20 in all at least, and 2^22 (with `--quick`) or 2^26 at most. The
 //! tagged form has no buffers for what moves, and so is the least that it can cost.
 
 mod common;
@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use common::{Arguments, Sample, Verdict, cpu_seconds, finish};
 use foldhash::fast::RandomState;
-use open::{EPOCH, Feed, SLICE, Start, WARM, drawn, histogram, in_turn, together};
+use open::{EPOCH, Feed, Start, WARM, drawn, half_load, histogram, in_turn, together};
 use serde_json::{Value, json};
 use thalweg::checkpoint::{CheckpointConfig, Checkpoints, Fingerprint, Memory};
 use thalweg::keyed::Fault;
@@ -59,9 +59,6 @@ const ARMS: [Form; 3] = [Form::Plain, Form::Thalweg, Form::Tagged];
 
 /// Records in a message, as timely's own buffers have.
 const BATCH: usize = 1024;
-
-/// The share of what Thalweg can do that arrives where latencies are measured.
-const LOAD: f64 = 0.5;
 
 /// Slices in which all keys are loaded there.
 const LOADING: u64 = 50 * EPOCH;
@@ -233,8 +230,7 @@ fn tails(case: Case, visits: usize, window: u64) -> [Sample; 2] {
         start.wait();
         let begun = Instant::now();
         arms[1].closed(worker, TRIAL.0, &drawn(worker, TRIAL.1, case.keys));
-        let capacity = (TRIAL.0 * TRIAL.1) as f64 / begun.elapsed().as_secs_f64();
-        rate.fetch_max((LOAD * capacity * SLICE.as_secs_f64()) as u64, Ordering::SeqCst);
+        rate.fetch_max(half_load(TRIAL, begun), Ordering::SeqCst);
         start.wait();
         let keys = drawn(worker, rate.load(Ordering::SeqCst), case.keys);
         let mut seen = Vec::new();

@@ -85,6 +85,11 @@ impl<T: Timestamp + TotalOrder, V: Default, C: Delay<T>> Pending<T, V, C> {
         Some((time, capability, value))
     }
 
+    /// Takes out the first that is held.
+    pub fn release_first(&mut self) -> Option<(T, C, V)> {
+        self.release_if(|_, _| true)
+    }
+
     /// Takes out the first that is held, once no message at or before its time can come any more.
     pub fn release(&mut self, frontier: &MutableAntichain<T>) -> Option<(T, C, V)> {
         self.release_if(|time, _| !frontier.less_equal(time))

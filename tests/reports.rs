@@ -126,6 +126,18 @@ fn what_is_held_is_told_as_of_the_end_of_the_epoch() {
 }
 
 #[test]
+fn records_that_have_waited_for_their_shard_are_told_of_besides_those_of_later_epochs() {
+    let (keys, shards) = (20_000, 200);
+    let profile = ProfileConfig { detail: 0.0, ..ProfileConfig::default() };
+    let config = Config { lead: 4, shards, chunk_bytes: 1, pre_copy: false, profile, ..Config::default() };
+    // A chunk of state is taken in at a time: other epochs go on, and are told of in turns, until all have come.
+    let script = || "12 move 0 1".parse::<Script>().unwrap();
+    let events = events(2, config, script, (30, keys), |epoch| [0, 10].contains(&epoch).then_some(epoch + 1));
+    let wrong: Vec<_> = events.iter().filter(|event| event.records != keys).map(|e| (e.epoch, e.records)).collect();
+    assert!(events.len() == 30 && wrong.is_empty(), "{wrong:?}");
+}
+
+#[test]
 fn all_is_told_once_under_any_commands() {
     let keys = 3_000;
     for seed in 0..20u64 {

@@ -31,6 +31,9 @@ const IN_FLIGHT: u64 = 5 * EPOCH;
 /// From when the workers agree to begin to when they do.
 const HEAD_START: Duration = Duration::from_millis(20);
 
+/// The share of what the workers can do that arrives by the schedule.
+const LOAD: f64 = 0.5;
+
 /// How long a worker with nothing to do may sleep.
 const NAP: Duration = Duration::from_millis(1);
 
@@ -141,6 +144,12 @@ impl Feed {
         look(&self.probe, &mut seen);
         seen
     }
+}
+
+/// Records of a slice at half load, where so many slices of so many records have been taken in since `begin`.
+pub fn half_load((slices, records): (u64, u64), begin: Instant) -> u64 {
+    let capacity = (slices * records) as f64 / begin.elapsed().as_secs_f64();
+    (LOAD * capacity * SLICE.as_secs_f64()) as u64
 }
 
 /// The keys of a worker's share of so many records in each slice, drawn from `0..keys`.

@@ -1,4 +1,8 @@
+//! What is kept for a key, and what is noted of it in a few bits.
+
 use super::codec::{FORGOTTEN, GONE, RowRef};
+
+// The lowest two bits are those that a codec's row has: `FORGOTTEN` and `GONE`.
 
 /// The last checkpoint has the key, as it is or as it was.
 const STORED: u8 = 4;
@@ -68,7 +72,7 @@ impl<K, S> Entry<K, S> {
     /// this number, which is not to save it any more if it is in progress, and nobody has a copy of it as it is.
     #[inline]
     pub fn is_noted(&self, seen: u32) -> bool {
-        self.seen == seen && self.marks() | STORED | OUTDATED == UNSAVED | STORED | OUTDATED
+        self.seen == seen && self.marks() & !(STORED | OUTDATED) == UNSAVED
     }
 
     /// The logic has forgotten the key, and no record has come since: only its timers keep it, if it isn't gone.

@@ -107,7 +107,7 @@ impl<K: Clone, S, C: Codec<K, S>, H: Clone> Departures<K, S, C, H> {
     }
 
     /// All of that one has been copied ahead.
-    pub fn has_been_copied(&mut self) {
+    pub fn finish_copying(&mut self) {
         self.to_copy.pop();
     }
 

@@ -1,4 +1,14 @@
 //! The stateful operators: a worker's shards, and how their state leaves and arrives.
+//!
+//! | to read about | in |
+//! |---|---|
+//! | the operator, its ports and what it emits | `operator`, `streams`, `ports` |
+//! | when it acts | `waits` |
+//! | what it does then | `worker`, `apply` |
+//! | what becomes of shards and their keys, without timely | `shards`, `timers` |
+//! | where states lie, and what is noted of each key | `states`, `entry` |
+//! | the one way out of a worker | `leaving`, `chunk`, `codec` |
+//! | what a user's logic is made of | `logic`, `closures`, `measure` |
 
 mod apply;
 mod backlog;

@@ -35,7 +35,7 @@ use super::chunk::Transfer;
 use super::codec::Codec;
 use super::logic::{Either, Logic, OneInput, Side, TwoInputs};
 use super::ports::{MOVED, OUTPUT, Ports, REPORTS, SNAPSHOTS};
-use super::waits::{Frontiers, Step};
+use super::waits::Frontiers;
 use super::worker::Worker;
 use super::{Backlog, Context, Fault, Report, Restore, SnapshotPart};
 use crate::epoch::{Epochs, Ticks};
@@ -210,23 +210,7 @@ where
             arrivals.for_each(|capability, chunks| worker.receive_chunks(&capability, chunks.drain(..)));
             control.for_each(|capability, commands| worker.receive_commands(&capability, commands.drain(..)));
             receivers.iter_mut().for_each(|receive| receive(&mut worker));
-            let mut more = false;
-            while !more && let Some(step) = worker.next_step(frontiers) {
-                match step {
-                    Step::Boundary => {
-                        // What has been copied here ahead is not yet of the epochs before.
-                        _ = worker.close(frontiers, &mut ports);
-                        worker.cross(&mut ports);
-                        // What leaves does so before more data is applied.
-                        more = true;
-                    }
-                    Step::Data => more = worker.apply(&mut ports),
-                }
-            }
-            worker.prepare(frontiers);
-            more |= worker.work(&mut ports);
-            more |= worker.close(frontiers, &mut ports);
-            if more {
+            if worker.act(frontiers, &mut ports) {
                 activator.activate();
             }
         }

@@ -27,10 +27,17 @@ use super::leaving::{Departures, Snapshot, Turn};
 use super::states::{Located, States};
 use super::timers::{Timer, Timers};
 use crate::keyspace::{Assignment, KeyRange};
+use crate::profile::encoded_bytes;
 pub(super) use counts::KeyCounts;
 
-/// Keys encoded per epoch to learn how long a row is.
+/// Keys encoded per epoch to learn how long a row is: a microsecond's work, of the few keys of one segment.
 const KEYS_WEIGHED: usize = 8;
+
+/// How much they count for in the mean.
+const WEIGHED_ALPHA: f64 = 1.0 / 16.0;
+
+/// How much a chunk counts for in it, which has thousands.
+const CHUNK_ALPHA: f64 = 1.0 / 4.0;
 
 /// Where a routing key's state is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +47,17 @@ pub(super) enum Place {
     Coming,
     /// With another worker.
     Elsewhere,
+}
+
+impl Place {
+    /// Of a shard that is this worker's or not, so many parts of whose state are still to come.
+    fn of(is_owned: bool, missing: usize) -> Self {
+        match (is_owned, missing) {
+            (false, _) => Place::Elsewhere,
+            (true, 0) => Place::Here,
+            (true, _) => Place::Coming,
+        }
+    }
 }
 
 /// What is kept of a shard that is on its way to this worker.
@@ -168,7 +186,7 @@ where
             if missing > 0 {
                 shards.coming.insert(range.start(), Coming { missing, timers: Vec::new() });
             }
-            place(owner == worker, missing)
+            Place::of(owner == worker, missing)
         };
         shards.places = shards.assignment.iter().map(place).collect();
         shards
@@ -270,7 +288,7 @@ where
     }
 
     fn bytes(&self, keys: u64) -> u64 {
-        (keys as f64 * self.row_bytes) as u64
+        encoded_bytes(keys, self.row_bytes)
     }
 
     /// Learns the mean length of a row from a few near a routing key.
@@ -284,16 +302,8 @@ where
         }
         if rows > 0 {
             let mean = (builder.length() - empty) as f64 / f64::from(rows);
-            self.row_bytes += (mean - self.row_bytes) / 16.0;
+            self.row_bytes += (mean - self.row_bytes) * WEIGHED_ALPHA;
         }
-    }
-}
-
-fn place(is_owned: bool, missing: usize) -> Place {
-    match (is_owned, missing) {
-        (false, _) => Place::Elsewhere,
-        (true, 0) => Place::Here,
-        (true, _) => Place::Coming,
     }
 }
 

@@ -10,10 +10,10 @@
 //! | …                                     | besides: keys that have left to be let go of here                       |
 //! | … with a checkpoint                   | besides: a snapshot in progress                                         |
 //! | data and timers at `t` of the epoch `e` | data before `t`; commands at or before `e`; a boundary at or before `e` |
+//! | …                                     | besides: more of a snapshot in progress than the store's backlog has room for |
+//! | a boundary, data and timers of another epoch than the current one | besides: shards to be told of, of one that was the current one before |
 //! | … of one shard                        | besides: parts of that shard still to come                              |
 //! | copying ahead what leaves at the first boundary, at `e` | commands at or before `e`; state that is leaving or coming here |
-//!
-//! Besides, what begins another epoch waits until all is told of the one before the current one.
 //!
 //! What is copied ahead is sent at the boundary's time, and taken in by whoever copies ahead for that boundary. Before
 //! a checkpoint nothing is copied: its keys are saved by those who have them at the boundary.
@@ -61,6 +61,10 @@ pub(super) struct Waits<'a, T: Timestamp> {
     pub leaving: bool,
     /// A snapshot is in progress.
     pub saving: bool,
+    /// There is no room for more of it on the way to the store.
+    pub store_is_full: bool,
+    /// The last time of the current epoch, while no other may begin: not all has been told of the last one that was.
+    pub kept_open: Option<T>,
 }
 
 /// What to act on next.
@@ -82,12 +86,15 @@ impl<T: Ticks> Waits<'_, T> {
                 let all_data = self.frontiers.is_complete_before(at);
                 let complete = all_data && !control.less_equal(at) && !arrivals.less_than(at);
                 let taken_in = self.arriving.as_ref().is_none_or(|arriving| arriving >= at);
-                let ready = complete && taken_in && !self.leaving && !(checkpoint && self.saving);
+                let must_end_first = self.leaving || checkpoint && self.saving || self.kept_open.is_some();
+                let ready = complete && taken_in && !must_end_first;
                 ready.then_some(Step::Boundary)
             }
             (_, Some(at)) => {
-                let (start, _) = self.epochs.around(at);
-                let ready = self.frontiers.is_complete_before(at) && !control.less_equal(&start);
+                let (start, last) = self.epochs.around(at);
+                let complete = self.frontiers.is_complete_before(at) && !control.less_equal(&start);
+                let may_begin = self.kept_open.as_ref().is_none_or(|current| *current == last);
+                let ready = complete && may_begin && !(self.saving && self.store_is_full);
                 ready.then_some(Step::Data)
             }
             (None | Some(_), None) => None,
@@ -105,7 +112,7 @@ impl<T: Ticks> Waits<'_, T> {
         let (start, _) = self.epochs.around(last);
         let complete =
             self.frontiers.is_complete_through(last) && !control.less_equal(&start) && !arrivals.less_equal(&start);
-        // What has been sent and not let go of would be told of here and there.
+        // A key that has been sent and not let go of would be counted by two workers.
         complete && !self.leaving && self.arriving.as_ref().is_none_or(|arriving| *arriving > start)
     }
 }
@@ -124,11 +131,21 @@ mod tests {
         arriving: Option<u64>,
         leaving: bool,
         saving: bool,
+        store_is_full: bool,
+        kept_open: Option<u64>,
     }
 
     /// All is there for a boundary at 50, and nothing more than that.
-    const BOUNDARY: Case =
-        Case { data: [50, 50], control: 51, arrivals: 50, arriving: None, leaving: false, saving: false };
+    const BOUNDARY: Case = Case {
+        data: [50, 50],
+        control: 51,
+        arrivals: 50,
+        arriving: None,
+        leaving: false,
+        saving: false,
+        store_is_full: false,
+        kept_open: None,
+    };
 
     /// All is there for data at 55, and nothing more than that.
     const DATA: Case = Case { data: [55, 55], ..BOUNDARY };
@@ -139,7 +156,8 @@ mod tests {
             let [control, arrivals] = [self.control, self.arrivals].map(MutableAntichain::from_elem);
             let frontiers = Frontiers { data: &data, control: &control, arrivals: &arrivals };
             let epochs = Epochs::of(10).unwrap();
-            ask(Waits { frontiers, epochs, arriving: self.arriving, leaving: self.leaving, saving: self.saving })
+            let Case { arriving, leaving, saving, store_is_full, kept_open, .. } = self;
+            ask(Waits { frontiers, epochs, arriving, leaving, saving, store_is_full, kept_open })
         }
 
         fn boundary(self, checkpoint: bool) -> bool {
@@ -205,6 +223,20 @@ mod tests {
         assert!(waiting.data());
         assert!(waiting.with(|waits| waits.next(Some((&50, false)), Some(&55)).is_none()));
         assert!(DATA.with(|waits| waits.next(Some((&50, false)), Some(&50)) == Some(Step::Boundary)));
+    }
+
+    #[test]
+    fn data_waits_while_a_snapshot_is_more_than_the_store_can_take() {
+        let saving = Case { saving: true, ..DATA };
+        assert!(saving.data() && Case { store_is_full: true, ..DATA }.data());
+        assert!(!Case { store_is_full: true, ..saving }.data());
+    }
+
+    #[test]
+    fn another_epoch_waits_until_all_is_told_of_the_last_one_that_was_current() {
+        assert!(!Case { kept_open: Some(49), ..BOUNDARY }.boundary(false));
+        assert!(!Case { kept_open: Some(49), ..DATA }.data());
+        assert!(Case { kept_open: Some(59), ..DATA }.data());
     }
 
     #[test]

@@ -23,18 +23,19 @@ use crate::fault::point;
 use crate::keyspace::{Assignment, Command};
 use crate::pending::Pending;
 use crate::profile::Gathering;
+use arrivals::Restoring;
 use telling::Telling;
 
-/// What there is to do at one time.
-struct Work<B> {
+/// What is to be done at one time.
+struct Due<B> {
     batches: Vec<B>,
     /// Timers may be due.
     timers: bool,
 }
 
-impl<B> Default for Work<B> {
+impl<B> Default for Due<B> {
     fn default() -> Self {
-        Work { batches: Vec::new(), timers: false }
+        Due { batches: Vec::new(), timers: false }
     }
 }
 
@@ -50,14 +51,14 @@ pub(super) struct Worker<T: Ticks, L: Logic<T>, C: Codec<L::Key, L::State>> {
     logic: L,
     shards: Shards<L::Key, L::State, C, Hold<T>>,
     /// By time, what is to be done.
-    work: Pending<T, Work<L::Batch>>,
+    due: Pending<T, Due<L::Batch>>,
     /// By the last time of an epoch that is to be reported on, what is held at its end, once it is over.
-    seen: Pending<T, Option<Report>>,
+    unreported: Pending<T, Option<Report>>,
     boundaries: Pending<T, Vec<Command>, BoundaryCapabilities<T>>,
     /// What can't be taken in before the boundary at its time has been crossed or, if it is sent ahead, prepared.
     arrivals: Pending<T, VecDeque<Transfer>, DataCapabilities<T>>,
     stashes: Stashes<T, L::Batch>,
-    restore: Option<(Restore, DataCapabilities<T>)>,
+    restoring: Option<Restoring<T>>,
     /// The last boundary that has been crossed: chunks at a later one are not for the shards as they are.
     crossed: Option<T>,
     /// The next boundary, if what leaves at it is copied ahead.
@@ -89,15 +90,12 @@ where
         let KeyedSettings { name, epochs, chunk_bytes, pre_copy, profile, restore, backlog, fault } = settings;
         let parts = restore.as_ref().map_or(Vec::new(), |restore| restore.parts.clone());
         let from = restore.as_ref().map_or(0, |restore| restore.epoch);
-        let restore = restore.and_then(|restore| {
-            let time = epochs.start(restore.epoch);
+        let restoring = restore.and_then(|Restore { epoch, parts, chunks }| {
+            let time = epochs.start(epoch);
             if time.is_none() {
-                fault.set(Error::usage(format!(
-                    "the timestamp can't hold epoch {}, as of which to restore",
-                    restore.epoch
-                )));
+                fault.set(Error::usage(format!("the timestamp can't hold epoch {epoch}, as of which to restore")));
             }
-            Some((restore, DataCapabilities::at_start(initial, &time?)))
+            Some(Restoring { chunks, left: parts.len(), capabilities: DataCapabilities::at_start(initial, &time?) })
         });
         Worker {
             name,
@@ -108,12 +106,12 @@ where
             from,
             logic,
             shards: Shards::new(worker, assignment, &parts, chunk_bytes),
-            work: Pending::new(),
-            seen: Pending::new(),
+            due: Pending::new(),
+            unreported: Pending::new(),
             boundaries: Pending::new(),
             arrivals: Pending::new(),
             stashes: Stashes::new(),
-            restore,
+            restoring,
             crossed: None,
             prepared: None,
             current: None,
@@ -151,27 +149,53 @@ where
             )));
         }
         let (_, last) = self.epochs.around(at);
-        self.seen.entry(&last, || capability.delayed(&last, REPORTS));
-        self.work.entry(at, || capability.delayed(at, OUTPUT)).batches.extend(batches);
+        self.unreported.entry(&last, || capability.delayed(&last, REPORTS));
+        self.due.entry(at, || capability.delayed(at, OUTPUT)).batches.extend(batches);
     }
 
     fn waits<'a>(&self, frontiers: Frontiers<'a, T>) -> Waits<'a, T> {
-        let restoring = self.restore.as_ref().map(|(_, capabilities)| capabilities.output.time());
+        let restoring = self.restoring.as_ref().map(|restoring| restoring.capabilities.output.time());
         let arriving = self.arrivals.first().into_iter().chain(restoring).min().cloned();
-        let (leaving, saving) = (self.shards.are_leaving(), self.shards.is_saving());
-        Waits { frontiers, epochs: self.epochs, arriving, leaving, saving }
+        Waits {
+            frontiers,
+            epochs: self.epochs,
+            arriving,
+            leaving: self.shards.are_leaving(),
+            saving: self.shards.is_saving(),
+            store_is_full: self.backlog_is(Backlog::is_full),
+            kept_open: self.kept_open(),
+        }
     }
 
-    pub fn next_step(&self, frontiers: Frontiers<'_, T>) -> Option<Step> {
+    /// Acts in time order on what may be acted on, and does a bounded piece of what boundaries have left to do; `true`
+    /// if there is more that nothing will come for.
+    pub fn act(&mut self, frontiers: Frontiers<'_, T>, ports: &mut Ports<'_, T, L::Output>) -> bool {
+        let mut more = false;
+        while !more && let Some(step) = self.next_step(frontiers) {
+            match step {
+                Step::Boundary => {
+                    // Epochs that end here first: what has been copied ahead is held from the boundary on.
+                    self.close(frontiers, ports);
+                    self.cross(ports);
+                    // What leaves does so before more data is applied.
+                    more = true;
+                }
+                Step::Data => more = self.apply(ports),
+            }
+        }
+        self.prepare(frontiers);
+        more |= self.work(ports);
+        more |= self.close(frontiers, ports);
+        more
+    }
+
+    fn next_step(&self, frontiers: Frontiers<'_, T>) -> Option<Step> {
         if self.fault.is_set() {
             return None;
         }
         let boundary = self.boundaries.iter().next();
         let boundary = boundary.map(|(at, commands)| (at, commands.contains(&Command::Checkpoint)));
-        let step = self.waits(frontiers).next(boundary, self.work.first())?;
-        let is_store_behind = || self.shards.is_saving() && self.backlog_is(Backlog::is_full);
-        let must_wait = step == Step::Data && is_store_behind() || self.must_tell_before(&step);
-        (!must_wait).then_some(step)
+        self.waits(frontiers).next(boundary, self.due.first())
     }
 
     fn backlog_is(&self, so: impl FnOnce(&Backlog) -> bool) -> bool {
@@ -179,7 +203,7 @@ where
     }
 
     /// Begins to copy ahead what leaves at the next boundary, if that can be done.
-    pub fn prepare(&mut self, frontiers: Frontiers<'_, T>) {
+    fn prepare(&mut self, frontiers: Frontiers<'_, T>) {
         let Some((at, commands)) = self.boundaries.iter().next() else { return };
         let (checkpoint, settled) = (commands.contains(&Command::Checkpoint), self.shards.is_settled());
         let moves = self.pre_copy && commands.iter().any(|command| matches!(command, Command::Move { .. }));
@@ -202,8 +226,8 @@ where
     }
 
     /// Crosses a boundary: all copies for a snapshot are taken before any state leaves.
-    pub fn cross(&mut self, ports: &mut Ports<'_, T, L::Output>) {
-        let Some((at, capabilities, commands)) = self.boundaries.release_if(|_, _| true) else { return };
+    fn cross(&mut self, ports: &mut Ports<'_, T, L::Output>) {
+        let Some((at, capabilities, commands)) = self.boundaries.release_first() else { return };
         self.set_aside();
         let checkpoint = commands.contains(&Command::Checkpoint);
         let whole = commands.contains(&Command::SaveAll);
@@ -237,15 +261,15 @@ where
         for time in times {
             let Some(at) = T::from_ticks(time) else { return self.fault.set(beyond(&self.name, time)) };
             let (_, last) = self.epochs.around(&at);
-            self.seen.entry(&last, || capabilities.reports.delayed(&last));
-            self.work.entry(&at, || capabilities.output.delayed(&at)).timers = true;
+            self.unreported.entry(&last, || capabilities.reports.delayed(&last));
+            self.due.entry(&at, || capabilities.output.delayed(&at)).timers = true;
         }
     }
 
     /// Fires timers of a time, or, once all have been fired, applies what has come of its data; `true` if the time has
     /// more timers than one activation should fire.
-    pub fn apply(&mut self, ports: &mut Ports<'_, T, L::Output>) -> bool {
-        let Some((at, capability, mut work)) = self.work.release_if(|_, _| true) else { return false };
+    fn apply(&mut self, ports: &mut Ports<'_, T, L::Output>) -> bool {
+        let Some((at, capability, mut due)) = self.due.release_first() else { return false };
         let (_, last) = self.epochs.around(&at);
         if self.current.as_ref() != Some(&last) {
             self.set_aside();
@@ -265,25 +289,25 @@ where
             capability: &capability,
             fault: &self.fault,
         };
-        work.timers = work.timers && applying.fire(&mut self.logic);
-        if !work.timers {
-            work.batches.drain(..).for_each(|batch| self.logic.apply(batch, &mut applying));
+        due.timers = due.timers && applying.fire(&mut self.logic);
+        if !due.timers {
+            due.batches.drain(..).for_each(|batch| self.logic.apply(batch, &mut applying));
         }
         applying.flush();
-        if let Some((reports, _)) = self.seen.get_mut(&last).filter(|_| !self.traces.scheduled.is_empty()) {
+        if let Some((reports, _)) = self.unreported.get_mut(&last).filter(|_| !self.traces.scheduled.is_empty()) {
             let mut scheduled = std::mem::take(&mut self.traces.scheduled);
             self.note_timers(scheduled.drain(..), &DataCapabilities { output: capability.clone(), reports });
             self.traces.scheduled = scheduled;
         }
-        let more = work.timers;
+        let more = due.timers;
         if more {
-            *self.work.entry(&at, || capability) = work;
+            *self.due.entry(&at, || capability) = due;
         }
         more
     }
 
     /// Does a bounded piece of what boundaries have left to do; `true` if more is left.
-    pub fn work(&mut self, ports: &mut Ports<'_, T, L::Output>) -> bool {
+    fn work(&mut self, ports: &mut Ports<'_, T, L::Output>) -> bool {
         if self.fault.is_set() {
             return false;
         }
@@ -310,8 +334,8 @@ where
         }
         // A checkpoint may have waited for the snapshot that has ended, and copying ahead for what has left.
         let ended = saving && !self.shards.is_saving() || !ahead && !self.shards.are_leaving();
-        let taken = self.take_arrivals();
-        self.restore_chunk(ports) || taken || ended || more
+        let (taken, restored) = (self.take_arrivals(), self.restore_chunk(ports));
+        restored || taken || ended || more
     }
 }
 

@@ -9,10 +9,11 @@ use crate::observe::CheckpointEvent;
 const NEARLY_ALL: f64 = 0.95;
 
 /// How long a key that changes must be, of the mean of all: else nearly all keys may be little of the bytes.
-const AS_LONG: f64 = 0.9;
+const ABOUT_AS_LONG: f64 = 0.9;
 
-/// Checkpoints in a row that save all before one tells again how long the keys are that change.
-pub(super) const UNTOLD: u32 = 16;
+/// After so many checkpoints in a row that save all, one of changed keys is taken, which tells again how long those
+/// are.
+pub(super) const RELEARN_AFTER: u32 = 16;
 
 /// What decides on checkpoints, and what it is told of arrivals to come.
 pub(super) struct CheckpointClock {
@@ -50,8 +51,8 @@ impl Written {
 
     /// Whether keys that change are as long as others, as far as that is known.
     fn are_as_long(&self) -> bool {
-        let changed = self.changed.filter(|_| self.in_a_row < UNTOLD);
-        changed.is_some_and(|bytes| bytes >= AS_LONG * self.all)
+        let changed = self.changed.filter(|_| self.in_a_row < RELEARN_AFTER);
+        changed.is_some_and(|bytes| bytes >= ABOUT_AS_LONG * self.all)
     }
 }
 
@@ -72,9 +73,10 @@ impl CheckpointClock {
         self.save_all |= self.saves_all_at.is_none_or(|at| at <= checkpoint.epoch);
     }
 
-    /// There is a checkpoint at this boundary: whether it is to save all. Told are the bytes held, and those that have
-    /// changed since a boundary; where checkpoints are so close that none are told of after the last, few seem to have.
-    pub fn is_to_save_all(&mut self, boundary: u64, state_bytes: u64, unsaved_bytes: impl Fn(u64) -> u64) -> bool {
+    /// There is a checkpoint at this boundary: decides whether it saves all. Told are the bytes held, and those that
+    /// have changed since a boundary; where checkpoints are so close that none are told of after the last, few seem to
+    /// have.
+    pub fn decide_save_all(&mut self, boundary: u64, state_bytes: u64, unsaved_bytes: impl Fn(u64) -> u64) -> bool {
         let unsaved = unsaved_bytes(std::mem::replace(&mut self.last, boundary));
         let have_nearly_all_changed = unsaved > 0 && unsaved as f64 >= NEARLY_ALL * state_bytes as f64;
         let pays = have_nearly_all_changed && self.written.are_as_long();

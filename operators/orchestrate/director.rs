@@ -2,18 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use super::orchestrator::{ARRIVALS_ALPHA, Space};
+use super::orchestrator::Space;
 use crate::forecast::{Exponential, Forecaster};
 use crate::keyspace::{Applied, Assignment, Command, RoutingError};
 use crate::observe::EpochEvent;
 use crate::policy::{FoldedKey, Policy, Sight, View};
 use crate::profile::{CountedShards, Rolling, ShardEpoch, join_parts};
 
+/// Half the weight on the newest epoch: arrivals are smoothed only against chance.
+const ARRIVALS_ALPHA: f64 = 0.5;
+
 /// What the operators of a key space have told of an epoch.
 #[derive(Default)]
 pub(super) struct Seen {
     /// By operator, each worker's in the order in which it has told them.
-    pub shards: Vec<(usize, Told)>,
+    pub shards: Vec<(usize, ShardReports)>,
     /// Records of folded keys, by worker and routing key, if that is told.
     pub folded: Vec<(usize, Option<u64>, u64)>,
     pub moved_bytes: u64,
@@ -23,19 +26,19 @@ pub(super) struct Seen {
     pub restored: Vec<(u64, u64)>,
 }
 
-/// What a worker tells of some shards at a time.
-pub(super) enum Told {
+/// What a worker reports of some shards at a time.
+pub(super) enum ShardReports {
     Described(Vec<ShardEpoch>),
     /// Shards whose records were only counted.
     Counted(CountedShards),
 }
 
-impl Told {
+impl ShardReports {
     /// Records by worker.
     pub fn records(&self) -> impl Iterator<Item = (usize, u64)> {
         let (described, counted) = match self {
-            Told::Described(shards) => (&shards[..], None),
-            Told::Counted(counted) => (&[][..], Some((counted.worker, counted.records))),
+            ShardReports::Described(shards) => (&shards[..], None),
+            ShardReports::Counted(counted) => (&[][..], Some((counted.worker, counted.records))),
         };
         described.iter().map(|shard| (shard.worker, shard.statistics.records())).chain(counted)
     }
@@ -174,18 +177,13 @@ impl Director {
         if commands.is_empty() {
             return Accepted::default();
         }
-        let no_merge = |command: &Command| match command {
-            Command::Fold { key } if !self.can_fold => Some(RoutingError::NoMerge { key: *key }),
+        let (unable, commands): (Vec<_>, Vec<_>) =
+            commands.into_iter().partition(|command| !self.can_fold && matches!(command, Command::Fold { .. }));
+        let Applied { assignment, accepted, mut refused } = self.assignment.apply_valid(commands);
+        refused.extend(unable.into_iter().filter_map(|command| match command {
+            Command::Fold { key } => Some((command, RoutingError::NoMerge { key })),
             _ => None,
-        };
-        let refuse = |command: Command| match no_merge(&command) {
-            Some(error) => Err((command, error)),
-            None => Ok(command),
-        };
-        let (commands, unable): (Vec<_>, Vec<_>) = commands.into_iter().map(refuse).partition(Result::is_ok);
-        let Applied { assignment, accepted, mut refused } =
-            self.assignment.apply_valid(commands.into_iter().flatten().collect());
-        refused.extend(unable.into_iter().filter_map(Result::err));
+        }));
         self.assignment = assignment;
         if accepted.iter().any(|command| matches!(command, Command::Move { .. })) {
             self.owning = self.assignment.owning();
@@ -195,13 +193,13 @@ impl Director {
 }
 
 /// One report per operator, worker and shard, of no worker that the assignment does not know.
-fn reports(told: Vec<(usize, Told)>, workers: usize) -> Vec<ShardEpoch> {
+fn reports(told: Vec<(usize, ShardReports)>, workers: usize) -> Vec<ShardEpoch> {
     let mut operators: BTreeMap<usize, Vec<ShardEpoch>> = BTreeMap::new();
     for (operator, told) in told {
         let reports = operators.entry(operator).or_default();
         match told {
-            Told::Described(shards) => reports.extend(shards),
-            Told::Counted(counted) => reports.extend(counted.into_reports()),
+            ShardReports::Described(shards) => reports.extend(shards),
+            ShardReports::Counted(counted) => reports.extend(counted.into_reports()),
         }
     }
     operators.values_mut().for_each(|reports| {

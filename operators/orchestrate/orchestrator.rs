@@ -5,15 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::clock::CheckpointClock;
-use super::director::{Director, Held, Seen, Told};
+use super::director::{Director, Held, Seen, ShardReports};
 use crate::checkpoint::{Observation, REQUESTED, Trigger};
 use crate::keyed::Report;
 use crate::keyspace::{Assignment, Command};
 use crate::observe::{CheckpointEvent, EpochEvent};
 use crate::policy::Policy;
-
-/// Half the weight on the newest epoch: arrivals are smoothed only against chance.
-pub(super) const ARRIVALS_ALPHA: f64 = 0.5;
 
 /// A key space as a run begins with it: an assignment, and what changes it.
 #[allow(missing_debug_implementations, reason = "policies are not Debug")]
@@ -103,14 +100,14 @@ impl Orchestrator {
     }
 
     /// What is to be commanded `lead` epochs after `epoch`, given what all workers have seen in it, with the indices of
-    /// the operators that report, and how long, in seconds, it was after the one before it that it became complete.
+    /// the operators that report; `seconds` lie between the completion of the epoch before and that of this one.
     pub fn decide(&mut self, epoch: u64, reports: Vec<(usize, Report)>, seconds: f64) -> Decision {
         let boundary = epoch.saturating_add(self.lead);
         let requested = reports.iter().any(|(_, report)| matches!(report, Report::CheckpointRequested));
         // State that has moved is no reason to move any: the loop would go on when all inputs have ended.
         let has_moved = |(_, report): &(usize, Report)| matches!(report, Report::Moved { .. });
         let ask = reports.is_empty() || !reports.iter().all(has_moved);
-        let seen = self.sort(epoch, reports);
+        let seen = self.by_space(epoch, reports);
         self.note_restored(&seen);
         self.note_busy(&seen);
         let known: Vec<_> = self.spaces.iter_mut().map(|space| space.catch_up(boundary)).collect();
@@ -122,6 +119,7 @@ impl Orchestrator {
             event.commands.clone().into_iter().map(move |command| Addressed { space, command })
         };
         let commands = events.iter().enumerate().flat_map(of_space).collect();
+        // Those have been sent at the start: events show them, and they are not sent again.
         for (event, known) in events.iter_mut().zip(known) {
             event.commands.splice(0..0, known.accepted);
             event.refused.extend(known.refused);
@@ -130,13 +128,13 @@ impl Orchestrator {
     }
 
     /// The reports of an epoch by key space.
-    fn sort(&self, epoch: u64, reports: Vec<(usize, Report)>) -> Vec<Seen> {
+    fn by_space(&self, epoch: u64, reports: Vec<(usize, Report)>) -> Vec<Seen> {
         let mut seen: Vec<Seen> = self.spaces.iter().map(|_| Seen::default()).collect();
         for (operator, report) in reports {
             let Some(seen) = self.operators.get(operator).and_then(|space| seen.get_mut(*space)) else { continue };
             match report {
-                Report::Shards(shards) => seen.shards.push((operator, Told::Described(shards))),
-                Report::Counted(counted) => seen.shards.push((operator, Told::Counted(counted))),
+                Report::Shards(shards) => seen.shards.push((operator, ShardReports::Described(shards))),
+                Report::Counted(counted) => seen.shards.push((operator, ShardReports::Counted(counted))),
                 Report::Moved { bytes, .. } => seen.moved_bytes += bytes,
                 Report::Folded { worker, key, records } => seen.folded.push((worker, key, records)),
                 Report::Holds { worker, keys, bytes, unsaved_bytes } => {
@@ -164,7 +162,7 @@ impl Orchestrator {
         let mut busy: BTreeMap<usize, u64> = BTreeMap::new();
         for (_, told) in seen.iter().flat_map(|seen| &seen.shards) {
             records += told.records().map(|(_, records)| records).sum::<u64>();
-            if let Told::Described(shards) = told {
+            if let ShardReports::Described(shards) = told {
                 shards.iter().for_each(|shard| *busy.entry(shard.worker).or_default() += shard.statistics.busy_nanos());
             }
         }
@@ -182,8 +180,10 @@ impl Orchestrator {
             let observation = Observation { epoch: *epoch, records, seconds, state_bytes };
             let mut reason = clock.trigger.decide(&observation, &forecast, *boundary).map(|reason| reason.to_string());
             if requested {
-                clock.trigger.commanded(*boundary);
                 reason = Some(REQUESTED.to_owned());
+            }
+            if requested || wanted || is_known {
+                clock.trigger.commanded(*boundary);
             }
             wanted |= reason.is_some();
             let recovery = clock.trigger.recovery().seconds();
@@ -195,17 +195,17 @@ impl Orchestrator {
         for event in events.iter_mut().filter(|event| wanted && !event.commands.contains(&Command::Checkpoint)) {
             event.commands.push(Command::Checkpoint);
         }
-        if (wanted || is_known) && self.is_to_save_all(events) {
+        if (wanted || is_known) && self.decide_save_all(events) {
             events.iter_mut().for_each(|event| event.commands.push(Command::SaveAll));
         }
     }
 
-    /// Whether the checkpoint at the boundary of these events is to save all.
-    fn is_to_save_all(&mut self, events: &[EpochEvent]) -> bool {
+    /// Decides whether the checkpoint at the boundary of these events saves all.
+    fn decide_save_all(&mut self, events: &[EpochEvent]) -> bool {
         let (Some(clock), Some(first)) = (&mut self.checkpoints, events.first()) else { return false };
         let state_bytes = events.iter().map(|event| event.state_bytes).sum();
         let unsaved_bytes = |since| self.spaces.iter().map(|space| space.unsaved_bytes(since)).sum();
-        clock.is_to_save_all(first.boundary, state_bytes, unsaved_bytes)
+        clock.decide_save_all(first.boundary, state_bytes, unsaved_bytes)
     }
 }
 
@@ -213,8 +213,8 @@ impl Orchestrator {
 mod tests {
     use super::*;
     use crate::checkpoint::CheckpointConfig;
-    use crate::orchestrate::clock::UNTOLD;
-    use crate::policy::Static;
+    use crate::orchestrate::clock::RELEARN_AFTER;
+    use crate::policy::{Policy, Static, View};
 
     /// For two workers. A checkpoint is taken only if it is asked for.
     fn orchestrator(lead: u64) -> Orchestrator {
@@ -284,7 +284,7 @@ mod tests {
             assert_eq!(asked(&mut orchestrator, 7, holds), expected);
         }
         let mut orchestrator = told(1, 100);
-        for epoch in 5..4 + u64::from(UNTOLD) {
+        for epoch in 5..4 + u64::from(RELEARN_AFTER) {
             orchestrator.note_checkpoint(&durable(epoch, 100, 0));
             assert_eq!(asked(&mut orchestrator, epoch, holds), SAVE_ALL);
         }
@@ -294,11 +294,39 @@ mod tests {
         assert_eq!(asked(&mut orchestrator, 93, holds), SAVE_ALL[..1]);
     }
 
+    /// Asks for a checkpoint after the third epoch.
+    struct Once;
+
+    impl Policy for Once {
+        fn decide(&mut self, view: &View<'_>) -> Vec<Command> {
+            if view.epoch == 3 { vec![Command::Checkpoint] } else { Vec::new() }
+        }
+    }
+
+    #[test]
+    fn a_trigger_knows_of_checkpoints_that_the_policy_or_a_script_commands() {
+        let scripted = BTreeMap::from([(4, vec![Command::Checkpoint])]);
+        for (policy, known) in [(Box::new(Once) as Box<dyn Policy>, BTreeMap::new()), (Box::new(Static), scripted)] {
+            let initial = Assignment::even(4, 2).unwrap();
+            let space = Space { name: "keys".into(), initial, policy, known, can_fold: false };
+            let mut orchestrator = Orchestrator::new(vec![space], vec![0], 1, 4);
+            let config = CheckpointConfig { trigger: "every:10".parse().unwrap(), ..CheckpointConfig::default() };
+            orchestrator.decide_checkpoints(Trigger::new(&config, 0).unwrap());
+            let mut boundaries = Vec::new();
+            for epoch in 0..20 {
+                let Decision { events, .. } = orchestrator.decide(epoch, Vec::new(), 1.0);
+                let taken = events.iter().filter(|event| event.commands.contains(&Command::Checkpoint));
+                boundaries.extend(taken.map(|event| event.boundary));
+            }
+            assert_eq!(boundaries, [4, 14]);
+        }
+    }
+
     #[test]
     fn what_the_last_checkpoint_may_have_saved_since_it_was_told_does_not_count() {
         let mut orchestrator = told(2, 100);
         assert_eq!(asked(&mut orchestrator, 3, &[(0, 100, 100), (1, 100, 100)]), SAVE_ALL);
-        // Told before the boundary at 5.
+        // ShardReports before the boundary at 5.
         assert_eq!(asked(&mut orchestrator, 4, &[(0, 100, 100), (1, 100, 100)]), SAVE_ALL[..1]);
         // Since the one at 6 the other worker has seen no record.
         assert_eq!(asked(&mut orchestrator, 6, &[(0, 100, 100)]), SAVE_ALL[..1]);

@@ -83,7 +83,8 @@ pub enum Sight {
 /// been shown so far: no clock, no I/O, no unseeded randomness.
 pub trait Policy: 'static {
     /// The commands for the view's boundary, to be applied in their order. It is asked once for each epoch in which
-    /// there was anything but state that moved.
+    /// there was anything but state that moved. So while no data comes, it is not asked: what it spreads over several
+    /// boundaries goes on when some does.
     fn decide(&mut self, view: &View<'_>) -> Vec<Command>;
 
     /// What it looks at of profiles: of what it doesn't, none are made of the workers' reports.

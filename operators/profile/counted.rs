@@ -38,7 +38,12 @@ impl CountedShards {
         let CountedShards { worker, value, size, row_bytes, shards, .. } = self;
         shards.into_iter().map(move |ShardCount { range, records, keys }| {
             let statistics = Statistics::counted(records, value, size);
-            ShardEpoch { range, worker, keys, state_bytes: (keys as f64 * row_bytes) as u64, statistics }
+            ShardEpoch { range, worker, keys, state_bytes: encoded_bytes(keys, row_bytes), statistics }
         })
     }
+}
+
+/// About how long so many keys are with their states, as encoded, at so many bytes each.
+pub(crate) fn encoded_bytes(keys: u64, row_bytes: f64) -> u64 {
+    (keys as f64 * row_bytes) as u64
 }

@@ -66,10 +66,10 @@ impl Gathered {
         self.marks.first()
     }
 
-    /// Takes out the first of the shards: about `most` of them, one that is described being as much work as so many
-    /// others.
-    pub(crate) fn take_some(&mut self, most: usize, described: usize) -> Taken {
-        let (mut taken, mut left, mut looked_at) = (Taken::default(), most, 0);
+    /// Takes out the first of the shards: about `most` of them, one whose keys have been looked at being as much work
+    /// as `detailed_cost` others.
+    pub(crate) fn take_some(&mut self, most: usize, detailed_cost: usize) -> Taken {
+        let (mut taken, mut left, mut detailed) = (Taken::default(), most, 0);
         let (mut numbers, mut rows) = (Vec::with_capacity(READ), Vec::new());
         while left > 0 && self.marks.first().is_some() {
             numbers.extend(std::iter::from_fn(|| self.marks.take_first()).take(left.min(READ)));
@@ -81,11 +81,11 @@ impl Gathered {
                 }
             }
             for (number, slot) in rows.drain(..) {
-                looked_at += usize::from(slot.bitmap > 0);
+                detailed += usize::from(slot.bitmap > 0);
                 taken.described.push((number, self.describe(slot)));
             }
-            let others = taken.counted.len() + taken.described.len() - looked_at;
-            left = most.saturating_sub(others + described * looked_at);
+            let others = taken.counted.len() + taken.described.len() - detailed;
+            left = most.saturating_sub(others + detailed_cost * detailed);
         }
         if self.marks.first().is_none() {
             self.clear();

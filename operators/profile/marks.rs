@@ -1,5 +1,5 @@
-/// Some of the numbers from 0 on, few of many: they come back in ascending order without being sorted, in time for
-/// those that are there and a bit of each 4,096.
+/// Some of the numbers from 0 on, few of many: they come back in ascending order without being sorted. Taking them all
+/// takes a while for each of them, and for each 4,096 numbers up to the last.
 #[derive(Debug, Default)]
 pub(super) struct Marks {
     /// A bit for each number.
@@ -7,7 +7,7 @@ pub(super) struct Marks {
     /// A bit for each word that is not 0.
     filled: Vec<u64>,
     /// Before this one, all of `filled` is 0.
-    empty: usize,
+    first_filled: usize,
 }
 
 /// Numbers that a word has a bit for.
@@ -23,14 +23,14 @@ impl Marks {
         }
         self.words[word] |= 1 << (number as usize % BITS);
         self.filled[word / BITS] |= 1 << (word % BITS);
-        self.empty = self.empty.min(word / BITS);
+        self.first_filled = self.first_filled.min(word / BITS);
     }
 
     /// The first that is marked.
     pub(super) fn first(&mut self) -> Option<u32> {
-        let filled = &self.filled[self.empty.min(self.filled.len())..];
-        self.empty += filled.iter().position(|filled| *filled != 0)?;
-        let word = self.empty * BITS + self.filled[self.empty].trailing_zeros() as usize;
+        let filled = &self.filled[self.first_filled.min(self.filled.len())..];
+        self.first_filled += filled.iter().position(|filled| *filled != 0)?;
+        let word = self.first_filled * BITS + self.filled[self.first_filled].trailing_zeros() as usize;
         Some((word * BITS) as u32 + self.words[word].trailing_zeros())
     }
 
@@ -40,7 +40,7 @@ impl Marks {
         let word = first as usize / BITS;
         self.words[word] &= self.words[word] - 1;
         if self.words[word] == 0 {
-            self.filled[self.empty] &= self.filled[self.empty] - 1;
+            self.filled[self.first_filled] &= self.filled[self.first_filled] - 1;
         }
         Some(first)
     }

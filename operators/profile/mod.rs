@@ -48,6 +48,7 @@ mod tests;
 mod window;
 
 pub use config::ProfileConfig;
+pub(crate) use counted::encoded_bytes;
 pub use counted::{CountedShards, ShardCount};
 pub(crate) use gathered::{Gathered, Taken};
 pub use gathering::Gathering;

@@ -22,11 +22,10 @@ pub struct ShardEpoch {
 }
 
 impl ShardEpoch {
-    /// Takes in what the same worker reports of the shard later in the epoch; `true`.
-    fn update(&mut self, later: &ShardEpoch) -> bool {
+    /// Takes in what the same worker reports of the shard later in the epoch.
+    fn update(&mut self, later: &ShardEpoch) {
         (self.keys, self.state_bytes) = (later.keys, later.state_bytes);
         self.statistics.merge(&later.statistics);
-        true
     }
 }
 
@@ -117,9 +116,13 @@ impl Rolling {
 /// One report per shard and worker, of the parts in which one operator has told them: the last one says what is held.
 pub(crate) fn join_parts(reports: &mut Vec<ShardEpoch>) {
     reports.sort_by_key(|report| (report.range, report.worker));
-    let is_same =
-        |later: &ShardEpoch, report: &ShardEpoch| (later.range, later.worker) == (report.range, report.worker);
-    reports.dedup_by(|later, report| is_same(later, report) && report.update(later));
+    reports.dedup_by(|later, report| {
+        let is_same = (later.range, later.worker) == (report.range, report.worker);
+        if is_same {
+            report.update(later);
+        }
+        is_same
+    });
 }
 
 /// One report per shard, in order of their ranges.

@@ -2,7 +2,7 @@
 
 use std::hash::Hash;
 
-use super::{Arrived, Coming, Origin, Place, Shards, Tally, place};
+use super::{Arrived, Coming, Origin, Place, Shards, Tally};
 use crate::error::Cause;
 use crate::keyed::chunk::Chunk;
 use crate::keyed::codec::Codec;
@@ -33,7 +33,7 @@ where
     pub fn change(&mut self, next: Assignment, hold: impl Fn(usize) -> H) {
         debug_assert!(!self.are_leaving(), "of what is let go of, something might come back");
         let handovers = self.assignment.handovers(&next);
-        let shards = next.iter().map(|(range, owner)| self.shard(range, owner, &handovers));
+        let shards = next.iter().map(|(range, owner)| self.place_next(range, owner, &handovers));
         let (places, keys) = shards.unzip();
         self.places = places;
         self.keys.replace(keys);
@@ -44,8 +44,9 @@ where
         self.held.unsaved += unsaved;
     }
 
-    /// Where a shard of the next assignment is, and how many keys of it are here.
-    fn shard(&mut self, range: KeyRange, owner: usize, handovers: &[Handover]) -> (Place, usize) {
+    /// Where a shard of the next assignment is, and how many keys of it are here. The parts of it that are not are
+    /// expected from now on.
+    fn place_next(&mut self, range: KeyRange, owner: usize, handovers: &[Handover]) -> (Place, usize) {
         if owner != self.worker {
             return (Place::Elsewhere, 0);
         }
@@ -60,7 +61,7 @@ where
             self.coming.insert(range.start(), Coming { missing, timers: Vec::new() });
         }
         let keys = if is_all_missing && self.ahead.keys == 0 { 0 } else { self.states.count(range) };
-        (place(true, missing), keys)
+        (Place::of(true, missing), keys)
     }
 
     /// Crosses a boundary as of which a snapshot is to be taken, of all keys or of those that have changed since the

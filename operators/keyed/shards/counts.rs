@@ -7,12 +7,12 @@ use std::collections::HashMap;
 #[derive(Debug, Default)]
 pub(in crate::keyed) struct KeyCounts {
     now: Vec<usize>,
-    told: Option<Told>,
+    at_end: Option<AtEnd>,
 }
 
-/// What is kept until the last shard has been told of.
+/// What is kept of the end of an epoch until the last shard has been told of.
 #[derive(Debug, Default)]
-struct Told {
+struct AtEnd {
     /// Shards before this one have been told of.
     next: usize,
     /// What has been added to the others since.
@@ -23,7 +23,7 @@ struct Told {
 
 impl KeyCounts {
     pub fn new(now: Vec<usize>) -> Self {
-        KeyCounts { now, told: None }
+        KeyCounts { now, at_end: None }
     }
 
     /// The keys of a shard.
@@ -35,7 +35,7 @@ impl KeyCounts {
     pub fn add(&mut self, index: usize, keys: isize) {
         debug_assert!(self.now[index].checked_add_signed(keys).is_some(), "there are no more keys than that");
         self.now[index] = self.now[index].saturating_add_signed(keys);
-        if let Some(Told { next, since, before: None }) = &mut self.told
+        if let Some(AtEnd { next, since, before: None }) = &mut self.at_end
             && index >= *next
             && keys != 0
         {
@@ -46,32 +46,32 @@ impl KeyCounts {
     /// There are other shards now, with these counts.
     pub fn replace(&mut self, now: Vec<usize>) {
         let before = std::mem::replace(&mut self.now, now);
-        if let Some(told) = &mut self.told {
-            told.before.get_or_insert(before);
+        if let Some(at_end) = &mut self.at_end {
+            at_end.before.get_or_insert(before);
         }
     }
 
     /// An epoch ends, of which is then told.
     pub fn begin_telling(&mut self) {
-        self.told = Some(Told::default());
+        self.at_end = Some(AtEnd::default());
     }
 
     /// The keys of a shard when the epoch ended, until it has been told of.
     #[inline]
     pub fn at_end(&self, index: usize) -> usize {
-        let Some(Told { since, before, .. }) = &self.told else { return self.get(index) };
+        let Some(AtEnd { since, before, .. }) = &self.at_end else { return self.get(index) };
         let since = if since.is_empty() { 0 } else { since.get(&index).copied().unwrap_or(0) };
         before.as_ref().unwrap_or(&self.now)[index].wrapping_add_signed(-since)
     }
 
     /// The shards before this one have been told of.
     pub fn told_before(&mut self, index: usize) {
-        self.told.iter_mut().for_each(|told| told.next = index);
+        self.at_end.iter_mut().for_each(|at_end| at_end.next = index);
     }
 
     /// All has been told.
     pub fn end_telling(&mut self) {
-        self.told = None;
+        self.at_end = None;
     }
 
     #[cfg(test)]

@@ -164,7 +164,8 @@ where
     /// Sets the timers that the logic has scheduled, and lets go of a key that it has forgotten.
     #[inline(never)]
     fn follow(&mut self, index: usize, (routing, key): (u64, &K), forget: bool, set: &mut Vec<u64>) {
-        let Some(entry) = self.states.get_mut(routing, key) else { return };
+        // A key may have been taken for another one with a routing key of its own.
+        let Some(entry) = self.states.get_mut(routing, key) else { return self.scheduled.clear() };
         set.extend(self.scheduled.drain(..).filter(|time| self.timers.set(key, routing, *time)));
         if forget {
             entry.set_forgotten(true);

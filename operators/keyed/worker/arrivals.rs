@@ -7,14 +7,22 @@ use super::Worker;
 use crate::epoch::Ticks;
 use crate::error::{Cause, Error};
 use crate::fault::point;
-use crate::keyed::Report;
 use crate::keyed::apply::nanos_since;
 use crate::keyed::chunk::{Chunk, Transfer};
 use crate::keyed::codec::Codec;
 use crate::keyed::logic::Logic;
 use crate::keyed::ports::{DataCapabilities, Ports};
 use crate::keyed::shards::{Arrived, Origin};
+use crate::keyed::{Report, Restored};
 use crate::keyspace::KeyRange;
+
+/// Chunks that come from the store.
+pub(super) struct Restoring<T: Ticks> {
+    pub chunks: Restored,
+    /// How many are still to come.
+    pub left: usize,
+    pub capabilities: DataCapabilities<T>,
+}
 
 impl<T, L, C> Worker<T, L, C>
 where
@@ -33,7 +41,7 @@ where
             && let Some(Transfer { chunk, .. }) = transfers.pop_front()
         {
             if transfers.is_empty() {
-                self.arrivals.release_if(|_, _| true);
+                self.arrivals.release_first();
             }
             bytes += chunk.bytes.len().max(1);
             self.take_in(chunk, origin, &capabilities);
@@ -44,7 +52,7 @@ where
 
     /// What can be taken in of what has come at a time.
     fn takes_at(&self, at: &T) -> Option<Origin> {
-        let crossed = (self.crossed.as_ref() >= Some(at)).then_some(Origin::Worker);
+        let crossed = self.crossed.as_ref().is_some_and(|crossed| crossed >= at).then_some(Origin::Worker);
         crossed.or_else(|| (self.prepared.as_ref() == Some(at)).then_some(Origin::Ahead))
     }
 
@@ -62,19 +70,21 @@ where
     fn resume(&mut self, shard: KeyRange) {
         if let Some(stash) = self.stashes.remove(&shard.start()) {
             for (at, batch) in stash.batches {
-                self.work.entry(&at, || stash.capability.delayed(&at)).batches.push(batch);
+                self.due.entry(&at, || stash.capability.delayed(&at)).batches.push(batch);
             }
         }
     }
 
-    /// Takes in one chunk from the store; `true` if more are left.
+    /// Takes in one chunk from the store; `true` if more are left: while the store has not given the next one, it is
+    /// asked again and again.
     pub(super) fn restore_chunk(&mut self, ports: &mut Ports<'_, T, L::Output>) -> bool {
-        let Some((mut restore, capabilities)) = self.restore.take() else { return false };
+        let Some(Restoring { mut chunks, mut left, capabilities }) = self.restoring.take() else { return false };
         let started = Instant::now();
-        match restore.chunks.next() {
+        match chunks.next() {
             Some(Poll::Ready(Ok(chunk))) => {
-                restore.parts.pop();
+                left = left.saturating_sub(1);
                 let (worker, bytes) = (self.worker, chunk.bytes.len() as u64);
+                // Each is a part of the key space by itself.
                 self.take_in(Chunk { last: true, ..chunk }, Origin::Store, &capabilities);
                 point("restore.chunk");
                 let nanos = nanos_since(started);
@@ -83,15 +93,15 @@ where
             }
             Some(Poll::Ready(Err(error))) => self.fault.set(error),
             Some(Poll::Pending) => {}
-            None if restore.parts.is_empty() => {
+            None if left == 0 => {
                 // What is held is told even if no records come.
                 let (_, last) = self.epochs.around(capabilities.reports.time());
-                self.seen.entry(&last, || capabilities.reports.delayed(&last));
+                self.unreported.entry(&last, || capabilities.reports.delayed(&last));
                 return true;
             }
             None => self.fault.set(incomplete(&self.name)),
         }
-        self.restore = Some((restore, capabilities));
+        self.restoring = Some(Restoring { chunks, left, capabilities });
         true
     }
 }

@@ -12,15 +12,16 @@ use crate::keyed::codec::Codec;
 use crate::keyed::logic::Logic;
 use crate::keyed::ports::Ports;
 use crate::keyed::shards::KeyCounts;
-use crate::keyed::waits::{Frontiers, Step};
+use crate::keyed::waits::Frontiers;
 use crate::keyspace::{Assignment, KeyRange};
-use crate::profile::{CountedShards, Gathered, ShardCount, ShardEpoch, Statistics, Taken};
+use crate::pending::Pending;
+use crate::profile::{CountedShards, Gathered, ShardCount, ShardEpoch, Statistics, Taken, encoded_bytes};
 
 /// Shards told of at a time, at the most. At some 50 ns each, spent on memory that no cache has, this is about 50 µs.
-const TOLD: usize = 1024;
+const SHARDS_PER_TURN: usize = 1024;
 
-/// One of which more than a count is told takes as long as so many others.
-const DESCRIBED: usize = 64;
+/// One whose keys have been looked at takes as long as so many others.
+const DETAILED_COST: usize = 64;
 
 /// What of an epoch is still to be told.
 pub(super) struct Telling<T> {
@@ -42,12 +43,9 @@ where
     L: Logic<T>,
     C: Codec<L::Key, L::State>,
 {
-    /// Whether a step has to wait until all is told of an epoch: it would set aside the current one, and there is room
-    /// for one.
-    pub(super) fn must_tell_before(&self, step: &Step) -> bool {
-        let is_current = |at: &T| self.current.as_ref() == Some(&self.epochs.around(at).1);
-        let goes_on = || *step == Step::Data && self.work.first().is_some_and(is_current);
-        self.is_telling() && self.current.is_some() && !goes_on()
+    /// The last time of the current epoch, if it can't be set aside yet: there is room for one.
+    pub(super) fn kept_open(&self) -> Option<T> {
+        self.current.clone().filter(|_| self.is_telling())
     }
 
     /// Sets aside what the shards have seen in the current epoch.
@@ -66,9 +64,9 @@ where
     /// Tells of some shards.
     fn tell(&mut self, ports: &mut Ports<'_, T, L::Output>) {
         let Some(mut telling) = self.telling.take() else { return };
-        let seen = self.seen.get_mut(&telling.last);
-        debug_assert!(seen.is_some(), "an epoch is let go of once all is told");
-        let Some((capability, _)) = seen else { return };
+        let unreported = self.unreported.get_mut(&telling.last);
+        debug_assert!(unreported.is_some(), "an epoch is let go of once all is told");
+        let Some((capability, _)) = unreported else { return };
         let mut session = ports.reports.session(&capability);
         let (more, reports) = telling.next_reports(self.worker, self.shards.keys());
         session.give_iterator(reports);
@@ -92,29 +90,33 @@ where
 
     /// Tells some of what is to be told, and lets go of epochs that are over once all is. Whether there was, or is,
     /// anything to be told: then there may be more, or what has waited for it can go on.
-    pub fn close(&mut self, frontiers: Frontiers<'_, T>, ports: &mut Ports<'_, T, L::Output>) -> bool {
+    pub(super) fn close(&mut self, frontiers: Frontiers<'_, T>, ports: &mut Ports<'_, T, L::Output>) -> bool {
         let was_telling = self.is_telling();
         self.tell(ports);
         let waits = self.waits(frontiers);
         let stashed = self.stashes.values().map(|stash| stash.capability.time());
-        let undone = self.work.first().into_iter().chain(stashed).min().cloned();
+        let undone = self.due.first().into_iter().chain(stashed).min().cloned();
         let is_over = |last: &T| waits.is_over(last) && undone.as_ref().is_none_or(|undone| undone > last);
         // What is held may change before all is told, of this epoch and of those before it.
         let held = self.holds();
-        let over = self.seen.iter_mut().take_while(|(last, at_end)| at_end.is_some() || is_over(last));
+        let over = self.unreported.iter_mut().take_while(|(last, at_end)| at_end.is_some() || is_over(last));
         over.for_each(|(_, at_end)| _ = at_end.get_or_insert_with(|| held.clone()));
-        while let Some(last) = self.seen.first().cloned() {
-            if !self.seen.iter().next().is_some_and(|(_, at_end)| at_end.is_some()) {
-                break;
-            }
+        let first_over = |unreported: &Pending<T, Option<Report>>| {
+            unreported.iter().next().filter(|(_, at_end)| at_end.is_some()).map(|(last, _)| last.clone())
+        };
+        while let Some(last) = first_over(&self.unreported) {
             if self.current.as_ref() == Some(&last) {
+                // Of a later epoch, which was the current one before a shard came with records that had waited for it.
+                if self.is_telling() {
+                    break;
+                }
                 self.set_aside();
                 self.tell(ports);
             }
             if self.telling.as_ref().is_some_and(|telling| telling.last == last) {
                 break;
             }
-            let Some((_, capability, Some(held))) = self.seen.release_if(|_, _| true) else { break };
+            let Some((_, capability, Some(held))) = self.unreported.release_first() else { break };
             ports.reports.session(&capability).give(held);
         }
         was_telling || self.is_telling()
@@ -130,7 +132,7 @@ impl<T> Telling<T> {
     /// Tells of some shards; whether there are more.
     fn next_reports(&mut self, worker: usize, keys: &mut KeyCounts) -> (bool, impl Iterator<Item = Report> + use<T>) {
         let ((value, size), row_bytes, assignment) = (self.gathered.alike(), self.row_bytes, &self.assignment);
-        let Taken { counted, described } = self.gathered.take_some(TOLD, DESCRIBED);
+        let Taken { counted, described } = self.gathered.take_some(SHARDS_PER_TURN, DETAILED_COST);
         let count = |(shard, records): &(u32, u64)| {
             let (index, records) = (*shard as usize, *records);
             ShardCount { range: assignment.range(index), records, keys: keys.at_end(index) as u64 }
@@ -139,7 +141,7 @@ impl<T> Telling<T> {
         let describe = |(shard, statistics): (u32, Statistics)| {
             let (range, keys) = (assignment.range(shard as usize), keys.at_end(shard as usize) as u64);
             self.heat.push((range, statistics.records()));
-            ShardEpoch { range, worker, keys, state_bytes: (keys as f64 * row_bytes) as u64, statistics }
+            ShardEpoch { range, worker, keys, state_bytes: encoded_bytes(keys, row_bytes), statistics }
         };
         let described: Vec<ShardEpoch> = described.into_iter().map(describe).collect();
         let records = shards.iter().map(|shard| shard.records).sum();
