@@ -11,8 +11,8 @@
 //! | … with a checkpoint                   | besides: a snapshot in progress                                         |
 //! | data and timers at `t` of the epoch `e` | data before `t`; commands at or before `e`; a boundary at or before `e` |
 //! | …                                     | besides: more of a snapshot in progress than the store's backlog has room for |
-//! | a boundary, data and timers of another epoch than the current one | besides: shards to be told of, of one that was the current one before |
 //! | … of one shard                        | besides: parts of that shard still to come                              |
+//! | a boundary, data and timers of another epoch than the current one | besides: shards to be told of, of the epoch that was the current one before |
 //! | copying ahead what leaves at the first boundary, at `e` | commands at or before `e`; state that is leaving or coming here |
 //!
 //! What is copied ahead is sent at the boundary's time, and taken in by whoever copies ahead for that boundary. Before

@@ -22,7 +22,7 @@ pub fn cluster() -> timely::Config {
     timely::Config { communication, worker: timely::WorkerConfig::default() }
 }
 
-/// Runs an ignored test as two processes, and gives what both have printed behind the word "row".
+/// Runs an ignored test, named with its module, as two processes, and gives what both have printed behind the word "row".
 pub fn rows_of_two(test: &str) -> Vec<String> {
     let addresses = [free_address(), free_address()].join(",");
     let start = |process: usize| {

@@ -1,15 +1,13 @@
 //! From files to files, exactly once: whatever crashes, whatever moves, and on whatever number of workers, the bytes of
 //! the output are those of a run without faults.
 
-mod common;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use common::flow::{fingerprint, refusal, when_commanded};
-use common::{Channels, Random, RandomPolicy, Stop, drive, timely_config};
+use crate::common::flow::{fingerprint, refusal, when_commanded};
+use crate::common::{Channels, Random, RandomPolicy, Stop, drive, timely_config};
 use proptest::prelude::*;
 use thalweg::checkpoint::{Checkpoints, Manifest, Memory, Store};
 use thalweg::keyed::Fault;

@@ -1,13 +1,11 @@
 //! Checkpoints of states nearly all of which change: all is saved then, and only then.
 
-mod common;
-
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use common::{Channels, drive, timely_config};
+use crate::common::{Channels, drive, timely_config};
 use thalweg::checkpoint::{CheckpointConfig, Checkpoints, Fingerprint, Manifest, Memory, Store};
 use thalweg::keyed::codec::Serde;
 use thalweg::keyed::{Context, Fault};

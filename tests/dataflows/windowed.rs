@@ -2,12 +2,10 @@
 //! grace, whatever is folded, moved, saved or lost meanwhile (invariant 1); and all of them when the input closes
 //! (invariant 4).
 
-mod common;
-
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use common::job::{Data, Decisions, Job, Record, Rows, Source, Spaces, inputs, recoveries, routing};
+use crate::common::job::{Data, Decisions, Job, Record, Rows, Source, Spaces, inputs, recoveries, routing};
 use proptest::prelude::*;
 use thalweg::aggregate::AggregateState;
 use thalweg::keyed::codec::{Codec, Columns, Serde};

@@ -1,16 +1,14 @@
 //! Timestamps finer than an epoch: decisions are made per epoch, data keeps its times, and nothing waits for a tick.
 
-mod common;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::flow::{
+use crate::common::flow::{
     Building, Collected, Flow, Source, Timed, assert_same, before, fingerprint, from, sorted, when_commanded,
 };
-use common::ledger::{self, Left, Right, Row};
-use common::{Channels, Run, drive, runs, timely_config};
+use crate::common::ledger::{self, Left, Right, Row};
+use crate::common::{Channels, Run, drive, runs, timely_config};
 use proptest::prelude::*;
 use thalweg::checkpoint::{Checkpoints, Manifest, Memory};
 use thalweg::observe::Event;

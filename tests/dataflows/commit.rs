@@ -1,13 +1,12 @@
 //! The operators that make a checkpoint, by themselves: what they wait for.
 
-mod common;
-
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use common::hooked::before_writing;
+use crate::common::DEADLINE;
+use crate::common::hooked::before_writing;
 use thalweg::checkpoint::{
     CheckpointConfig, Checkpoints, Covered, Fingerprint, Manifest, Memory, Operators, Saved, Store, commit, save,
 };
@@ -34,7 +33,7 @@ fn step(worker: &mut Worker) {
 fn step_until(worker: &mut Worker, done: impl Fn() -> bool) {
     let begin = Instant::now();
     while !done() {
-        assert!(begin.elapsed() < common::DEADLINE, "it does not come about");
+        assert!(begin.elapsed() < DEADLINE, "it does not come about");
         worker.step_or_park(Some(Duration::from_millis(1)));
     }
 }

@@ -1,12 +1,10 @@
 //! The gate and the routed exchange, by themselves.
 
-mod common;
-
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
-use common::{Channels, drive, timely_config};
+use crate::common::{Channels, drive, timely_config};
 use thalweg::routing::{Routed, gate};
 use thalweg::{Assignment, Command, Epochs, KeyRange};
 use timely::dataflow::operators::generic::Operator;

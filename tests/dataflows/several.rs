@@ -1,18 +1,16 @@
 //! Several keyed operators in one loop: in one key space and in two, one behind the other, with one input and with two.
 //! Each gives what a plain program gives, and a checkpoint covers them all or does not exist.
 
-mod common;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
-use common::flow::{
+use crate::common::flow::{
     Building, Collected, Flow, Source, Timed, assert_same, before, fingerprint, from, refusal, sorted, when_commanded,
 };
-use common::hooked::before_writing;
-use common::ledger::{self, Left, Right, Row};
-use common::processes::{cluster, rows_of_two};
-use common::{Run, drive, runs, timely_config};
+use crate::common::hooked::before_writing;
+use crate::common::ledger::{self, Left, Right, Row};
+use crate::common::processes::{cluster, rows_of_two};
+use crate::common::{Channels, Run, drive, runs, timely_config};
 use proptest::prelude::*;
 use thalweg::checkpoint::{Checkpoints, Manifest, Memory, Store};
 use thalweg::keyed::{Context, Fault};
@@ -347,7 +345,7 @@ fn names_are_given_once() {
 /// Two operators that are given their states by their names, one of which has none that the user knows.
 #[test]
 fn operators_of_one_checkpoint_must_have_names() {
-    drive(timely_config(1, common::Channels::Moved), |worker, stop| {
+    drive(timely_config(1, Channels::Moved), |worker, stop| {
         for name in ["keyed", "sum"] {
             let fault = Fault::new();
             worker.dataflow::<u64, _, _>(|scope| {
@@ -411,7 +409,7 @@ fn key_spaces_have_assignments_of_their_own() {
 #[test]
 fn nothing_goes_on_after_an_error() {
     let resume = Checkpoints::resume(Arc::new(taken(&few())), fingerprint(), when_commanded()).unwrap();
-    drive(timely_config(1, common::Channels::Moved), move |worker, _| {
+    drive(timely_config(1, Channels::Moved), move |worker, _| {
         let (fault, outputs) = (Fault::new(), Collected::default());
         let start = resume.epoch();
         let (probe, mut input) = (timely::dataflow::ProbeHandle::new(), timely::dataflow::InputHandle::new());
@@ -456,7 +454,7 @@ fn one_of_two_processes() {
 #[test]
 fn two_processes_give_the_same_answer() {
     let mut outputs: BTreeMap<String, Timed<Row>> = BTreeMap::new();
-    for row in rows_of_two("one_of_two_processes") {
+    for row in rows_of_two("several::one_of_two_processes") {
         let (name, row) = row.split_once(' ').unwrap();
         let row: Vec<u64> = row.split(' ').map(|word| word.parse().unwrap()).collect();
         let rows = outputs.entry(name.to_owned()).or_default();

@@ -1,9 +1,7 @@
 //! Invariant 4: when the inputs close, the dataflow drains and terminates, with commands in flight. The driver's
 //! deadline ends a run that does not.
 
-mod common;
-
-use common::{Channels, Run};
+use crate::common::{Channels, Run};
 use thalweg::Command;
 use thalweg::policy::{Policy, View};
 

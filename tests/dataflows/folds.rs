@@ -1,14 +1,12 @@
 //! Hot keys may be folded at the gates, from any boundary to any other: what comes out per boundary is that of a plain
 //! program (invariant 1), and the owner of a folded key has less to do.
 
-mod common;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
-use common::job::{Data, Decisions, Job, Record, Rows, SHARED, Source, Spaces, config, fingerprint};
-use common::job::{inputs, jobs, recoveries, routing, routing_of};
-use common::{Channels, Random, RandomPolicy, Run, runs};
+use crate::common::job::{self, Data, Decisions, Job, Record, Rows, SHARED, Source, Spaces, config, fingerprint};
+use crate::common::job::{inputs, jobs, recoveries, routing, routing_of};
+use crate::common::{Channels, Random, RandomPolicy, Run, runs};
 use proptest::prelude::*;
 use thalweg::checkpoint::{Checkpoints, Manifest, Memory};
 use thalweg::observe::Event;
@@ -186,7 +184,7 @@ proptest! {
     fn an_operator_without_merge_ignores_folds(run in runs(), folds in 1..5usize) {
         let Run { seed, keys, commands, checkpoint_every, .. } = run;
         let others = RandomPolicy { random: Random(seed), keys, commands, checkpoint_every };
-        let policy = common::job::RandomFolds { random: Random(!seed), keys, folds, others };
+        let policy = job::RandomFolds { random: Random(!seed), keys, folds, others };
         prop_assert_eq!(run.outputs_under(move || policy.clone(), None).0, run.expected());
     }
 }

@@ -1,13 +1,11 @@
 //! The default policy looks ahead and puts workers in and out of use: what comes out per epoch is that of a plain
 //! program (invariant 1) all the same, after a crash and when the inputs close too (invariant 4).
 
-mod common;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use common::job::{Data, Job, Record, Rows, Spaces, config, fingerprint, routing};
-use common::{Channels, Random};
+use crate::common::job::{Data, Job, Record, Rows, Spaces, config, fingerprint, routing};
+use crate::common::{Channels, Random};
 use thalweg::checkpoint::{Checkpoints, Manifest, Memory, Store};
 use thalweg::keyed::Fault;
 use thalweg::observe::{EpochEvent, Event};

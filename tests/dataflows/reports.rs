@@ -1,14 +1,12 @@
 //! What workers tell of an epoch, whichever way and however late: as it was at the epoch's end, and once.
 
-mod common;
-
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
-use common::counting::counted;
-use common::{Channels, Random, RandomPolicy, drive, timely_config};
+use crate::common::counting::counted;
+use crate::common::{Channels, Random, RandomPolicy, drive, timely_config};
 use thalweg::keyed::{Context, Report};
 use thalweg::observe::{EpochEvent, Event};
 use thalweg::orchestrate::{Orchestrator, Space};

@@ -1,15 +1,13 @@
 //! Invariants 1, 3 and 4 for operators with two inputs: whichever input is behind, the output per time, as a multiset,
 //! is that of a plain program, with commands, crashes, and inputs that end early or are empty.
 
-mod common;
-
 use std::sync::Arc;
 
-use common::flow::{
+use crate::common::flow::{
     Building, Collected, Flow, Source, Timed, assert_same, before, fingerprint, from, sorted, when_commanded,
 };
-use common::ledger::{self, Left, Right, Row};
-use common::{Run, runs};
+use crate::common::ledger::{self, Left, Right, Row};
+use crate::common::{Run, runs};
 use proptest::prelude::*;
 use thalweg::Rebalance;
 use thalweg::checkpoint::{Checkpoints, Manifest, Memory};

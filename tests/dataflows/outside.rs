@@ -1,14 +1,12 @@
 //! What sources and sinks wait for, with a source that counts and a sink that can be held up.
 
-mod common;
-
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use common::flow::{fingerprint, when_commanded};
-use common::{Channels, drive, timely_config};
+use crate::common::flow::{fingerprint, when_commanded};
+use crate::common::{Channels, DEADLINE, drive, timely_config};
 use thalweg::checkpoint::{Checkpoints, Manifest, Memory};
 use thalweg::keyed::Fault;
 use thalweg::policy::Script;
@@ -130,7 +128,7 @@ fn step(worker: &mut Worker) {
 fn step_until(worker: &mut Worker, done: impl Fn() -> bool) {
     let begin = Instant::now();
     while !done() {
-        assert!(begin.elapsed() < common::DEADLINE, "it does not come about");
+        assert!(begin.elapsed() < DEADLINE, "it does not come about");
         worker.step_or_park(Some(Duration::from_millis(1)));
     }
 }

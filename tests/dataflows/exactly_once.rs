@@ -1,14 +1,12 @@
 //! The `exactly_once` program, killed and resumed as real processes are.
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{DEADLINE, Random};
+use crate::common::{DEADLINE, Random};
 
 const HOURS: u64 = 150;
 

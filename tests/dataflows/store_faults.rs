@@ -1,8 +1,6 @@
 //! Stores that are slow, fail, panic, fill up or become read-only under a run: it goes on, its output is right, its
 //! events tell which checkpoints were abandoned, and a later run resumes from what there is.
 
-mod common;
-
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use common::{DEADLINE, Outputs, Random, Run};
+use crate::common::{DEADLINE, Outputs, Random, Run};
 use thalweg::Error;
 use thalweg::checkpoint::{
     CheckpointConfig, Checkpoints, Directory, Fingerprint, Manifest, Memory, Store, StoreLock, resolve,
@@ -368,7 +366,7 @@ fn a_process_that_is_killed_holds_no_lock() {
     let directory = tempfile::tempdir().unwrap();
     let store = Directory::open(directory.path()).unwrap();
     let mut holder = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "holds_a_lock", "--ignored"])
+        .args(["--exact", "store_faults::holds_a_lock", "--ignored"])
         .env(LOCKED, directory.path())
         .stdout(Stdio::null())
         .spawn()

@@ -1,11 +1,9 @@
 //! Scripted commands: all kinds at one boundary, at the boundary that the script names, and errors that say what is
 //! wrong.
 
-mod common;
-
 use std::sync::Arc;
 
-use common::Run;
+use crate::common::Run;
 use thalweg::checkpoint::{CheckpointConfig, Checkpoints, Fingerprint, Manifest, Memory};
 use thalweg::observe::Event;
 use thalweg::policy::{Script, ScriptError};

@@ -1,11 +1,9 @@
 //! The driver of the other tests: a worker's panic, or the deadline, ends a run rather than hanging it.
 
-mod common;
-
 use std::panic::catch_unwind;
 use std::time::{Duration, Instant};
 
-use common::{Channels, drive, drive_for, timely_config};
+use crate::common::{Channels, DEADLINE, drive, drive_for, timely_config};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::Operator;
@@ -37,7 +35,7 @@ fn a_panic_in_one_worker_ends_all() {
         });
         let panic = result.unwrap_err();
         assert!(panic.downcast_ref::<&str>().is_some_and(|text| *text == "boom"));
-        assert!(begin.elapsed() < common::DEADLINE / 2);
+        assert!(begin.elapsed() < DEADLINE / 2);
     }
 }
 

@@ -1,9 +1,7 @@
 //! Two processes on loopback: this test runs itself as each of them.
 
-mod common;
-
-use common::Run;
-use common::processes::{cluster, rows_of_two};
+use crate::common::processes::{cluster, rows_of_two};
+use crate::common::{Outputs, Run};
 
 fn run() -> Run {
     Run { workers: 2, lead: 2, commands: 4, checkpoint_every: 3, epochs: 30, seed: 3, ..Run::default() }
@@ -22,8 +20,8 @@ fn one_of_two_processes() {
 
 #[test]
 fn two_processes_give_the_same_answer() {
-    let mut outputs = common::Outputs::new();
-    for row in rows_of_two("one_of_two_processes") {
+    let mut outputs = Outputs::new();
+    for row in rows_of_two("processes::one_of_two_processes") {
         let row: Vec<u64> = row.split(' ').map(|word| word.parse().unwrap()).collect();
         outputs.entry(row[0]).or_default().push((row[1], row[2], row[3] as u8));
     }

@@ -1,13 +1,11 @@
 //! Checkpoints of what has changed: each holds all there is nevertheless, whatever fails, and they don't pile up.
 
-mod common;
-
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use common::hooked::before_writing;
-use common::snapshots::{prefix, stored};
-use common::{Encoding, Outputs, Random, Run};
+use crate::common::hooked::before_writing;
+use crate::common::snapshots::{prefix, stored};
+use crate::common::{Encoding, Outputs, Random, Run};
 use proptest::prelude::*;
 use thalweg::Error;
 use thalweg::checkpoint::{CheckpointConfig, Checkpoints, Fingerprint, Manifest, Memory, Store, resolve};

@@ -1,9 +1,7 @@
 //! Invariant 1: with any sequence of commands, any number of workers and any lead, the output per epoch, as a multiset,
 //! is that of a plain program.
 
-mod common;
-
-use common::{Run, runs};
+use crate::common::{Run, runs};
 use proptest::prelude::*;
 
 proptest! {

@@ -1,14 +1,12 @@
 //! Invariants 3 and 7: a snapshot holds exactly the data before its boundary, and a run that resumes from it, on any
 //! number of workers, gives what it would have given.
 
-mod common;
-
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::hooked::before_writing;
-use common::snapshots::{prefix, stored};
-use common::{Encoding, Outputs, Run, runs};
+use crate::common::hooked::before_writing;
+use crate::common::snapshots::{prefix, stored};
+use crate::common::{Encoding, Outputs, Run, runs};
 use proptest::prelude::*;
 use thalweg::Error;
 use thalweg::checkpoint::{CheckpointConfig, Checkpoints, Fingerprint, Manifest, Memory, Space, Store, verify};

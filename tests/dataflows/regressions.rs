@@ -1,15 +1,13 @@
 //! Cases that were wrong once, and some that looked as if they might be.
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use common::counting::counted;
-use common::hooked::{Hooked, Operation};
-use common::{Channels, Row, Run, drive, timely_config};
+use crate::common::counting::counted;
+use crate::common::hooked::{Hooked, Operation};
+use crate::common::{Channels, Random, RandomPolicy, Row, Run, drive, timely_config};
 use thalweg::checkpoint::{CheckpointConfig, Checkpoints, Fingerprint, Manifest, Memory, Store};
 use thalweg::keyed::codec::Serde;
 use thalweg::keyed::{Context, Fault, Report};
@@ -391,7 +389,7 @@ fn sparse(workers: usize, lead: u64, times: &'static [u64], lag: bool, seed: u64
     drive(timely_config(workers, Channels::Serialised), move |worker, stop| {
         let (probe, mut input, fault) = (ProbeHandle::new(), InputHandle::new(), Fault::new());
         let (index, peers) = (worker.index(), worker.peers());
-        let policy = common::RandomPolicy { random: common::Random(seed), keys: 97, commands: 5, checkpoint_every: 3 };
+        let policy = RandomPolicy { random: Random(seed), keys: 97, commands: 5, checkpoint_every: 3 };
         worker.dataflow::<u64, _, _>(|scope| {
             let rows = Arc::clone(&seen);
             scope

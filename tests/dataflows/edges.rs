@@ -1,13 +1,11 @@
 //! What lies at the edges: the last times there are, many timers at one time, configurations that do not fit.
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::{Channels, Run, drive, timely_config};
+use crate::common::{Channels, Run, drive, timely_config};
 use thalweg::checkpoint::{CheckpointConfig, Checkpoints, Fingerprint, Manifest, Memory};
 use thalweg::keyed::{Context, Fault};
 use thalweg::observe::Event;

@@ -1,11 +1,9 @@
 //! What becomes of checkpoints is told on every worker.
 
-mod common;
-
 use std::sync::{Arc, Mutex};
 
-use common::flow::{fingerprint, when_commanded};
-use common::{Channels, drive, timely_config};
+use crate::common::flow::{fingerprint, when_commanded};
+use crate::common::{Channels, drive, timely_config};
 use thalweg::checkpoint::{Checkpoints, Manifest, Memory};
 use thalweg::keyed::Fault;
 use thalweg::policy::Script;
