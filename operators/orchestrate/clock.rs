@@ -64,6 +64,9 @@ impl CheckpointClock {
 
     /// Learns what became of a checkpoint.
     pub fn note_checkpoint(&mut self, checkpoint: &CheckpointEvent) {
+        // One of a script may be over before anything is decided that comes after it.
+        self.trigger.commanded(checkpoint.epoch);
+        self.last = self.last.max(checkpoint.epoch);
         if checkpoint.error.is_none() {
             self.trigger.completed(checkpoint.epoch, checkpoint.seconds);
             return self.written.note(checkpoint);

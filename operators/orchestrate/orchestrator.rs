@@ -44,6 +44,8 @@ pub struct Orchestrator {
     /// The key space of each operator.
     operators: Vec<usize>,
     checkpoints: Option<CheckpointClock>,
+    /// The last boundary of a checkpoint of which it is known what became.
+    settled: Option<u64>,
 }
 
 /// What was decided from an epoch.
@@ -74,7 +76,7 @@ impl Orchestrator {
             }
         }
         let spaces = spaces.into_iter().map(|space| Director::new(space, window)).collect();
-        Orchestrator { lead, spaces, operators, checkpoints: None }
+        Orchestrator { lead, spaces, operators, checkpoints: None, settled: None }
     }
 
     /// The commands that were known before the run, with the epochs that have to be complete first.
@@ -96,6 +98,7 @@ impl Orchestrator {
 
     /// Learns what became of a checkpoint.
     pub fn note_checkpoint(&mut self, checkpoint: &CheckpointEvent) {
+        self.settled = self.settled.max(Some(checkpoint.epoch));
         self.checkpoints.iter_mut().for_each(|clock| clock.note_checkpoint(checkpoint));
     }
 
@@ -169,10 +172,12 @@ impl Orchestrator {
         trigger.speeds_mut().replayed(records, busy.into_values().max().unwrap_or(0) as f64 * 1e-9);
     }
 
-    /// The boundaries up to this one that have a checkpoint which was known before the run, and have not been told of.
+    /// The boundaries up to this one that have a checkpoint which was known before the run, and of which nobody knows yet
+    /// what became.
     fn known_checkpoints(&self, boundary: u64) -> BTreeSet<u64> {
         let known = self.spaces.iter().flat_map(|space| space.known.range(..=boundary));
-        known.filter(|(_, commands)| commands.contains(&Command::Checkpoint)).map(|(at, _)| *at).collect()
+        let open = known.filter(|(at, commands)| Some(**at) > self.settled && commands.contains(&Command::Checkpoint));
+        open.map(|(at, _)| *at).collect()
     }
 
     /// Sees to it that a checkpoint is taken in all key spaces or none, and asks the trigger for one if the program has
@@ -336,10 +341,22 @@ mod tests {
     }
 
     #[test]
+    fn a_known_checkpoint_that_is_over_before_the_next_decision_is_not_in_flight() {
+        for error in [None, Some("the disk is full".to_owned())] {
+            let mut orchestrator = orchestrator(2);
+            orchestrator.spaces[0].known.insert(10, vec![Command::Checkpoint]);
+            orchestrator.decide(3, Vec::new(), 1.0);
+            orchestrator.note_checkpoint(&CheckpointEvent { error, ..durable(10, 100, 0) });
+            orchestrator.decide(12, Vec::new(), 1.0);
+            assert_eq!(orchestrator.checkpoints.as_ref().unwrap().trigger.in_flight(), 0);
+        }
+    }
+
+    #[test]
     fn what_the_last_checkpoint_may_have_saved_since_it_was_told_does_not_count() {
         let mut orchestrator = told(2, 100);
         assert_eq!(asked(&mut orchestrator, 3, &[(0, 100, 100), (1, 100, 100)]), SAVE_ALL);
-        // ShardReports before the boundary at 5.
+        // Told before the boundary at 5.
         assert_eq!(asked(&mut orchestrator, 4, &[(0, 100, 100), (1, 100, 100)]), SAVE_ALL[..1]);
         // Since the one at 6 the other worker has seen no record.
         assert_eq!(asked(&mut orchestrator, 6, &[(0, 100, 100)]), SAVE_ALL[..1]);
