@@ -293,3 +293,35 @@ impl<H> Committer<H> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::{CheckpointConfig, Fingerprint, Memory};
+    use crate::keyspace::KeyRange;
+
+    fn object(epoch: u64) -> ObjectRef {
+        let name = format!("objects/{epoch}");
+        ObjectRef { name, length: 1, crc32: 0, operator: "count".into(), epoch, codec: 0, chunks: Vec::new() }
+    }
+
+    fn saved(whole: bool) -> Saved {
+        let (ranges, folded) = (vec![KeyRange::ALL], Vec::new());
+        Saved::Shards { operator: "count".into(), worker: 0, ranges, folded, keys: 1, whole }
+    }
+
+    #[test]
+    fn only_a_checkpoint_of_changed_keys_waits_for_a_long_chain_to_be_merged() {
+        let (store, config) = (Arc::new(Memory::default()), CheckpointConfig::default());
+        let checkpoints = Checkpoints::begin(store, Fingerprint::default(), config).unwrap();
+        let (operators, epochs) = (Operators::default(), Epochs::default());
+        let mut committer: Committer<()> = Committer::new(&checkpoints, &operators, 1, epochs, None, Arc::new(|| ()));
+        committer.chain = Chain::new((1..=32).map(object).collect());
+        assert!(committer.is_ready_for(&[saved(false)]), "nothing is being merged");
+        committer.compact();
+        // Until what has come of it is taken.
+        assert!(committer.compactor.is_running());
+        assert!(!committer.is_ready_for(&[saved(false)]));
+        assert!(committer.is_ready_for(&[saved(true)]));
+    }
+}

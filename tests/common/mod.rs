@@ -113,6 +113,23 @@ pub fn drive_for<R: Send + 'static>(
     results.into_iter().map(|result| result.expect("no worker has panicked")).collect()
 }
 
+/// Steps for long enough for whatever does not wait to have come about.
+pub fn step(worker: &mut Worker) {
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_millis(100) {
+        worker.step_or_park(Some(Duration::from_millis(1)));
+    }
+}
+
+/// Steps until what does wait has come about.
+pub fn step_until(worker: &mut Worker, done: impl Fn() -> bool) {
+    let begin = Instant::now();
+    while !done() {
+        assert!(begin.elapsed() < DEADLINE, "it does not come about");
+        worker.step_or_park(Some(Duration::from_millis(1)));
+    }
+}
+
 /// Commands at random: splits (also into single keys), merges, moves and checkpoints, all of them valid.
 #[derive(Clone)]
 pub struct RandomPolicy {

@@ -3,10 +3,9 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
-use crate::common::DEADLINE;
 use crate::common::hooked::before_writing;
+use crate::common::{step, step_until};
 use thalweg::checkpoint::{
     CheckpointConfig, Checkpoints, Covered, Fingerprint, Manifest, Memory, Operators, Saved, Store, commit, save,
 };
@@ -19,23 +18,6 @@ use timely::worker::Worker;
 
 fn checkpoints(store: impl Store) -> Checkpoints {
     Checkpoints::begin(Arc::new(store), Fingerprint::default(), CheckpointConfig::default()).unwrap()
-}
-
-/// Long enough for whatever does not wait.
-fn step(worker: &mut Worker) {
-    let begin = Instant::now();
-    while begin.elapsed() < Duration::from_millis(30) {
-        worker.step_or_park(Some(Duration::from_millis(1)));
-    }
-}
-
-/// Steps until what does wait has come about.
-fn step_until(worker: &mut Worker, done: impl Fn() -> bool) {
-    let begin = Instant::now();
-    while !done() {
-        assert!(begin.elapsed() < DEADLINE, "it does not come about");
-        worker.step_or_park(Some(Duration::from_millis(1)));
-    }
 }
 
 fn epoch(epoch: u64, records: u64) -> EpochEvent {

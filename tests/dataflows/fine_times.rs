@@ -136,7 +136,9 @@ fn timestamps_may_be_of_any_kind() {
         let (outputs, events) = fine.outputs::<T>();
         assert_same(&outputs, &fine.expected::<T>());
         let latest = fine.flow.epochs.number(outputs.keys().next_back().unwrap());
-        // And of state that moves after all outputs.
+        // State that moves after all outputs is told of, and nothing is decided from that.
+        let after = events.iter().filter(|event| matches!(event, Event::Epoch(epoch) if epoch.epoch > latest));
+        assert!(after.clone().all(|event| matches!(event, Event::Epoch(epoch) if epoch.commands.is_empty())));
         assert!(decided(&events).len() as u64 <= latest + 1 + fine.flow.run.lead);
     }
     let epochs = |ticks| Epochs::of(ticks).unwrap();

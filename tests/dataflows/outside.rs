@@ -3,10 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
 use crate::common::flow::{fingerprint, when_commanded};
-use crate::common::{Channels, DEADLINE, drive, timely_config};
+use crate::common::{Channels, drive, step, step_until, timely_config};
 use thalweg::checkpoint::{Checkpoints, Manifest, Memory};
 use thalweg::keyed::Fault;
 use thalweg::policy::Script;
@@ -113,23 +112,6 @@ impl EpochWriter for Held {
     fn publish(&mut self, before: Option<u64>) -> Result<(), Error> {
         self.published.store(before.unwrap_or(u64::MAX), Ordering::SeqCst);
         Ok(())
-    }
-}
-
-/// Long enough for whatever does not wait.
-fn step(worker: &mut Worker) {
-    let begin = Instant::now();
-    while begin.elapsed() < Duration::from_millis(100) {
-        worker.step_or_park(Some(Duration::from_millis(1)));
-    }
-}
-
-/// Steps until what does wait has come about.
-fn step_until(worker: &mut Worker, done: impl Fn() -> bool) {
-    let begin = Instant::now();
-    while !done() {
-        assert!(begin.elapsed() < DEADLINE, "it does not come about");
-        worker.step_or_park(Some(Duration::from_millis(1)));
     }
 }
 

@@ -320,3 +320,28 @@ proptest! {
         }
     }
 }
+
+/// Two routing keys that can't be told apart where records look for their keys.
+fn alike() -> (u64, u64) {
+    const INVERSE: u64 = 0xf1de_83e1_9937_733d;
+    let of = |product: u64| product.wrapping_mul(INVERSE);
+    (of(5 << 40), of(5 << 40 | 9))
+}
+
+#[test]
+fn a_key_with_two_routing_keys_that_look_alike_does_not_stop_the_others() {
+    let (one, other) = alike();
+    assert_eq!(crate::keyed::entry::check(one), crate::keyed::entry::check(other));
+    let mut worker = Worker::new(0, Assignment::even(1, 1).unwrap(), &[], 40);
+    let mut updated = Vec::new();
+    for batch in [&[(one, 7)][..], &[(other, 7), (routing(8), 8)]] {
+        let (routing, keys): (Vec<u64>, Vec<u64>) = batch.iter().copied().unzip();
+        worker.locate(&routing, keys.into_iter());
+        worker.update_located(&routing, &vec![0; routing.len()], &mut Vec::new(), |key, _, times| {
+            updated.push(*key);
+            times.push(100);
+            false
+        });
+    }
+    assert_eq!(updated, [7, 7, 8]);
+}

@@ -14,7 +14,6 @@ use crate::keyed::ports::Ports;
 use crate::keyed::shards::KeyCounts;
 use crate::keyed::waits::Frontiers;
 use crate::keyspace::{Assignment, KeyRange};
-use crate::pending::Pending;
 use crate::profile::{CountedShards, Gathered, ShardCount, ShardEpoch, Statistics, Taken, encoded_bytes};
 
 /// Shards told of at a time, at the most. At some 50 ns each, spent on memory that no cache has, this is about 50 µs.
@@ -93,18 +92,26 @@ where
     pub(super) fn close(&mut self, frontiers: Frontiers<'_, T>, ports: &mut Ports<'_, T, L::Output>) -> bool {
         let was_telling = self.is_telling();
         self.tell(ports);
+        self.note_ends(frontiers);
+        self.report_ends(ports);
+        was_telling || self.is_telling()
+    }
+
+    /// Takes note of what is held at the end of epochs that are over: it may change before all is told, of them and of
+    /// those before them.
+    fn note_ends(&mut self, frontiers: Frontiers<'_, T>) {
         let waits = self.waits(frontiers);
         let stashed = self.stashes.values().map(|stash| stash.capability.time());
         let undone = self.due.first().into_iter().chain(stashed).min().cloned();
         let is_over = |last: &T| waits.is_over(last) && undone.as_ref().is_none_or(|undone| undone > last);
-        // What is held may change before all is told, of this epoch and of those before it.
         let held = self.holds();
         let over = self.unreported.iter_mut().take_while(|(last, at_end)| at_end.is_some() || is_over(last));
         over.for_each(|(_, at_end)| _ = at_end.get_or_insert_with(|| held.clone()));
-        let first_over = |unreported: &Pending<T, Option<Report>>| {
-            unreported.iter().next().filter(|(_, at_end)| at_end.is_some()).map(|(last, _)| last.clone())
-        };
-        while let Some(last) = first_over(&self.unreported) {
+    }
+
+    /// Reports what is held at the end of epochs of which all has been told, in their order.
+    fn report_ends(&mut self, ports: &mut Ports<'_, T, L::Output>) {
+        while let Some(last) = self.first_over() {
             if self.current.as_ref() == Some(&last) {
                 // Of a later epoch, which was the current one before a shard came with records that had waited for it.
                 if self.is_telling() {
@@ -119,7 +126,12 @@ where
             let Some((_, capability, Some(held))) = self.unreported.release_first() else { break };
             ports.reports.session(&capability).give(held);
         }
-        was_telling || self.is_telling()
+    }
+
+    /// The last time of the first epoch that is to be reported on, if it is over.
+    fn first_over(&self) -> Option<T> {
+        let (last, at_end) = self.unreported.iter().next()?;
+        at_end.is_some().then(|| last.clone())
     }
 
     fn holds(&self) -> Report {
